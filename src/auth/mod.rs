@@ -1,0 +1,259 @@
+//! Who may do what: users, their passwords and their permissions.
+//!
+//! What comes in are names, passwords and SASL responses, what goes out is yes or no. All of it is one value that
+//! is replaced whole when something changes, so that readers need no lock. No I/O.
+//!
+//! - this file: users and permissions
+//! - [`password`]: hashes
+//! - [`sasl`]: mechanisms
+
+pub mod password;
+pub mod sasl;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use fancy_regex::Regex;
+
+use password::PasswordHash;
+
+/// What a permission allows on a resource (RabbitMQ, "Access Control").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    Configure,
+    Write,
+    Read,
+}
+
+impl Access {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Configure => "configure",
+            Self::Write => "write",
+            Self::Read => "read",
+        }
+    }
+}
+
+/// A regular expression as it was given, and compiled.
+#[derive(Clone, Debug)]
+pub struct Pattern {
+    pub source: Box<str>,
+    regex: Regex,
+}
+
+/// Why a pattern is none.
+#[derive(Debug, thiserror::Error)]
+#[error("invalid regular expression: {0}")]
+pub struct InvalidPattern(String);
+
+impl Pattern {
+    /// Compiles; an empty pattern matches nothing but the empty name, as in RabbitMQ.
+    pub fn new(source: &str) -> Result<Self, InvalidPattern> {
+        let effective = if source.is_empty() { "^$" } else { source };
+        let regex = Regex::new(effective).map_err(|e| InvalidPattern(e.to_string()))?;
+        Ok(Self { source: source.into(), regex })
+    }
+
+    /// Whether it is found anywhere in the name. A pattern that takes too long does not match.
+    pub fn matches(&self, name: &str) -> bool {
+        self.regex.is_match(name).unwrap_or(false)
+    }
+}
+
+/// A user's permissions in one vhost.
+#[derive(Clone, Debug)]
+pub struct Permission {
+    pub configure: Pattern,
+    pub write: Pattern,
+    pub read: Pattern,
+}
+
+impl Permission {
+    /// Everything.
+    pub fn all() -> Result<Self, InvalidPattern> {
+        let all = Pattern::new(".*")?;
+        Ok(Self { configure: all.clone(), write: all.clone(), read: all })
+    }
+
+    fn pattern(&self, access: Access) -> &Pattern {
+        match access {
+            Access::Configure => &self.configure,
+            Access::Write => &self.write,
+            Access::Read => &self.read,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct User {
+    pub name: Arc<str>,
+    /// `None`: no password lets this user in.
+    pub password: Option<PasswordHash>,
+    pub tags: Vec<Box<str>>,
+    pub permissions: BTreeMap<Box<str>, Permission>,
+}
+
+impl User {
+    pub fn has_tag(&self, tag: &str) -> bool {
+        self.tags.iter().any(|t| **t == *tag)
+    }
+
+    pub fn is_administrator(&self) -> bool {
+        self.has_tag("administrator")
+    }
+}
+
+/// Why a login is refused. Clients are told the same for all of them; the log is not.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("user '{0}' does not exist")]
+    NoUser(String),
+    #[error("user '{0}' gave a wrong password")]
+    Password(String),
+    #[error("user '{0}' can only connect via localhost")]
+    Loopback(String),
+}
+
+/// Everybody and everything they may do.
+#[derive(Clone, Debug, Default)]
+pub struct Auth {
+    users: BTreeMap<Box<str>, Arc<User>>,
+    /// Users who may only come from this machine.
+    loopback_only: Vec<Box<str>>,
+    version: u64,
+}
+
+impl Auth {
+    /// A number that grows with every change.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    pub fn user(&self, name: &str) -> Option<&Arc<User>> {
+        self.users.get(name)
+    }
+
+    pub fn users(&self) -> impl Iterator<Item = &Arc<User>> {
+        self.users.values()
+    }
+
+    /// Lets a user in by password.
+    ///
+    /// `loopback` says whether the peer is on this machine. An empty password lets nobody in.
+    pub fn login(&self, name: &str, password: &[u8], loopback: bool) -> Result<Arc<User>, Refused> {
+        let user = self.users.get(name).ok_or_else(|| Refused::NoUser(name.to_owned()))?;
+        let known = user.password.as_ref().is_some_and(|hash| hash.verify(password));
+        if password.is_empty() || !known {
+            return Err(Refused::Password(name.to_owned()));
+        }
+        self.check_origin(user, loopback)
+    }
+
+    /// Lets a user in without a password (`ANONYMOUS`).
+    pub fn login_trusted(&self, name: &str, loopback: bool) -> Result<Arc<User>, Refused> {
+        let user = self.users.get(name).ok_or_else(|| Refused::NoUser(name.to_owned()))?;
+        self.check_origin(user, loopback)
+    }
+
+    fn check_origin(&self, user: &Arc<User>, loopback: bool) -> Result<Arc<User>, Refused> {
+        if !loopback && self.loopback_only.iter().any(|name| **name == *user.name) {
+            return Err(Refused::Loopback(user.name.to_string()));
+        }
+        Ok(Arc::clone(user))
+    }
+
+    /// Whether a user has any permission in a vhost.
+    pub fn may_enter(&self, user: &str, vhost: &str) -> bool {
+        self.users.get(user).is_some_and(|user| user.permissions.contains_key(vhost))
+    }
+
+    /// Whether a user may do this to a resource of that name.
+    pub fn permits(&self, user: &str, vhost: &str, access: Access, name: &str) -> bool {
+        let permission = self.users.get(user).and_then(|user| user.permissions.get(vhost));
+        permission.is_some_and(|permission| permission.pattern(access).matches(name))
+    }
+
+    /// Restricts a user to this machine.
+    pub fn restrict_to_loopback(&mut self, name: &str) {
+        self.loopback_only.push(name.into());
+        self.version += 1;
+    }
+
+    /// Adds a user or replaces one; permissions stay.
+    pub fn put_user(&mut self, name: &str, password: Option<PasswordHash>, tags: Vec<Box<str>>) {
+        let permissions = self.users.get(name).map(|user| user.permissions.clone()).unwrap_or_default();
+        let user = User { name: name.into(), password, tags, permissions };
+        self.users.insert(name.into(), Arc::new(user));
+        self.version += 1;
+    }
+
+    /// Removes a user, and says whether there was one.
+    pub fn remove_user(&mut self, name: &str) -> bool {
+        self.version += 1;
+        self.users.remove(name).is_some()
+    }
+
+    /// Sets a user's permissions in a vhost. Returns whether there were none before, or `None` without that user.
+    pub fn put_permission(&mut self, user: &str, vhost: &str, permission: Permission) -> Option<bool> {
+        let user = self.users.get_mut(user)?;
+        self.version += 1;
+        Some(Arc::make_mut(user).permissions.insert(vhost.into(), permission).is_none())
+    }
+
+    /// Takes a user's permissions in a vhost away, and says whether there were any.
+    pub fn remove_permission(&mut self, user: &str, vhost: &str) -> bool {
+        self.version += 1;
+        self.users.get_mut(user).is_some_and(|user| Arc::make_mut(user).permissions.remove(vhost).is_some())
+    }
+
+    /// A vhost goes, and everybody's permissions in it.
+    pub fn forget_vhost(&mut self, vhost: &str) {
+        self.version += 1;
+        for user in self.users.values_mut().filter(|user| user.permissions.contains_key(vhost)) {
+            Arc::make_mut(user).permissions.remove(vhost);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn auth() -> Auth {
+        let mut auth = Auth::default();
+        auth.put_user("guest", Some(PasswordHash::new(b"guest", [1; 4])), vec!["administrator".into()]);
+        auth
+    }
+
+    #[test]
+    fn logins() {
+        let mut auth = auth();
+        assert!(auth.login("guest", b"guest", false).is_ok());
+        assert_eq!(auth.login("guest", b"no", true).unwrap_err(), Refused::Password("guest".into()));
+        assert_eq!(auth.login("guest", b"", true).unwrap_err(), Refused::Password("guest".into()));
+        assert_eq!(auth.login("who", b"guest", true).unwrap_err(), Refused::NoUser("who".into()));
+        auth.restrict_to_loopback("guest");
+        assert_eq!(auth.login("guest", b"guest", false).unwrap_err(), Refused::Loopback("guest".into()));
+        assert!(auth.login("guest", b"guest", true).is_ok());
+        auth.put_user("nopass", Some(PasswordHash::new(b"", [1; 4])), Vec::new());
+        assert!(auth.login("nopass", b"", true).is_err(), "an empty password lets nobody in");
+    }
+
+    #[test]
+    fn permissions_are_searched_not_anchored_and_empty_matches_nothing() {
+        let mut auth = auth();
+        let pattern = |source| Pattern::new(source).expect("a pattern");
+        let permission =
+            Permission { configure: pattern(""), write: pattern("b"), read: pattern("^(?!amq\\.).*$") };
+        let before = auth.version();
+        assert_eq!(auth.put_permission("guest", "/", permission.clone()), Some(true));
+        assert_eq!(auth.put_permission("guest", "/", permission), Some(false));
+        assert!(auth.version() > before);
+        assert!(!auth.permits("guest", "/", Access::Configure, "q"));
+        assert!(auth.permits("guest", "/", Access::Write, "abc") && !auth.permits("guest", "/", Access::Write, "x"));
+        assert!(auth.permits("guest", "/", Access::Read, "q") && !auth.permits("guest", "/", Access::Read, "amq.x"));
+        assert!(!auth.permits("guest", "other", Access::Read, "q") && !auth.may_enter("guest", "other"));
+        assert!(Pattern::new("(").is_err());
+    }
+}

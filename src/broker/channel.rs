@@ -1,0 +1,170 @@
+//! A channel as the broker sees it: its consumers, and the deliveries that wait for acknowledgement.
+
+use std::collections::VecDeque;
+
+use super::{ConnectionId, ConsumerId, Map, QueueId};
+use crate::log::Position;
+
+/// A delivery that has not been acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unacked {
+    pub delivery_tag: u64,
+    pub queue: QueueId,
+    pub position: Position,
+    /// The consumer it went to; `None` for `basic.get`.
+    pub consumer: Option<ConsumerId>,
+}
+
+#[derive(Debug)]
+pub struct Channel {
+    pub connection: ConnectionId,
+    pub number: u16,
+    /// Consumers by their tags.
+    pub consumers: Map<Box<[u8]>, ConsumerId>,
+    /// The prefetch count that the next consumers get; 0 is no limit.
+    pub prefetch: u16,
+    last_delivery_tag: u64,
+    unacked: UnackedSet,
+}
+
+impl Channel {
+    pub fn new(connection: ConnectionId, number: u16) -> Self {
+        Self {
+            connection,
+            number,
+            consumers: Map::default(),
+            prefetch: 0,
+            last_delivery_tag: 0,
+            unacked: UnackedSet::default(),
+        }
+    }
+
+    /// The tag for one more delivery.
+    pub fn next_delivery_tag(&mut self) -> u64 {
+        self.last_delivery_tag += 1;
+        self.last_delivery_tag
+    }
+
+    pub fn unacked(&mut self) -> &mut UnackedSet {
+        &mut self.unacked
+    }
+
+    pub fn unacked_count(&self) -> usize {
+        self.unacked.live
+    }
+}
+
+/// Unacknowledged deliveries in the order of their tags.
+///
+/// Acknowledged ones in the middle leave a hole; holes go when they are at the front, or when they are
+/// the half of it, so that one delivery that is never acknowledged does not hold the memory of all later ones.
+#[derive(Debug, Default)]
+pub struct UnackedSet {
+    entries: VecDeque<(u64, Option<Unacked>)>,
+    live: usize,
+}
+
+impl UnackedSet {
+    /// Adds a delivery, whose tag is above all others in here.
+    pub fn push(&mut self, delivery: Unacked) {
+        self.entries.push_back((delivery.delivery_tag, Some(delivery)));
+        self.live += 1;
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.live == 0
+    }
+
+    /// Takes out the delivery with this tag, if it is here.
+    pub fn take(&mut self, delivery_tag: u64) -> Option<Unacked> {
+        let index = self.index(delivery_tag)?;
+        let taken = self.entries.get_mut(index)?.1.take()?;
+        self.live -= 1;
+        self.tidy();
+        Some(taken)
+    }
+
+    /// Takes out the first delivery if its tag is at most `delivery_tag`.
+    pub fn take_front(&mut self, delivery_tag: u64) -> Option<Unacked> {
+        while let Some((tag, entry)) = self.entries.front_mut() {
+            if *tag > delivery_tag {
+                return None;
+            }
+            let taken = entry.take();
+            self.entries.pop_front();
+            if taken.is_some() {
+                self.live -= 1;
+                return taken;
+            }
+        }
+        None
+    }
+
+    /// Whether a tag is here.
+    pub fn contains(&self, delivery_tag: u64) -> bool {
+        self.index(delivery_tag).is_some_and(|index| self.entries[index].1.is_some())
+    }
+
+    /// Puts back deliveries that were taken, in the order of their tags (`tx.rollback`).
+    pub fn restore(&mut self, mut deliveries: Vec<Unacked>) {
+        deliveries.extend(self.entries.drain(..).filter_map(|(_, entry)| entry));
+        deliveries.sort_unstable_by_key(|delivery| delivery.delivery_tag);
+        self.live = deliveries.len();
+        self.entries = deliveries.into_iter().map(|d| (d.delivery_tag, Some(d))).collect();
+    }
+
+    fn index(&self, delivery_tag: u64) -> Option<usize> {
+        let (first, _) = self.entries.front()?;
+        let guess = usize::try_from(delivery_tag.checked_sub(*first)?).ok()?;
+        // Without gaps, which no-ack deliveries and compaction leave, the guess is right.
+        match self.entries.get(guess) {
+            Some((tag, _)) if *tag == delivery_tag => Some(guess),
+            _ => self.entries.binary_search_by_key(&delivery_tag, |(tag, _)| *tag).ok(),
+        }
+    }
+
+    fn tidy(&mut self) {
+        while let Some((_, None)) = self.entries.front() {
+            self.entries.pop_front();
+        }
+        if self.entries.len() > 64 && self.live < self.entries.len() / 2 {
+            self.entries.retain(|(_, entry)| entry.is_some());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delivery(delivery_tag: u64) -> Unacked {
+        Unacked { delivery_tag, queue: QueueId::default(), position: delivery_tag, consumer: None }
+    }
+
+    #[test]
+    fn out_of_order_and_with_gaps() {
+        let mut set = UnackedSet::default();
+        for tag in (1..=1000).filter(|tag| tag % 3 != 0) {
+            set.push(delivery(tag));
+        }
+        assert!(set.take(3).is_none() && !set.contains(3));
+        for tag in (2..=1000).filter(|tag| tag % 3 != 0) {
+            assert_eq!(set.take(tag), Some(delivery(tag)), "tag {tag}");
+            assert_eq!(set.take(tag), None);
+        }
+        assert!(set.contains(1) && !set.is_empty());
+        assert!(set.entries.len() <= 64, "holes are given back: {}", set.entries.len());
+        assert_eq!(set.take_front(5), Some(delivery(1)));
+        assert!(set.is_empty() && set.take_front(9999).is_none());
+    }
+
+    #[test]
+    fn restored_in_order() {
+        let mut set = UnackedSet::default();
+        (1..=5).for_each(|tag| set.push(delivery(tag)));
+        let taken = vec![set.take(4).expect("4"), set.take(2).expect("2")];
+        set.restore(taken);
+        let all: Vec<_> = std::iter::from_fn(|| set.take_front(9)).map(|d| d.delivery_tag).collect();
+        assert_eq!(all, [1, 2, 3, 4, 5]);
+    }
+}

@@ -1,0 +1,165 @@
+//! Binding and unbinding.
+
+use amq_protocol::types::FieldTable;
+
+use super::declare::check_not_default;
+use super::{Binding, BindingKey, Destination, Kind, headers};
+use crate::broker::vhost::Vhost;
+use crate::broker::{BindingId, ConnectionId, ExchangeId, QueueId};
+use crate::wire::method;
+use crate::wire::reply::Exception;
+
+impl Vhost {
+    /// Binds a queue to an exchange. Both have to be there; the exchange is looked for first, as in RabbitMQ.
+    pub fn bind_queue(
+        &mut self,
+        connection: ConnectionId,
+        queue: &[u8],
+        exchange: &[u8],
+        routing_key: &[u8],
+        arguments: FieldTable,
+    ) -> Result<(), Exception> {
+        check_not_default(exchange)?;
+        let source = self.exchange_id(exchange)?;
+        let queue = self.queue_id(queue)?;
+        self.check_not_locked(queue, Some(connection))?;
+        self.bind(source, Destination::Queue(queue), routing_key, arguments)
+    }
+
+    /// Binds an exchange to another one.
+    pub fn bind_exchange(
+        &mut self,
+        destination: &[u8],
+        source: &[u8],
+        routing_key: &[u8],
+        arguments: FieldTable,
+    ) -> Result<(), Exception> {
+        check_not_default(destination)?;
+        check_not_default(source)?;
+        let source = self.exchange_id(source)?;
+        let destination = self.exchange_id(destination)?;
+        self.bind(source, Destination::Exchange(destination), routing_key, arguments)
+    }
+
+    fn bind(
+        &mut self,
+        source: ExchangeId,
+        destination: Destination,
+        routing_key: &[u8],
+        arguments: FieldTable,
+    ) -> Result<(), Exception> {
+        let exchange = &mut self.exchanges[source];
+        if exchange.kind == Kind::Headers {
+            headers::check(&arguments)?;
+        }
+        let key = binding_key(destination, routing_key, &arguments);
+        if exchange.bindings.contains_key(&key) {
+            return Ok(());
+        }
+        let binding = Binding { source, destination, routing_key: routing_key.into(), arguments };
+        let id = self.bindings.insert(binding);
+        exchange.bindings.insert(key, id);
+        exchange.insert(id, &self.bindings[id]);
+        match destination {
+            Destination::Queue(queue) => self.queues[queue].bindings.insert(id),
+            Destination::Exchange(exchange) => self.exchanges[exchange].inbound.insert(id),
+        };
+        self.topology += 1;
+        Ok(())
+    }
+
+    /// Unbinds a queue. Neither end nor the binding itself needs to be there.
+    pub fn unbind_queue(
+        &mut self,
+        connection: ConnectionId,
+        queue: &[u8],
+        exchange: &[u8],
+        routing_key: &[u8],
+        arguments: &FieldTable,
+    ) -> Result<(), Exception> {
+        check_not_default(exchange)?;
+        let (Ok(source), Ok(queue)) = (self.exchange_id(exchange), self.queue_id(queue)) else {
+            return Ok(());
+        };
+        // RabbitMQ looks at the queue's owner only when there is something to unbind.
+        let key = binding_key(Destination::Queue(queue), routing_key, arguments);
+        if self.exchanges[source].bindings.contains_key(&key) {
+            self.check_not_locked(queue, Some(connection))?;
+            self.unbind(source, &key);
+        }
+        Ok(())
+    }
+
+    /// Unbinds an exchange from another one, whether or not it was bound.
+    pub fn unbind_exchange(
+        &mut self,
+        destination: &[u8],
+        source: &[u8],
+        routing_key: &[u8],
+        arguments: &FieldTable,
+    ) -> Result<(), Exception> {
+        check_not_default(destination)?;
+        check_not_default(source)?;
+        if let (Ok(source), Ok(destination)) = (self.exchange_id(source), self.exchange_id(destination)) {
+            self.unbind(source, &binding_key(Destination::Exchange(destination), routing_key, arguments));
+        }
+        Ok(())
+    }
+
+    fn unbind(&mut self, source: ExchangeId, key: &BindingKey) {
+        if let Some(&id) = self.exchanges[source].bindings.get(key) {
+            let source = self.remove_binding(id);
+            self.delete_unbound(source.into_iter().collect());
+        }
+    }
+
+    /// Takes a binding out of everything that knows it. Its source is returned if it was the last one of an
+    /// exchange that goes with its last binding.
+    pub(in crate::broker) fn remove_binding(&mut self, id: BindingId) -> Option<ExchangeId> {
+        let binding = self.bindings.remove(id)?;
+        self.topology += 1;
+        match binding.destination {
+            Destination::Queue(queue) => {
+                if let Some(queue) = self.queues.get_mut(queue) {
+                    queue.bindings.remove(&id);
+                }
+            }
+            Destination::Exchange(exchange) => {
+                if let Some(exchange) = self.exchanges.get_mut(exchange) {
+                    exchange.inbound.remove(&id);
+                }
+            }
+        }
+        let exchange = self.exchanges.get_mut(binding.source)?;
+        exchange.bindings.remove(&binding_key(binding.destination, &binding.routing_key, &binding.arguments));
+        exchange.remove(id, &binding);
+        (exchange.auto_delete && exchange.bindings.is_empty()).then_some(binding.source)
+    }
+
+    /// Takes out all bindings of a queue that is about to go.
+    pub(in crate::broker) fn remove_bindings_of(&mut self, queue: QueueId) {
+        let Some(queue) = self.queues.get(queue) else { return };
+        let all: Vec<_> = queue.bindings.iter().copied().collect();
+        let sources = all.into_iter().filter_map(|id| self.remove_binding(id)).collect();
+        self.delete_unbound(sources);
+    }
+
+    /// Deletes auto-delete exchanges that have lost their last binding, and those that lose theirs by that.
+    pub(in crate::broker) fn delete_unbound(&mut self, sources: Vec<ExchangeId>) {
+        for id in sources {
+            if self.exchanges.get(id).is_some_and(|x| x.auto_delete && x.bindings.is_empty()) {
+                self.remove_exchange(id);
+            }
+        }
+    }
+
+    /// The bindings of a queue, its implicit one to the default exchange left aside.
+    pub fn bindings_of(&self, queue: QueueId) -> impl Iterator<Item = &Binding> {
+        let ids = self.queues.get(queue).map(|queue| &queue.bindings);
+        ids.into_iter().flatten().filter_map(|id| self.bindings.get(*id))
+    }
+}
+
+fn binding_key(destination: Destination, routing_key: &[u8], arguments: &FieldTable) -> BindingKey {
+    (destination, routing_key.into(), method::encode_table(arguments).into())
+}

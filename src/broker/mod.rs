@@ -1,0 +1,49 @@
+//! The broker: vhosts with their exchanges, bindings, queues and consumers.
+//!
+//! What comes in are calls of a session (declare this, publish that, acknowledge those) with the time as an
+//! argument; what goes out are results, exceptions with RabbitMQ's texts, and effects (deliveries, cancellations)
+//! through the [`effects::Effects`] trait that the caller passes in. A vhost is one plain value without locks;
+//! whoever owns it serialises the calls. This folder may not know sessions, sockets, clocks, threads or files.
+//!
+//! In the order of a message's way:
+//! - [`publish`]: from an exchange and a routing key to queues, and the cache of that step
+//! - [`exchange`]: exchanges, one file per type that needs one, and bindings
+//! - [`queue`]: queues, their arguments, their consumers, and dispatch
+//! - [`channel`]: a channel's consumers and unacknowledged deliveries
+//! - [`settle`]: acknowledgement, rejection, requeueing, recovery
+//! - [`vhost`]: the value that holds all of this; connections and channels come and go here
+
+pub mod channel;
+pub mod effects;
+pub mod exchange;
+pub mod publish;
+pub mod queue;
+pub mod settle;
+pub mod vhost;
+
+use std::sync::Arc;
+
+pub use vhost::Vhost;
+
+slotmap::new_key_type! {
+    pub struct ConnectionId;
+    pub struct ChannelId;
+    pub struct ExchangeId;
+    pub struct QueueId;
+    pub struct BindingId;
+    pub struct ConsumerId;
+}
+
+/// A name as it was declared; at most 255 octets.
+pub type Name = Arc<str>;
+
+/// Milliseconds since 1970, handed in by the caller.
+pub type Now = u64;
+
+/// A hash map with a fast hasher, seeded at random for each map so that names cannot be chosen to collide.
+pub type Map<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;
+
+/// Text out of octets for a message to a person; what is not UTF-8 shows as replacement characters.
+pub(crate) fn text(octets: &[u8]) -> std::borrow::Cow<'_, str> {
+    String::from_utf8_lossy(octets)
+}

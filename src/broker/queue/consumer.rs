@@ -1,0 +1,183 @@
+//! Consumers: who they are, how they come and go.
+
+use amq_protocol::types::FieldTable;
+
+use super::arguments::QueueType;
+use crate::broker::effects::Effects;
+use crate::broker::exchange::arguments::{integer, type_name};
+use crate::broker::vhost::Vhost;
+use crate::broker::{ChannelId, ConnectionId, ConsumerId, QueueId, text};
+use crate::wire::reply::Exception;
+
+#[derive(Debug)]
+pub struct Consumer {
+    pub connection: ConnectionId,
+    pub channel: ChannelId,
+    /// The channel's number on its connection.
+    pub number: u16,
+    pub queue: QueueId,
+    pub tag: Box<[u8]>,
+    pub no_ack: bool,
+    pub exclusive: bool,
+    pub priority: i64,
+    /// How many deliveries may be unacknowledged; 0 is no limit.
+    pub prefetch: u16,
+    pub arguments: FieldTable,
+    pub(in crate::broker) unacked: usize,
+    pub(super) place: Place,
+}
+
+/// Where a consumer waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In its queue's ring: it can take a message.
+    Ring,
+    /// Its prefetch count is reached; an acknowledgement brings it back.
+    Full,
+    /// Its connection's outbox is full; [`Vhost::resume`] brings it back.
+    Stalled,
+}
+
+impl Consumer {
+    pub(super) fn is_full(&self) -> bool {
+        !self.no_ack && self.prefetch != 0 && self.unacked >= self.prefetch as usize
+    }
+}
+
+/// What `basic.consume` asks for, the tag made up already.
+#[derive(Debug)]
+pub struct Consume<'a> {
+    pub queue: &'a [u8],
+    pub tag: &'a [u8],
+    pub no_ack: bool,
+    pub exclusive: bool,
+    pub arguments: FieldTable,
+}
+
+impl Vhost {
+    /// Adds a consumer. It gets nothing before [`start_consumer`](Self::start_consumer), so that the caller can
+    /// answer `consume-ok` first.
+    pub fn consume(&mut self, channel: ChannelId, wanted: Consume<'_>) -> Result<ConsumerId, Exception> {
+        let Some(on) = self.channels.get(channel) else {
+            return Err(Exception::internal_error(""));
+        };
+        let (connection, number, prefetch) = (on.connection, on.number, on.prefetch);
+        self.check_consumer_tag(channel, wanted.tag)?;
+        let queue = self.queue_id(wanted.queue)?;
+        self.check_not_locked(queue, Some(connection))?;
+        self.check_consumable(queue, &wanted, prefetch)?;
+        let priority = wanted.arguments.inner().get("x-priority").and_then(integer).unwrap_or(0);
+        let Consume { tag, no_ack, exclusive, arguments, .. } = wanted;
+        let id = self.consumers.insert(Consumer {
+            connection,
+            channel,
+            number,
+            queue,
+            tag: tag.into(),
+            no_ack,
+            exclusive,
+            priority,
+            prefetch,
+            arguments,
+            unacked: 0,
+            place: Place::Full,
+        });
+        self.channels[channel].consumers.insert(tag.into(), id);
+        self.queues[queue].consumers.push(id);
+        self.queues[queue].exclusive_consumer |= exclusive;
+        Ok(id)
+    }
+
+    /// Refuses a tag that the channel uses already.
+    pub fn check_consumer_tag(&self, channel: ChannelId, tag: &[u8]) -> Result<(), Exception> {
+        if self.channels.get(channel).is_some_and(|on| on.consumers.contains_key(tag)) {
+            let text = format!("attempt to reuse consumer tag '{}'", text(tag));
+            return Err(Exception::not_allowed(text));
+        }
+        Ok(())
+    }
+
+    fn check_consumable(&self, queue: QueueId, wanted: &Consume<'_>, prefetch: u16) -> Result<(), Exception> {
+        let found = &self.queues[queue];
+        let described = self.describe("queue", wanted.queue);
+        if found.settings.queue_type == QueueType::Stream {
+            if wanted.no_ack {
+                let text = format!("automatic acknowledgement not supported by stream {described}");
+                return Err(Exception::not_implemented(text));
+            }
+            if prefetch == 0 {
+                let text = format!("consumer prefetch count is not set for stream {described}");
+                return Err(Exception::precondition_failed(text));
+            }
+        }
+        check_arguments(&wanted.arguments, found.settings.queue_type, &described)?;
+        let single = found.settings.single_active_consumer;
+        let in_use = found.exclusive_consumer || (wanted.exclusive && (single || !found.consumers.is_empty()));
+        if in_use {
+            return Err(Exception::access_refused(format!("{described} in exclusive use")));
+        }
+        Ok(())
+    }
+
+    /// Lets a new consumer take its first turns.
+    pub fn start_consumer(&mut self, id: ConsumerId, fx: &mut impl Effects) {
+        self.bring_back(id, fx);
+    }
+
+    /// Cancels a consumer of a channel; one that is not there is as good as cancelled.
+    pub fn cancel(&mut self, channel: ChannelId, tag: &[u8], fx: &mut impl Effects) {
+        let Some(id) = self.channels.get(channel).and_then(|c| c.consumers.get(tag)).copied() else {
+            return;
+        };
+        if let Some(queue) = self.detach_consumer(id) {
+            self.delete_if_deserted(queue, fx);
+        }
+    }
+
+    /// Takes a consumer out of everything that knows it, and says which queue it was on. What it has not
+    /// acknowledged stays its channel's.
+    pub(in crate::broker) fn detach_consumer(&mut self, id: ConsumerId) -> Option<QueueId> {
+        let consumer = self.consumers.remove(id)?;
+        if let Some(channel) = self.channels.get_mut(consumer.channel) {
+            channel.consumers.remove(&consumer.tag);
+        }
+        if let Some(queue) = self.queues.get_mut(consumer.queue) {
+            queue.consumers.retain(|other| *other != id);
+            queue.ring.remove(id);
+            queue.exclusive_consumer &= !consumer.exclusive;
+        }
+        Some(consumer.queue)
+    }
+
+    pub fn consumer(&self, id: ConsumerId) -> Option<&Consumer> {
+        self.consumers.get(id)
+    }
+}
+
+/// Refuses the arguments that RabbitMQ refuses, with its texts. Unknown ones are fine.
+fn check_arguments(arguments: &FieldTable, kind: QueueType, described: &str) -> Result<(), Exception> {
+    use QueueType::{Classic, Quorum, Stream};
+    let known: [(&str, &[QueueType]); 3] = [
+        ("x-priority", &[Classic, Quorum]),
+        ("x-stream-offset", &[Stream]),
+        ("x-consumer-timeout", &[Quorum]),
+    ];
+    for (key, supported) in known {
+        let Some(value) = arguments.inner().get(key) else { continue };
+        let refuse =
+            |why: &str| Err(Exception::precondition_failed(format!("invalid arg '{key}' for {described}{why}")));
+        if !supported.contains(&kind) {
+            return refuse(&format!(" of queue type {}", kind.module()));
+        }
+        match integer(value) {
+            None if key != "x-stream-offset" => {
+                return refuse(&format!(": \"expected integer, got {}\"", type_name(value)));
+            }
+            Some(number) if key == "x-consumer-timeout" && number < 0 => {
+                return refuse(&format!(": {{value_negative,{number}}}"));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

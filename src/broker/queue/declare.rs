@@ -1,0 +1,210 @@
+//! Declaring, purging and deleting queues.
+
+use amq_protocol::types::FieldTable;
+
+use super::Queue;
+use super::arguments::{self, Declared, QueueType};
+use crate::broker::effects::Effects;
+use crate::broker::exchange::arguments::inequivalent;
+use crate::broker::vhost::Vhost;
+use crate::broker::{ConnectionId, Name, QueueId};
+use crate::wire::reply::Exception;
+
+/// What `queue.declare` asks for, the name made up already where the server chooses it.
+#[derive(Debug)]
+pub struct Declaration {
+    pub name: Name,
+    /// As it was sent; an exclusive queue is kept as a transient one nevertheless.
+    pub durable: bool,
+    pub exclusive: bool,
+    pub auto_delete: bool,
+    pub arguments: FieldTable,
+}
+
+/// What `queue.declare-ok` tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    pub ready: usize,
+    pub consumers: usize,
+}
+
+impl Vhost {
+    /// The counts of a queue that is there and not locked (`queue.declare` with `passive`).
+    pub fn check_queue(&self, connection: ConnectionId, name: &[u8]) -> Result<Counts, Exception> {
+        let id = self.queue_id(name)?;
+        self.check_not_locked(id, Some(connection))?;
+        Ok(self.counts(id))
+    }
+
+    /// Creates the queue, or checks that the one of that name is the same.
+    ///
+    /// Without a connection (over HTTP) exclusive queues cannot be declared, and are locked.
+    pub fn declare_queue(
+        &mut self,
+        connection: Option<ConnectionId>,
+        declaration: Declaration,
+    ) -> Result<Counts, Exception> {
+        if let Some(&id) = self.queue_names.get(declaration.name.as_bytes()) {
+            self.check_same_queue(id, connection, &declaration)?;
+            return Ok(self.counts(id));
+        }
+        let described = self.describe("queue", declaration.name.as_bytes());
+        let Declaration { name, durable, exclusive, auto_delete, arguments } = declaration;
+        let declared = Declared { durable, exclusive, auto_delete };
+        let settings = arguments::parse(&arguments, &declared, &described)?;
+        let owner = connection.filter(|_| exclusive);
+        let key = name.as_bytes().into();
+        let mut queue = Queue::new(name, durable && !exclusive, owner, auto_delete);
+        queue.arguments = arguments;
+        queue.settings = settings;
+        let id = self.queues.insert(queue);
+        self.queue_names.insert(key, id);
+        if let Some(owner) = owner.and_then(|owner| self.connections.get_mut(owner)) {
+            owner.exclusive_queues.insert(id);
+        }
+        self.topology += 1;
+        Ok(Counts { ready: 0, consumers: 0 })
+    }
+
+    fn counts(&self, id: QueueId) -> Counts {
+        let queue = &self.queues[id];
+        Counts { ready: queue.ready(), consumers: queue.consumer_count() }
+    }
+
+    fn check_same_queue(
+        &self,
+        id: QueueId,
+        connection: Option<ConnectionId>,
+        wanted: &Declaration,
+    ) -> Result<(), Exception> {
+        let queue = &self.queues[id];
+        let owner = connection.filter(|_| wanted.exclusive);
+        if queue.owner != owner {
+            return Err(self.locked(queue));
+        }
+        let described = self.describe("queue", queue.name.as_bytes());
+        let durable = wanted.durable && !wanted.exclusive;
+        for (key, new, old) in
+            [("durable", durable, queue.durable), ("auto_delete", wanted.auto_delete, queue.auto_delete)]
+        {
+            if new != old {
+                return Err(inequivalent(key, &described, &format!("'{new}'"), &format!("'{old}'")));
+            }
+        }
+        let kind = queue.settings.queue_type;
+        arguments::check_equivalent(kind, &queue.arguments, &wanted.arguments, &described)
+    }
+
+    /// Refuses what another connection's exclusive queue does not allow.
+    pub fn check_not_locked(&self, id: QueueId, connection: Option<ConnectionId>) -> Result<(), Exception> {
+        match self.queues.get(id) {
+            Some(queue) if queue.owner.is_some() && queue.owner != connection => Err(self.locked(queue)),
+            _ => Ok(()),
+        }
+    }
+
+    fn locked(&self, queue: &Queue) -> Exception {
+        let described = self.describe("queue", queue.name.as_bytes());
+        Exception::resource_locked(format!(
+            "cannot obtain exclusive access to locked {described}. It could be originally declared on another \
+             connection or the exclusive property value does not match that of the original declaration."
+        ))
+    }
+
+    /// Drops the ready messages of a queue and says how many there were.
+    pub fn purge(&mut self, connection: Option<ConnectionId>, name: &[u8]) -> Result<usize, Exception> {
+        let id = self.queue_id(name)?;
+        self.check_not_locked(id, connection)?;
+        self.check_not_stream(id, "queue.purge")?;
+        Ok(self.queues[id].purge())
+    }
+
+    /// Deletes a queue and says how many ready messages it held; one that is not there is as good as deleted.
+    pub fn delete_queue(
+        &mut self,
+        connection: Option<ConnectionId>,
+        name: &[u8],
+        if_unused: bool,
+        if_empty: bool,
+        fx: &mut impl Effects,
+    ) -> Result<usize, Exception> {
+        self.deletable(connection, name, if_unused, if_empty)?;
+        match self.queue_names.get(name) {
+            Some(&id) => Ok(self.remove_queue(id, fx)),
+            None => Ok(0),
+        }
+    }
+
+    /// Says how many ready messages a deletion would take, or refuses as it would.
+    pub fn deletable(
+        &self,
+        connection: Option<ConnectionId>,
+        name: &[u8],
+        if_unused: bool,
+        if_empty: bool,
+    ) -> Result<usize, Exception> {
+        let Some(&id) = self.queue_names.get(name) else { return Ok(0) };
+        self.check_not_locked(id, connection)?;
+        self.check_conditions(&self.queues[id], if_unused, if_empty)?;
+        Ok(self.queues[id].ready())
+    }
+
+    /// The conditions of `queue.delete`: quorum queues know none, streams ignore them.
+    fn check_conditions(&self, queue: &Queue, if_unused: bool, if_empty: bool) -> Result<(), Exception> {
+        let described = || self.describe("queue", queue.name.as_bytes());
+        match queue.settings.queue_type {
+            QueueType::Classic if if_empty && !queue.is_empty() => {
+                Err(Exception::precondition_failed(format!("{} not empty", described())))
+            }
+            QueueType::Classic if if_unused && queue.consumer_count() > 0 => {
+                Err(Exception::precondition_failed(format!("{} in use", described())))
+            }
+            QueueType::Quorum if if_unused || if_empty => {
+                let flag = if if_unused { "if-unused" } else { "if-empty" };
+                Err(Exception::not_implemented(format!(
+                    "cannot delete {}. queue.delete operations with {flag} flag set are not supported by quorum queues",
+                    described()
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses what streams do not know.
+    pub(super) fn check_not_stream(&self, id: QueueId, method: &str) -> Result<(), Exception> {
+        let queue = &self.queues[id];
+        if queue.settings.queue_type == QueueType::Stream {
+            let described = self.describe("queue", queue.name.as_bytes());
+            let text = format!("{method} not supported by stream queues {described}");
+            return Err(Exception::not_implemented(text));
+        }
+        Ok(())
+    }
+
+    /// Takes a queue away with its bindings and consumers, who are told. Returns the ready messages lost.
+    pub(in crate::broker) fn remove_queue(&mut self, id: QueueId, fx: &mut impl Effects) -> usize {
+        self.remove_bindings_of(id);
+        let Some(queue) = self.queues.remove(id) else { return 0 };
+        self.topology += 1;
+        self.queue_names.remove(queue.name.as_bytes());
+        if let Some(owner) = queue.owner.and_then(|owner| self.connections.get_mut(owner)) {
+            owner.exclusive_queues.remove(&id);
+        }
+        for id in &queue.consumers {
+            if let Some(consumer) = self.consumers.remove(*id) {
+                if let Some(channel) = self.channels.get_mut(consumer.channel) {
+                    channel.consumers.remove(&consumer.tag);
+                }
+                fx.cancelled(consumer.connection, consumer.number, &consumer.tag);
+            }
+        }
+        queue.ready()
+    }
+
+    /// Deletes an auto-delete queue whose last consumer has gone.
+    pub(in crate::broker) fn delete_if_deserted(&mut self, id: QueueId, fx: &mut impl Effects) {
+        if self.queues.get(id).is_some_and(|q| q.auto_delete && q.consumers.is_empty()) {
+            self.remove_queue(id, fx);
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Dispatch: while a queue has ready messages and a consumer has room, the next consumer gets the next message.
+//!
+//! After every call one of the two has run out: either the queue is empty or its ring is.
+
+use super::Next;
+use super::consumer::Place;
+use crate::broker::channel::Unacked;
+use crate::broker::effects::{Delivery, Effects, Got};
+use crate::broker::vhost::Vhost;
+use crate::broker::{ChannelId, ConsumerId, Now, QueueId};
+use crate::wire::content::Message;
+use crate::wire::reply::Exception;
+
+impl Vhost {
+    /// A message arrives at a queue: straight to the consumer whose turn it is, or into the log.
+    pub(in crate::broker) fn enqueue(
+        &mut self,
+        queue: QueueId,
+        message: &Message<'_>,
+        now: Now,
+        fx: &mut impl Effects,
+    ) {
+        let Some(found) = self.queues.get_mut(queue) else { return };
+        if found.ring.is_empty() {
+            found.push(now, message);
+            return;
+        }
+        debug_assert!(found.is_empty(), "consumers were idle while messages waited");
+        let Some(id) = self.whose_turn(queue, fx) else {
+            self.queues[queue].push(now, message);
+            return;
+        };
+        if self.consumers[id].no_ack {
+            self.send(id, false, message, fx);
+            self.queues[queue].ring.rotate();
+        } else {
+            self.queues[queue].push(now, message);
+            if let Some(next) = self.queues[queue].take_next() {
+                let tag = self.send(id, next.redelivered, message, fx);
+                self.await_ack(id, tag, queue, next);
+            }
+        }
+    }
+
+    /// Hands out ready messages until there are none or nobody has room.
+    pub(in crate::broker) fn dispatch(&mut self, queue: QueueId, fx: &mut impl Effects) {
+        while self.queues.get(queue).is_some_and(|q| !q.is_empty() && !q.ring.is_empty()) {
+            let Some(id) = self.whose_turn(queue, fx) else { return };
+            let Some(next) = self.queues[queue].take_next() else { return };
+            let tag = self.send_record(id, queue, next, fx);
+            if self.consumers[id].no_ack {
+                self.queues[queue].settle(next.position);
+                self.queues[queue].ring.rotate();
+            } else {
+                self.await_ack(id, tag, queue, next);
+            }
+        }
+    }
+
+    /// The consumer in front whose connection takes deliveries; those in front of it whose does not are stalled.
+    fn whose_turn(&mut self, queue: QueueId, fx: &mut impl Effects) -> Option<ConsumerId> {
+        loop {
+            let id = self.queues.get(queue)?.ring.front()?;
+            let consumer = self.consumers.get_mut(id)?;
+            if fx.has_credit(consumer.connection) {
+                return Some(id);
+            }
+            consumer.place = Place::Stalled;
+            let connection = consumer.connection;
+            self.queues.get_mut(queue)?.ring.pop();
+            self.connections.get_mut(connection)?.stalled.push(id);
+        }
+    }
+
+    fn send_record(&mut self, id: ConsumerId, queue: QueueId, next: Next, fx: &mut impl Effects) -> u64 {
+        let consumer = &self.consumers[id];
+        let tag = self.channels[consumer.channel].next_delivery_tag();
+        if let Some(record) = self.queues[queue].log().get(next.position) {
+            let to = Delivery {
+                connection: consumer.connection,
+                channel: consumer.number,
+                consumer_tag: &consumer.tag,
+                delivery_tag: tag,
+                redelivered: next.redelivered,
+            };
+            fx.deliver(&to, &record.parts);
+        }
+        tag
+    }
+
+    fn send(&mut self, id: ConsumerId, redelivered: bool, message: &Message<'_>, fx: &mut impl Effects) -> u64 {
+        let consumer = &self.consumers[id];
+        let tag = self.channels[consumer.channel].next_delivery_tag();
+        let to = Delivery {
+            connection: consumer.connection,
+            channel: consumer.number,
+            consumer_tag: &consumer.tag,
+            delivery_tag: tag,
+            redelivered,
+        };
+        fx.deliver(&to, message);
+        tag
+    }
+
+    /// Notes a delivery of the consumer in front, and ends its turn.
+    fn await_ack(&mut self, id: ConsumerId, delivery_tag: u64, queue: QueueId, next: Next) {
+        let consumer = &mut self.consumers[id];
+        consumer.unacked += 1;
+        let full = consumer.is_full();
+        if full {
+            consumer.place = Place::Full;
+        }
+        let unacked = Unacked { delivery_tag, queue, position: next.position, consumer: Some(id) };
+        self.channels[consumer.channel].unacked().push(unacked);
+        let ring = &mut self.queues[queue].ring;
+        if full { ring.pop() } else { ring.rotate() }
+    }
+
+    /// One delivery less is unacknowledged; a consumer that was full for it takes turns again.
+    ///
+    /// Returns whether its queue is to be dispatched.
+    pub(in crate::broker) fn release(&mut self, id: ConsumerId) -> bool {
+        let Some(consumer) = self.consumers.get_mut(id) else { return false };
+        consumer.unacked -= 1;
+        if consumer.place != Place::Full || consumer.is_full() {
+            return false;
+        }
+        consumer.place = Place::Ring;
+        let (queue, priority) = (consumer.queue, consumer.priority);
+        if let Some(queue) = self.queues.get_mut(queue) {
+            queue.ring.push(id, priority);
+        }
+        true
+    }
+
+    pub(in crate::broker) fn unstall(&mut self, id: ConsumerId, fx: &mut impl Effects) {
+        if self.consumers.get(id).is_some_and(|c| c.place == Place::Stalled) {
+            self.bring_back(id, fx);
+        }
+    }
+
+    pub(super) fn bring_back(&mut self, id: ConsumerId, fx: &mut impl Effects) {
+        let Some(consumer) = self.consumers.get_mut(id) else { return };
+        if consumer.is_full() {
+            consumer.place = Place::Full;
+            return;
+        }
+        consumer.place = Place::Ring;
+        let (queue, priority) = (consumer.queue, consumer.priority);
+        if let Some(found) = self.queues.get_mut(queue) {
+            found.ring.push(id, priority);
+            self.dispatch(queue, fx);
+        }
+    }
+
+    /// Fetches one message for `basic.get`. Returns whether there was one.
+    pub fn get(
+        &mut self,
+        channel: ChannelId,
+        queue: &[u8],
+        no_ack: bool,
+        fx: &mut impl Effects,
+    ) -> Result<bool, Exception> {
+        let id = self.queue_id(queue)?;
+        let Some(on) = self.channels.get_mut(channel) else { return Ok(false) };
+        let (connection, number) = (on.connection, on.number);
+        self.check_not_locked(id, Some(connection))?;
+        self.check_not_stream(id, "basic.get")?;
+        let found = &mut self.queues[id];
+        let Some(next) = found.take_next() else { return Ok(false) };
+        let on = &mut self.channels[channel];
+        let delivery_tag = on.next_delivery_tag();
+        let got = Got { delivery_tag, redelivered: next.redelivered, left: found.ready() };
+        if let Some(record) = found.log().get(next.position) {
+            fx.got(connection, number, &got, &record.parts);
+        }
+        if no_ack {
+            found.settle(next.position);
+        } else {
+            on.unacked().push(Unacked { delivery_tag, queue: id, position: next.position, consumer: None });
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,102 @@
+//! What becomes of deliveries: acknowledged, rejected, requeued, recovered.
+
+use super::channel::Unacked;
+use super::effects::Effects;
+use super::vhost::Vhost;
+use super::{ChannelId, QueueId};
+use crate::wire::reply::Exception;
+
+/// What a client says of deliveries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Done,
+    /// Not wanted: dropped. (Dead-lettering comes later.)
+    Discard,
+    /// Back to its place in the queue.
+    Requeue,
+}
+
+impl Vhost {
+    /// Settles the delivery with a tag, or with `multiple` all up to it (all there are if it is 0).
+    ///
+    /// A tag that is not there is a 406, but for 0 with `multiple`.
+    pub fn settle(
+        &mut self,
+        channel: ChannelId,
+        delivery_tag: u64,
+        multiple: bool,
+        verdict: Verdict,
+        fx: &mut impl Effects,
+    ) -> Result<(), Exception> {
+        if !multiple {
+            let on = self.channels.get_mut(channel);
+            let taken = on.and_then(|on| on.unacked().take(delivery_tag)).ok_or_else(|| unknown(delivery_tag))?;
+            if let Some(queue) = self.apply(&taken, verdict) {
+                self.dispatch(queue, fx);
+            }
+            return Ok(());
+        }
+        let taken = self.collect(channel, delivery_tag, multiple)?;
+        self.settle_collected(&taken, verdict, fx);
+        Ok(())
+    }
+
+    /// Takes deliveries out of a channel's unacknowledged ones, for a transaction to settle or to put back.
+    pub fn collect(&mut self, channel: ChannelId, tag: u64, multiple: bool) -> Result<Vec<Unacked>, Exception> {
+        let Some(on) = self.channels.get_mut(channel) else { return Err(unknown(tag)) };
+        let unacked = on.unacked();
+        if !multiple {
+            return unacked.take(tag).map(|taken| vec![taken]).ok_or_else(|| unknown(tag));
+        }
+        if tag != 0 && !unacked.contains(tag) {
+            return Err(unknown(tag));
+        }
+        let last = if tag == 0 { u64::MAX } else { tag };
+        Ok(std::iter::from_fn(|| unacked.take_front(last)).collect())
+    }
+
+    /// Settles what was collected.
+    pub fn settle_collected(&mut self, taken: &[Unacked], verdict: Verdict, fx: &mut impl Effects) {
+        let mut queues: Vec<QueueId> = Vec::new();
+        for delivery in taken {
+            if let Some(queue) = self.apply(delivery, verdict) {
+                if queues.last() != Some(&queue) {
+                    queues.push(queue);
+                }
+            }
+        }
+        for queue in queues {
+            self.dispatch(queue, fx);
+        }
+    }
+
+    /// Puts back what was collected, as if it had never been settled.
+    pub fn restore(&mut self, channel: ChannelId, taken: Vec<Unacked>) {
+        if let Some(on) = self.channels.get_mut(channel) {
+            on.unacked().restore(taken);
+        }
+    }
+
+    /// Carries a verdict out, and says whether the queue is to be dispatched.
+    fn apply(&mut self, delivery: &Unacked, verdict: Verdict) -> Option<QueueId> {
+        let freed = delivery.consumer.is_some_and(|consumer| self.release(consumer));
+        let queue = self.queues.get_mut(delivery.queue)?;
+        if verdict == Verdict::Requeue {
+            queue.put_back(delivery.position);
+            return Some(delivery.queue);
+        }
+        queue.settle(delivery.position);
+        freed.then_some(delivery.queue)
+    }
+
+    /// Requeues everything a channel has not acknowledged (`basic.recover`, and a channel's end).
+    pub fn requeue_all(&mut self, channel: ChannelId, fx: &mut impl Effects) {
+        if let Ok(taken) = self.collect(channel, 0, true) {
+            self.settle_collected(&taken, Verdict::Requeue, fx);
+        }
+    }
+}
+
+fn unknown(delivery_tag: u64) -> Exception {
+    Exception::precondition_failed(format!("unknown delivery tag {delivery_tag}"))
+}

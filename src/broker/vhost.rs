@@ -1,0 +1,196 @@
+//! A vhost: one plain value with everything in it, reached by ids.
+
+use std::collections::HashSet;
+
+use amq_protocol::types::FieldTable;
+use slotmap::SlotMap;
+
+use super::channel::Channel;
+use super::effects::Effects;
+use super::exchange::{Binding, Exchange, Kind};
+use super::queue::{Consumer, Queue};
+use super::{BindingId, ChannelId, ConnectionId, ConsumerId, ExchangeId, Map, Name, QueueId};
+use crate::wire::reply::Exception;
+
+/// A connection as its vhost sees it.
+#[derive(Debug, Default)]
+pub struct Connection {
+    pub channels: HashSet<ChannelId, foldhash::fast::RandomState>,
+    /// The queues that are its own and go with it.
+    pub exclusive_queues: HashSet<QueueId, foldhash::fast::RandomState>,
+    /// Consumers that were passed over because the connection's outbox was full.
+    pub stalled: Vec<ConsumerId>,
+}
+
+/// Exchanges, bindings, queues and consumers of one vhost, and the connections that use it.
+#[derive(Debug)]
+pub struct Vhost {
+    pub name: Name,
+    pub(super) connections: SlotMap<ConnectionId, Connection>,
+    pub(super) channels: SlotMap<ChannelId, Channel>,
+    pub(super) exchanges: SlotMap<ExchangeId, Exchange>,
+    pub(super) exchange_names: Map<Box<[u8]>, ExchangeId>,
+    pub(super) bindings: SlotMap<BindingId, Binding>,
+    pub(super) queues: SlotMap<QueueId, Queue>,
+    pub(super) queue_names: Map<Box<[u8]>, QueueId>,
+    pub(super) consumers: SlotMap<ConsumerId, Consumer>,
+    /// Grows with every change that may route a message differently.
+    pub(super) topology: u64,
+}
+
+/// The exchanges every vhost has from the start.
+const PREDECLARED: [(&str, Kind, bool); 7] = [
+    ("", Kind::Direct, false),
+    ("amq.direct", Kind::Direct, false),
+    ("amq.fanout", Kind::Fanout, false),
+    ("amq.topic", Kind::Topic, false),
+    ("amq.headers", Kind::Headers, false),
+    ("amq.match", Kind::Headers, false),
+    ("amq.rabbitmq.trace", Kind::Topic, true),
+];
+
+impl Vhost {
+    pub fn new(name: &str) -> Self {
+        let mut vhost = Self {
+            name: name.into(),
+            connections: SlotMap::with_key(),
+            channels: SlotMap::with_key(),
+            exchanges: SlotMap::with_key(),
+            exchange_names: Map::default(),
+            bindings: SlotMap::with_key(),
+            queues: SlotMap::with_key(),
+            queue_names: Map::default(),
+            consumers: SlotMap::with_key(),
+            topology: 1,
+        };
+        for (name, kind, internal) in PREDECLARED {
+            vhost.insert_exchange(Exchange::new(name.into(), kind, true, false, internal, FieldTable::default()));
+        }
+        vhost
+    }
+
+    /// Greets a connection.
+    pub fn connect(&mut self) -> ConnectionId {
+        self.connections.insert(Connection::default())
+    }
+
+    /// A connection ends: its channels close, its exclusive queues go.
+    pub fn disconnect(&mut self, id: ConnectionId, fx: &mut impl Effects) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        let mut channels: Vec<_> = connection.channels.iter().copied().collect();
+        channels.sort_unstable();
+        for channel in channels {
+            self.close_channel(channel, fx);
+        }
+        // Only now, since closing a channel may stall a consumer elsewhere but never adds a queue here.
+        let Some(connection) = self.connections.remove(id) else { return };
+        for queue in connection.exclusive_queues {
+            self.remove_queue(queue, fx);
+        }
+    }
+
+    pub fn open_channel(&mut self, connection: ConnectionId, number: u16) -> ChannelId {
+        let id = self.channels.insert(Channel::new(connection, number));
+        if let Some(connection) = self.connections.get_mut(connection) {
+            connection.channels.insert(id);
+        }
+        id
+    }
+
+    /// A channel ends: its consumers are cancelled, what it did not acknowledge is requeued.
+    pub fn close_channel(&mut self, id: ChannelId, fx: &mut impl Effects) {
+        let Some(channel) = self.channels.get(id) else { return };
+        let connection = channel.connection;
+        let consumers: Vec<_> = channel.consumers.values().copied().collect();
+        // First the consumers, so that nothing that is requeued comes back to this channel.
+        let queues: Vec<_> = consumers.into_iter().filter_map(|c| self.detach_consumer(c)).collect();
+        self.requeue_all(id, fx);
+        self.channels.remove(id);
+        if let Some(connection) = self.connections.get_mut(connection) {
+            connection.channels.remove(&id);
+        }
+        for queue in queues {
+            self.delete_if_deserted(queue, fx);
+        }
+    }
+
+    /// A connection's outbox takes deliveries again.
+    pub fn resume(&mut self, id: ConnectionId, fx: &mut impl Effects) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        for consumer in std::mem::take(&mut connection.stalled) {
+            self.unstall(consumer, fx);
+        }
+    }
+
+    pub fn connection(&self, id: ConnectionId) -> Option<&Connection> {
+        self.connections.get(id)
+    }
+
+    pub fn channel(&self, id: ChannelId) -> Option<&Channel> {
+        self.channels.get(id)
+    }
+
+    /// The prefetch count for consumers yet to come on a channel; 0 is no limit.
+    ///
+    /// RabbitMQ 4.3 treats the flag `global` as if it was not set.
+    pub fn set_prefetch(&mut self, channel: ChannelId, count: u16) {
+        if let Some(channel) = self.channels.get_mut(channel) {
+            channel.prefetch = count;
+        }
+    }
+
+    pub fn exchange(&self, name: &[u8]) -> Option<&Exchange> {
+        self.exchanges.get(*self.exchange_names.get(name)?)
+    }
+
+    pub(super) fn exchange_id(&self, name: &[u8]) -> Result<ExchangeId, Exception> {
+        self.exchange_names.get(name).copied().ok_or_else(|| self.no_exchange(name))
+    }
+
+    pub fn queue(&self, name: &[u8]) -> Option<&Queue> {
+        self.queues.get(*self.queue_names.get(name)?)
+    }
+
+    pub(super) fn queue_id(&self, name: &[u8]) -> Result<QueueId, Exception> {
+        self.queue_names.get(name).copied().ok_or_else(|| self.no_queue(name))
+    }
+
+    pub fn exchanges(&self) -> impl Iterator<Item = &Exchange> {
+        self.exchanges.values()
+    }
+
+    pub fn queues(&self) -> impl Iterator<Item = &Queue> {
+        self.queues.values()
+    }
+
+    /// How many consumers there are on all queues.
+    pub fn consumer_count(&self) -> usize {
+        self.consumers.len()
+    }
+
+    /// A number that grows with every change that may route a message differently.
+    pub fn topology(&self) -> u64 {
+        self.topology
+    }
+
+    pub(super) fn insert_exchange(&mut self, exchange: Exchange) -> ExchangeId {
+        let name = exchange.name.as_bytes().into();
+        let id = self.exchanges.insert(exchange);
+        self.exchange_names.insert(name, id);
+        self.topology += 1;
+        id
+    }
+
+    pub(super) fn no_exchange(&self, name: &[u8]) -> Exception {
+        Exception::not_found(format!("no {}", self.describe("exchange", name)))
+    }
+
+    pub(super) fn no_queue(&self, name: &[u8]) -> Exception {
+        Exception::not_found(format!("no {}", self.describe("queue", name)))
+    }
+
+    /// A resource the way RabbitMQ's texts name it.
+    pub fn describe(&self, kind: &str, name: &[u8]) -> String {
+        format!("{kind} '{}' in vhost '{}'", super::text(name), self.name)
+    }
+}

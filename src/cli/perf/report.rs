@@ -1,0 +1,387 @@
+//! The figures of a run, as a table or as JSON.
+
+use std::{
+    fmt,
+    io::{self, Write},
+};
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use super::{args::ThroughputArgs, error::PerfError, producer::Outcome, uri::AmqpUri};
+
+/// What the run has counted between the beginning and the end of the measured interval.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Interval {
+    /// Length in seconds, more than 0.
+    pub seconds: f64,
+    /// Messages written by producers.
+    pub published: u64,
+    /// Messages received by consumers.
+    pub delivered: u64,
+    /// Processor time of the broker in nanoseconds, if it was observed.
+    pub broker_nanos: Option<u64>,
+    /// Processor time of this process in nanoseconds, if it could be observed.
+    pub client_nanos: Option<u64>,
+    /// Resident memory of the broker at the end in MiB, if it was observed.
+    pub rss_mib: Option<f64>,
+}
+
+/// Everything that is reported about a run.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Messages published per second.
+    publish_rate: f64,
+    /// Messages delivered per second.
+    delivery_rate: f64,
+    /// Body bytes published per second.
+    publish_bytes_per_second: f64,
+    /// Body bytes delivered per second.
+    delivery_bytes_per_second: f64,
+    /// Processor time of the broker in microseconds per delivered message, or per published one
+    /// when there are no consumers.
+    cpu_us_per_message: Option<f64>,
+    /// Processors that the broker kept busy on average.
+    broker_cores: Option<f64>,
+    /// Processor time of this load generator in microseconds per message, counted likewise.
+    client_cpu_us_per_message: Option<f64>,
+    /// Messages published in the measured interval.
+    published: u64,
+    /// Messages delivered in the measured interval.
+    delivered: u64,
+    /// Length of the measured interval in seconds.
+    seconds: f64,
+    size: u32,
+    producers: u16,
+    consumers: u16,
+    latency_us: Option<Latency>,
+    /// Resident memory of the broker at the end of the measured interval in MiB.
+    rss_mib: Option<f64>,
+    /// Messages published in the whole run, including the warm-up.
+    published_total: u64,
+    /// Messages delivered in the whole run, including warm-up and draining.
+    delivered_total: u64,
+    /// Messages confirmed in the whole run, in confirm mode.
+    confirmed_total: Option<u64>,
+    /// Messages refused in the whole run, in confirm mode.
+    nacked_total: Option<u64>,
+    /// Whether the broker blocked a producer for lack of resources.
+    blocked: bool,
+    settings: Settings,
+}
+
+/// Time from sending to receiving in microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+struct Latency {
+    p50: f64,
+    p90: f64,
+    p99: f64,
+    p999: f64,
+    max: f64,
+    /// Messages it was measured on.
+    samples: u64,
+}
+
+/// The settings of the run.
+#[derive(Debug, Serialize)]
+struct Settings {
+    uri: String,
+    queue: String,
+    exchange: &'static str,
+    persistent: bool,
+    confirm: Option<u32>,
+    ack_every: Option<u16>,
+    prefetch: u16,
+    warmup_seconds: f64,
+    time_seconds: f64,
+    broker_pid: Option<u32>,
+}
+
+/// Counts of a whole run, and the latencies of its measured interval in nanoseconds.
+pub struct Totals {
+    /// Messages published.
+    pub published: u64,
+    /// Messages received.
+    pub delivered: u64,
+    /// What producers heard from the broker, added up.
+    pub outcome: Outcome,
+    /// Time from sending to receiving.
+    pub latency: Histogram<u64>,
+}
+
+impl Report {
+    /// Works out the figures.
+    pub fn new(
+        args: &ThroughputArgs,
+        uri: &AmqpUri,
+        queue: &str,
+        interval: &Interval,
+        totals: &Totals,
+    ) -> Self {
+        let rate = |count| rounded(as_f64(count) / interval.seconds, 1);
+        let size = f64::from(args.size);
+        let messages = if args.consumers > 0 {
+            interval.delivered
+        } else {
+            interval.published
+        };
+        let each = |nanos: u64| {
+            (messages > 0).then(|| rounded(as_f64(nanos) / 1000.0 / as_f64(messages), 4))
+        };
+        let confirming = |count| args.confirm.map(|_| count);
+        let cores = |nanos| rounded(as_f64(nanos) / 1e9 / interval.seconds, 3);
+        Self {
+            publish_rate: rate(interval.published),
+            delivery_rate: rate(interval.delivered),
+            publish_bytes_per_second: rounded(rate(interval.published) * size, 0),
+            delivery_bytes_per_second: rounded(rate(interval.delivered) * size, 0),
+            cpu_us_per_message: interval.broker_nanos.and_then(each),
+            broker_cores: interval.broker_nanos.map(cores),
+            client_cpu_us_per_message: interval.client_nanos.and_then(each),
+            published: interval.published,
+            delivered: interval.delivered,
+            seconds: rounded(interval.seconds, 3),
+            size: args.size,
+            producers: args.producers,
+            consumers: args.consumers,
+            latency_us: Latency::new(&totals.latency),
+            rss_mib: interval.rss_mib.map(|mib| rounded(mib, 1)),
+            published_total: totals.published,
+            delivered_total: totals.delivered,
+            confirmed_total: confirming(totals.outcome.confirmed),
+            nacked_total: confirming(totals.outcome.nacked),
+            blocked: totals.outcome.blocked,
+            settings: Settings::new(args, uri, queue),
+        }
+    }
+
+    /// Writes the report to `out`, as one line of JSON or as a table.
+    ///
+    /// # Errors
+    ///
+    /// [`PerfError::Output`] when it cannot be written.
+    pub fn write(&self, json: bool, out: &mut impl Write) -> Result<(), PerfError> {
+        let written = if json {
+            let text = serde_json::to_string(self).map_err(io::Error::from);
+            text.and_then(|text| writeln!(out, "{text}"))
+        } else {
+            write!(out, "{self}")
+        };
+        written
+            .and_then(|()| out.flush())
+            .map_err(PerfError::Output)
+    }
+
+    /// The lines of the table about messages.
+    fn write_rates(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mib = |bytes: f64| bytes / 1_048_576.0;
+        for (label, rate, bytes, count) in [
+            (
+                "published",
+                self.publish_rate,
+                self.publish_bytes_per_second,
+                self.published,
+            ),
+            (
+                "delivered",
+                self.delivery_rate,
+                self.delivery_bytes_per_second,
+                self.delivered,
+            ),
+        ] {
+            let mib = mib(bytes);
+            writeln!(
+                f,
+                "{label}   {rate:>12.0} msg/s  {mib:>9.2} MiB/s  {count:>13} messages"
+            )?;
+        }
+        if let (Some(confirmed), Some(nacked)) = (self.confirmed_total, self.nacked_total) {
+            writeln!(
+                f,
+                "confirmed   {confirmed} in the whole run, {nacked} refused"
+            )?;
+        }
+        if self.blocked {
+            writeln!(
+                f,
+                "note        the broker blocked publishing for lack of resources"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "load        {} to {}, {} of {} bytes, {} s",
+            plural(self.producers, "producer"),
+            plural(self.consumers, "consumer"),
+            if self.settings.persistent {
+                "persistent messages"
+            } else {
+                "transient messages"
+            },
+            self.size,
+            self.seconds,
+        )?;
+        self.write_rates(f)?;
+        if let Some(latency) = &self.latency_us {
+            writeln!(f, "latency     {latency}")?;
+        }
+        if let (Some(each), Some(cores)) = (self.cpu_us_per_message, self.broker_cores) {
+            writeln!(
+                f,
+                "broker cpu  {each:.3} µs per message, {cores:.2} processors busy"
+            )?;
+        }
+        if let Some(each) = self.client_cpu_us_per_message {
+            writeln!(f, "client cpu  {each:.3} µs per message")?;
+        }
+        if let Some(mib) = self.rss_mib {
+            writeln!(f, "broker mem  {mib:.1} MiB resident")?;
+        }
+        Ok(())
+    }
+}
+
+impl Latency {
+    /// `None` without samples.
+    fn new(nanos: &Histogram<u64>) -> Option<Self> {
+        let at = |quantile| rounded(as_f64(nanos.value_at_quantile(quantile)) / 1000.0, 1);
+        (!nanos.is_empty()).then(|| Self {
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            p999: at(0.999),
+            max: at(1.0),
+            samples: nanos.len(),
+        })
+    }
+}
+
+impl fmt::Display for Latency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            p50,
+            p90,
+            p99,
+            p999,
+            max,
+            ..
+        } = self;
+        write!(
+            f,
+            "p50 {p50} µs, p90 {p90} µs, p99 {p99} µs, p99.9 {p999} µs, max {max} µs"
+        )
+    }
+}
+
+impl Settings {
+    fn new(args: &ThroughputArgs, uri: &AmqpUri, queue: &str) -> Self {
+        Self {
+            uri: uri.to_string(),
+            queue: queue.to_owned(),
+            exchange: args.exchange.name(),
+            persistent: args.persistent,
+            confirm: args.confirm,
+            ack_every: args.ack_every,
+            prefetch: args.prefetch_count(),
+            warmup_seconds: args.warmup.as_secs_f64(),
+            time_seconds: args.time.as_secs_f64(),
+            broker_pid: args.broker_pid,
+        }
+    }
+}
+
+/// A count as a floating-point number, exact below 2^53.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "reported figures are rounded far more coarsely"
+)]
+fn as_f64(count: u64) -> f64 {
+    count as f64
+}
+
+/// `value` rounded to `decimals` places.
+fn rounded(value: f64, decimals: i32) -> f64 {
+    let scale = 10_f64.powi(decimals);
+    (value * scale).round() / scale
+}
+
+fn plural(count: u16, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::{super::deliveries, *};
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: ThroughputArgs,
+    }
+
+    fn report(line: &str) -> Report {
+        let words = ["x", "--uri", "amqp://h", "--size", "100"].into_iter();
+        let args = Line::try_parse_from(words.chain(line.split_whitespace()))
+            .unwrap()
+            .args;
+        let interval = Interval {
+            seconds: 2.0,
+            published: 4000,
+            delivered: 1000,
+            broker_nanos: Some(8_000_000),
+            ..Default::default()
+        };
+        let mut latency = deliveries::histogram().unwrap();
+        latency.record(1500).unwrap();
+        let outcome = Outcome {
+            confirmed: 3,
+            ..Default::default()
+        };
+        let totals = Totals {
+            published: 5000,
+            delivered: 5000,
+            outcome,
+            latency,
+        };
+        Report::new(&args, &args.check().unwrap(), "q", &interval, &totals)
+    }
+
+    fn json(report: &Report) -> serde_json::Value {
+        let mut out = Vec::new();
+        report.write(true, &mut out).unwrap();
+        serde_json::from_slice(&out).unwrap()
+    }
+
+    #[test]
+    fn cost_is_per_delivery_or_else_per_publish() {
+        assert_eq!(report("").cpu_us_per_message, Some(8.0));
+        assert_eq!(report("--consumers 0").cpu_us_per_message, Some(2.0));
+    }
+
+    #[test]
+    fn json_has_rates_latency_and_settings() {
+        let value = json(&report("--confirm 7"));
+        assert_eq!(value["publish_rate"], 2000.0);
+        assert_eq!(value["delivery_rate"], 500.0);
+        assert_eq!(value["delivery_bytes_per_second"], 50_000.0);
+        assert_eq!(value["latency_us"]["p999"], 1.5);
+        assert_eq!(value["confirmed_total"], 3);
+        assert_eq!(value["settings"]["confirm"], 7);
+        assert!(value["rss_mib"].is_null());
+    }
+
+    #[test]
+    fn the_table_has_a_line_for_each_figure() {
+        let table = report("").to_string();
+        assert!(table.contains("1 producer to 1 consumer, transient messages of 100 bytes"));
+        assert!(table.contains("8.000 µs per message"));
+        assert!(!table.contains("confirmed"));
+    }
+}

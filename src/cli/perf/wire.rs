@@ -1,0 +1,214 @@
+//! Frames on the wire: an input buffer whose frames are walked in place, and frame encoding.
+
+use std::io::{self, Read};
+
+use amq_protocol::frame::{AMQPFrame, WriteContext, gen_frame};
+
+/// Frame type of a method.
+pub const METHOD: u8 = 1;
+/// Frame type of a content header.
+pub const HEADER: u8 = 2;
+/// Frame type of a piece of content body.
+pub const BODY: u8 = 3;
+/// Class and method id of `basic.deliver`, as they start a method payload.
+pub const BASIC_DELIVER: [u8; 4] = [0, 60, 0, 60];
+/// Class and method id of `basic.ack`.
+pub const BASIC_ACK: [u8; 4] = [0, 60, 0, 80];
+/// Class and method id of `basic.nack`.
+pub const BASIC_NACK: [u8; 4] = [0, 60, 0, 120];
+
+/// Bytes of a frame besides its payload: type, channel, length and end marker.
+pub const FRAME_OVERHEAD: usize = 8;
+/// Largest frame, in bytes including its overhead, that this client accepts or sends.
+pub const MAX_FRAME: u32 = 131_072;
+
+/// Last byte of every frame.
+pub const FRAME_END: u8 = 0xCE;
+/// Bytes before a frame's payload.
+const PREFIX: usize = 7;
+/// Most bytes asked from the socket at a time.
+const READ_CHUNK: usize = 256 * 1024;
+
+/// The peer sent something that cannot be a frame.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WireError {
+    /// A frame is larger than was negotiated; typical of a peer that does not speak AMQP 0-9-1.
+    #[error("a frame of {0} bytes (is this an AMQP 0-9-1 port?)")]
+    TooLarge(usize),
+    /// The end marker of a frame is missing.
+    #[error("a frame without its end marker")]
+    NoEnd,
+    /// A method payload is too short or malformed.
+    #[error("a malformed {0} frame")]
+    Malformed(&'static str),
+}
+
+/// One complete frame, borrowed from the buffer it was read into.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Frame<'a> {
+    /// Frame type: [`METHOD`], [`HEADER`], [`BODY`] or 8 for a heartbeat.
+    pub kind: u8,
+    /// The payload, without prefix and end marker.
+    pub payload: &'a [u8],
+}
+
+/// Bytes read from the broker, handed out frame by frame without copying.
+pub struct FrameBuffer {
+    bytes: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl FrameBuffer {
+    /// An empty buffer with room for one read besides an incomplete frame.
+    pub fn new() -> Self {
+        Self {
+            bytes: vec![0; 2 * READ_CHUNK],
+            start: 0,
+            end: 0,
+        }
+    }
+
+    /// Reads once from `source`, at most 256 KiB, and returns the number of bytes; 0 means the
+    /// source has ended. All complete frames should have been taken out before.
+    ///
+    /// # Errors
+    ///
+    /// Whatever `source` reports, including timeouts.
+    pub fn fill(&mut self, source: &mut impl Read) -> io::Result<usize> {
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        } else if self.end + READ_CHUNK > self.bytes.len() {
+            self.bytes.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
+        let limit = self.bytes.len().min(self.end + READ_CHUNK);
+        let count = source.read(&mut self.bytes[self.end..limit])?;
+        self.end += count;
+        Ok(count)
+    }
+
+    /// Takes the next complete frame; `None` when more bytes have to be read first.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes cannot be a frame.
+    #[inline]
+    pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, WireError> {
+        let pending = &self.bytes[self.start..self.end];
+        let Some(&[kind, _, _, l0, l1, l2, l3]) = pending.first_chunk::<PREFIX>() else {
+            return Ok(None);
+        };
+        let length = u32::from_be_bytes([l0, l1, l2, l3]) as usize;
+        if length + FRAME_OVERHEAD > MAX_FRAME as usize {
+            return Err(WireError::TooLarge(length));
+        }
+        let Some(&last) = pending.get(PREFIX + length) else {
+            return Ok(None);
+        };
+        if last != FRAME_END {
+            return Err(WireError::NoEnd);
+        }
+        self.start += length + FRAME_OVERHEAD;
+        Ok(Some(Frame {
+            kind,
+            payload: &pending[PREFIX..PREFIX + length],
+        }))
+    }
+}
+
+/// The encoded form of `frame`.
+///
+/// # Errors
+///
+/// When the frame holds a value its field cannot carry.
+pub fn encode(frame: &AMQPFrame) -> Result<Vec<u8>, WireError> {
+    let context = gen_frame(frame)(WriteContext::from(Vec::new()));
+    context
+        .map(|done| done.write)
+        .map_err(|_| WireError::Malformed("outgoing"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives out its bytes at most `step` at a time.
+    struct Trickle<'a> {
+        bytes: &'a [u8],
+        step: usize,
+    }
+
+    impl Read for Trickle<'_> {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            let count = self.step.min(out.len()).min(self.bytes.len());
+            out[..count].copy_from_slice(&self.bytes[..count]);
+            self.bytes = &self.bytes[count..];
+            Ok(count)
+        }
+    }
+
+    fn body(size: usize) -> Vec<u8> {
+        let payload = (0..=255).cycle().take(size).collect();
+        encode(&AMQPFrame::Body(1, payload)).unwrap()
+    }
+
+    fn walk(bytes: &[u8], step: usize) -> Result<Vec<(u8, Vec<u8>)>, WireError> {
+        let mut source = Trickle { bytes, step };
+        let mut buffer = FrameBuffer::new();
+        let mut frames = Vec::new();
+        while buffer.fill(&mut source).unwrap() > 0 {
+            while let Some(frame) = buffer.next_frame()? {
+                frames.push((frame.kind, frame.payload.to_vec()));
+            }
+        }
+        Ok(frames)
+    }
+
+    #[test]
+    fn frames_are_found_wherever_reads_split_them() {
+        let sizes = [0, 1, 16, 300, 7];
+        let wire: Vec<u8> = sizes.iter().flat_map(|&size| body(size)).collect();
+        for step in 1..wire.len() {
+            let frames = walk(&wire, step).unwrap();
+            let found: Vec<usize> = frames.iter().map(|(_, payload)| payload.len()).collect();
+            assert_eq!(found, sizes, "reads of {step} bytes");
+            assert!(frames.iter().all(|&(kind, _)| kind == BODY));
+        }
+    }
+
+    #[test]
+    fn long_streams_of_large_frames_pass_through_one_buffer() {
+        let frame = body(MAX_FRAME as usize - FRAME_OVERHEAD);
+        let wire: Vec<u8> = std::iter::repeat_n(frame.as_slice(), 20)
+            .flatten()
+            .copied()
+            .collect();
+        for step in [usize::MAX, 100_000, 65_537] {
+            let frames = walk(&wire, step).unwrap();
+            assert_eq!(frames.len(), 20);
+            assert!(
+                frames
+                    .iter()
+                    .all(|(_, payload)| payload[..] == frame[7..frame.len() - 1])
+            );
+        }
+    }
+
+    #[test]
+    fn heartbeats_are_frames() {
+        let wire = encode(&AMQPFrame::Heartbeat).unwrap();
+        assert_eq!(walk(&wire, 3).unwrap(), [(8, Vec::new())]);
+    }
+
+    #[test]
+    fn garbage_is_refused() {
+        assert_eq!(
+            walk(b"AMQP\0\0\x09\x01", 8),
+            Err(WireError::TooLarge(0x5000_0009))
+        );
+        let mut wire = body(3);
+        *wire.last_mut().unwrap() = 0;
+        assert_eq!(walk(&wire, 8), Err(WireError::NoEnd));
+    }
+}

@@ -1,0 +1,140 @@
+//! `leveret server`: the broker in the foreground.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::auth::InvalidPattern;
+use crate::http;
+use crate::net::listener::{self, ListenError};
+use crate::node::Node;
+use crate::node::folder::{Folder, FolderError};
+
+/// How long connections have to end when the node goes down.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// An address to listen on, or `none`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen(Option<SocketAddr>);
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        text.parse().map(|address| Self(Some(address))).map_err(|_| {
+            format!("{text:?} is not ADDR:PORT (such as 127.0.0.1:5672, 0.0.0.0:5672 or [::]:5672) nor none")
+        })
+    }
+}
+
+#[derive(Args, Debug)]
+pub struct ServerArgs {
+    /// Serve AMQP here; may be given more than once; none turns it off
+    #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:5672")]
+    listen: Vec<Listen>,
+
+    /// Serve the management HTTP API here; may be given more than once; none turns it off
+    #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:15672")]
+    http_listen: Vec<Listen>,
+
+    /// Keep data in this folder, which no other instance may use
+    #[arg(long, value_name = "DIR", default_value = "leveret-data")]
+    data_dir: PathBuf,
+
+    /// Keep everything in memory and touch no folder
+    #[arg(long)]
+    in_memory: bool,
+}
+
+impl Default for ServerArgs {
+    fn default() -> Self {
+        #[derive(clap::Parser)]
+        struct Alone {
+            #[command(flatten)]
+            args: ServerArgs,
+        }
+        <Alone as clap::Parser>::parse_from(["leveret"]).args
+    }
+}
+
+/// Why the server does not start, or ends.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error("cannot start the runtime: {0}")]
+    Runtime(io::Error),
+    #[error(transparent)]
+    Pattern(#[from] InvalidPattern),
+}
+
+/// Serves until Ctrl-C or SIGTERM, then drains.
+pub fn run(args: ServerArgs) -> Result<(), ServerError> {
+    tracing_subscriber::fmt().with_writer(io::stderr).with_target(false).init();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ServerError::Runtime)?;
+    runtime.block_on(serve(args))
+}
+
+async fn serve(args: ServerArgs) -> Result<(), ServerError> {
+    let folder = if args.in_memory { None } else { Some(Folder::open(&args.data_dir)?) };
+    let node = Arc::new(Node::new()?);
+    let mut amqp = Vec::new();
+    for address in args.listen.iter().filter_map(|listen| listen.0) {
+        amqp.push(listener::bind(address).await?);
+    }
+    let mut management = Vec::new();
+    for address in args.http_listen.iter().filter_map(|listen| listen.0) {
+        management.push(listener::bind(address).await?);
+    }
+    for listener in amqp {
+        say_where("AMQP", &listener);
+        tokio::spawn(listener::accept(listener, Arc::clone(&node)));
+    }
+    for listener in management {
+        say_where("HTTP API", &listener);
+        tokio::spawn(http::serve(listener, Arc::clone(&node)));
+    }
+    match &folder {
+        Some(folder) => {
+            let path = std::path::absolute(folder.path()).unwrap_or_else(|_| folder.path().to_owned());
+            println!("data in {}", path.display());
+        }
+        None => println!("data in memory only"),
+    }
+    println!("ready; Ctrl-C stops");
+    until_told_to_stop().await.map_err(ServerError::Runtime)?;
+    println!("stopping: connections are closed");
+    node.shut_down();
+    if tokio::time::timeout(DRAIN, node.connections.none_left()).await.is_err() {
+        tracing::warn!("some connections did not close in time");
+    }
+    Ok(())
+}
+
+fn say_where(what: &str, listener: &tokio::net::TcpListener) {
+    if let Ok(address) = listener.local_addr() {
+        println!("{what} on {address}");
+    }
+}
+
+async fn until_told_to_stop() -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

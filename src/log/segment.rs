@@ -1,0 +1,87 @@
+//! A run of records one after the other, with the offset of each, and the number of those still wanted.
+
+use bytes::Bytes;
+
+use super::Position;
+use super::record::{self, Parts, Record};
+
+/// A segment takes records until it holds this many octets...
+const FULL: usize = 256 << 10;
+/// ... or this many shared bodies, which are not in its octets.
+const FULL_SHARED: usize = 64;
+/// An empty segment keeps buffers of at most this many octets.
+const KEEP: usize = 64 << 10;
+
+#[derive(Debug, Default)]
+pub struct Segment {
+    first: Position,
+    offsets: Vec<u32>,
+    data: Vec<u8>,
+    shared: Vec<Bytes>,
+    /// Records not settled yet.
+    wanted: usize,
+    /// Records ever pushed; differs from `offsets` once [`forget`](Self::forget) has dropped those.
+    count: u64,
+}
+
+impl Segment {
+    /// Empties it, to begin anew at a position.
+    pub fn begin(&mut self, first: Position) {
+        self.first = first;
+        self.offsets.clear();
+        self.data.clear();
+        self.shared.clear();
+        self.wanted = 0;
+        self.count = 0;
+    }
+
+    pub fn first(&self) -> Position {
+        self.first
+    }
+
+    /// The position after its last record.
+    pub fn end(&self) -> Position {
+        self.first + self.count
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.data.len() >= FULL || self.shared.len() >= FULL_SHARED
+    }
+
+    /// Whether nobody wants any record of it.
+    pub fn is_settled(&self) -> bool {
+        self.wanted == 0
+    }
+
+    pub fn push(&mut self, timestamp: u64, parts: &Parts<'_>) {
+        self.offsets.push(self.data.len() as u32);
+        record::put(&mut self.data, &mut self.shared, timestamp, parts);
+        self.wanted += 1;
+        self.count += 1;
+    }
+
+    pub fn get(&self, position: Position) -> Option<Record<'_>> {
+        let offset = *self.offsets.get(position.checked_sub(self.first)? as usize)?;
+        record::get(&self.data[offset as usize..], &self.shared)
+    }
+
+    pub fn settle(&mut self, records: usize) {
+        debug_assert!(records <= self.wanted, "settled twice");
+        self.wanted = self.wanted.saturating_sub(records);
+    }
+
+    /// Lets its memory go and keeps only its place.
+    pub fn forget(&mut self) {
+        self.offsets = Vec::new();
+        self.data = Vec::new();
+        self.shared = Vec::new();
+    }
+
+    /// Keeps buffers for a few records only.
+    pub fn shrink(&mut self) {
+        if self.data.capacity() > KEEP {
+            self.data = Vec::new();
+            self.offsets = Vec::new();
+        }
+    }
+}

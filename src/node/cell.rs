@@ -1,0 +1,87 @@
+//! A vhost behind its one mutex, together with the outboxes of its connections.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use slotmap::SecondaryMap;
+
+use super::port::Port;
+use crate::broker::{ConnectionId, Vhost};
+use crate::session::outbox::Outboxes;
+
+pub struct VhostCell {
+    pub name: Arc<str>,
+    state: Mutex<State>,
+    about: Mutex<About>,
+}
+
+/// What people say of a vhost.
+#[derive(Clone, Debug, Default)]
+pub struct About {
+    pub description: String,
+    pub tags: Vec<String>,
+}
+
+/// What the mutex guards.
+struct State {
+    vhost: Vhost,
+    outboxes: Outboxes,
+    ports: SecondaryMap<ConnectionId, Arc<Port>>,
+}
+
+impl VhostCell {
+    pub fn new(name: &str, description: &str, tags: Vec<String>) -> Self {
+        let state =
+            State { vhost: Vhost::new(name), outboxes: Outboxes::default(), ports: SecondaryMap::new() };
+        let about = About { description: description.to_owned(), tags };
+        Self { name: name.into(), state: Mutex::new(state), about: Mutex::new(about) }
+    }
+
+    pub fn about(&self) -> About {
+        self.about.lock().clone()
+    }
+
+    pub fn describe(&self, description: &str, tags: Vec<String>) {
+        *self.about.lock() = About { description: description.to_owned(), tags };
+    }
+
+    /// Runs something on the vhost, hands what it sent to the writers, and wakes these, once each, when the lock is
+    /// free again.
+    pub fn with<R>(&self, run: impl FnOnce(&mut Vhost, &mut Outboxes) -> R) -> R {
+        let mut wake: Vec<Arc<Port>> = Vec::new();
+        let result = {
+            let mut state = self.state.lock();
+            let State { vhost, outboxes, ports } = &mut *state;
+            let result = run(vhost, outboxes);
+            outboxes.take_dirty(|gathered| {
+                if let Some(port) = ports.get(gathered.connection) {
+                    if port.push(gathered.pieces, gathered.buffer) {
+                        wake.push(Arc::clone(port));
+                    }
+                }
+            });
+            result
+        };
+        for port in wake {
+            port.wake_writer();
+        }
+        result
+    }
+
+    /// Greets a connection and gives it an outbox.
+    pub fn connect(&self, port: Arc<Port>, frame_max: usize, cancel_notify: bool) -> ConnectionId {
+        let mut state = self.state.lock();
+        let id = state.vhost.connect();
+        state.outboxes.open(id, frame_max, cancel_notify, Arc::clone(port.meter()));
+        state.ports.insert(id, port);
+        id
+    }
+
+    /// A connection has ended: what it had ends with it.
+    pub fn disconnect(&self, id: ConnectionId) {
+        self.with(|vhost, outboxes| vhost.disconnect(id, outboxes));
+        let mut state = self.state.lock();
+        state.outboxes.close(id);
+        state.ports.remove(id);
+    }
+}

@@ -1,0 +1,137 @@
+//! Who is connected, for people to look at and to close.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use amq_protocol::types::FieldTable;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+
+use crate::broker::Now;
+use crate::wire::reply::Exception;
+
+/// A connection, as far as others may know it.
+#[derive(Debug)]
+pub struct ConnectionInfo {
+    /// `peer -> local`, as RabbitMQ names connections.
+    pub name: Arc<str>,
+    pub peer: SocketAddr,
+    pub local: SocketAddr,
+    pub user: Arc<str>,
+    pub vhost: Arc<str>,
+    pub mechanism: String,
+    pub client_properties: FieldTable,
+    pub connected_at: Now,
+    pub frame_max: usize,
+    pub channel_max: u16,
+    /// Seconds.
+    pub heartbeat: u16,
+    channels: AtomicUsize,
+    closing: Mutex<Option<Exception>>,
+    closed: Notify,
+}
+
+impl ConnectionInfo {
+    pub fn new(
+        (peer, local): (SocketAddr, SocketAddr),
+        opening: &crate::session::handshake::Opening,
+        connected_at: Now,
+    ) -> Self {
+        let settings = &opening.settings;
+        Self {
+            name: format!("{peer} -> {local}").into(),
+            peer,
+            local,
+            user: Arc::clone(&settings.user),
+            vhost: Arc::clone(&settings.vhost),
+            mechanism: opening.mechanism.clone(),
+            client_properties: opening.client_properties.clone(),
+            connected_at,
+            frame_max: settings.frame_max,
+            channel_max: settings.channel_max,
+            heartbeat: settings.heartbeat,
+            channels: AtomicUsize::new(0),
+            closing: Mutex::new(None),
+            closed: Notify::new(),
+        }
+    }
+
+    pub fn channels(&self) -> usize {
+        self.channels.load(Ordering::Relaxed)
+    }
+
+    pub fn set_channels(&self, count: usize) {
+        self.channels.store(count, Ordering::Relaxed);
+    }
+
+    /// Asks the connection to close with this exception. The first one to ask decides.
+    pub fn close(&self, why: Exception) {
+        self.closing.lock().get_or_insert(why);
+        self.closed.notify_one();
+    }
+
+    /// Waits until somebody asks the connection to close.
+    pub async fn asked_to_close(&self) -> Exception {
+        loop {
+            self.closed.notified().await;
+            if let Some(why) = self.closing.lock().clone() {
+                return why;
+            }
+        }
+    }
+}
+
+/// All connections that are open.
+#[derive(Debug)]
+pub struct Connections {
+    open: Mutex<BTreeMap<Arc<str>, Arc<ConnectionInfo>>>,
+    /// How many there are.
+    count: watch::Sender<usize>,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self { open: Mutex::default(), count: watch::Sender::new(0) }
+    }
+}
+
+impl Connections {
+    pub fn add(&self, connection: Arc<ConnectionInfo>) {
+        let mut open = self.open.lock();
+        open.insert(Arc::clone(&connection.name), connection);
+        self.count.send_replace(open.len());
+    }
+
+    pub fn remove(&self, name: &str) {
+        let mut open = self.open.lock();
+        open.remove(name);
+        self.count.send_replace(open.len());
+    }
+
+    pub fn get(&self, name: &str) -> Option<Arc<ConnectionInfo>> {
+        self.open.lock().get(name).cloned()
+    }
+
+    /// All of them, by name.
+    pub fn all(&self) -> Vec<Arc<ConnectionInfo>> {
+        self.open.lock().values().cloned().collect()
+    }
+
+    /// Asks all connections for which `which` says so to close.
+    pub fn close_where(&self, why: &Exception, which: impl Fn(&ConnectionInfo) -> bool) {
+        for connection in self.all() {
+            if which(&connection) {
+                connection.close(why.clone());
+            }
+        }
+    }
+
+    /// Waits until there are none.
+    pub async fn none_left(&self) {
+        let mut count = self.count.subscribe();
+        // An error would mean that the sender is gone, and it is in `self`.
+        let _ = count.wait_for(|count| *count == 0).await;
+    }
+}

@@ -1,0 +1,309 @@
+//! From octets to commands: frames are parsed in place, content is put together.
+//!
+//! A message whose frames lie one after the other in the input, with its body in one frame, becomes a command
+//! without being copied; a method whose content has not arrived waits for it in the input. Everything else is
+//! gathered channel by channel. Errors are RabbitMQ's, and all of them end the connection.
+
+use bytes::{Bytes, BytesMut};
+
+use super::command::{Assembled, Command};
+use crate::broker::Map;
+use crate::wire::content::{self, BASIC, HEADER_FIXED};
+use crate::wire::frame::{self, BODY, Frame, HEADER, HEARTBEAT, METHOD, OVERHEAD};
+use crate::wire::method::{self, Method, Publish};
+use crate::wire::reply::{Exception, MethodId};
+
+/// A body announced larger than this ends the connection, whatever the configured limit (RabbitMQ's maximum).
+const ANNOUNCED_MAX: u64 = 512 << 20;
+
+const GET: MethodId = (60, 70);
+/// A batch has at most this many `basic.get`s: each may be answered by a message a million times its size, and what
+/// is answered has to be written before more is asked for.
+const GETS_MAX: usize = 32;
+
+/// Content on its way.
+#[derive(Debug)]
+enum Partial {
+    /// A `basic.publish` that waits for its header.
+    Method { publish: Publish, payload: Box<[u8]> },
+    /// ... for `missing` more octets of its body.
+    Body { assembled: Box<Assembled>, body: BytesMut, missing: u64 },
+}
+
+#[derive(Debug)]
+pub struct Assembler {
+    frame_max: usize,
+    message_size_max: u64,
+    partials: Map<u16, Partial>,
+    /// Input that ends the connection has come; what follows is not looked at.
+    broken: bool,
+    /// `basic.get`s of the current batch.
+    gets: usize,
+}
+
+/// How far the input has been parsed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parsed {
+    pub octets: usize,
+    /// Whether there may be more to parse before more is read.
+    pub more: bool,
+}
+
+/// What to do after a frame.
+enum Step {
+    /// Go on at this offset.
+    On(usize),
+    /// Go on when more has arrived.
+    Wait,
+}
+
+impl Assembler {
+    pub fn new(frame_max: usize, message_size_max: u64) -> Self {
+        Self { frame_max, message_size_max, partials: Map::default(), broken: false, gets: 0 }
+    }
+
+    /// Turns every whole frame into commands, up to [`GETS_MAX`] of one kind.
+    pub fn parse(&mut self, input: &[u8], batch: &mut Vec<Command>) -> Parsed {
+        let mut at = 0;
+        self.gets = 0;
+        while !self.broken {
+            if self.gets == GETS_MAX {
+                return Parsed { octets: at, more: true };
+            }
+            let step = match frame::at(input, at, self.frame_max) {
+                Ok(None) => Step::Wait,
+                Ok(Some(frame)) => match self.take(input, at, frame, batch) {
+                    Ok(step) => step,
+                    Err(e) => self.break_off(e, batch),
+                },
+                Err(e) => self.break_off(e, batch),
+            };
+            match step {
+                Step::On(next) => at = next,
+                Step::Wait => return Parsed { octets: at, more: false },
+            }
+        }
+        Parsed { octets: input.len(), more: false }
+    }
+
+    fn break_off(&mut self, exception: Exception, batch: &mut Vec<Command>) -> Step {
+        self.broken = true;
+        self.partials.clear();
+        batch.push(Command::Fault(exception));
+        Step::On(0)
+    }
+
+    fn take(
+        &mut self,
+        input: &[u8],
+        at: usize,
+        frame: Frame,
+        batch: &mut Vec<Command>,
+    ) -> Result<Step, Exception> {
+        let payload = frame.payload(input);
+        match frame.kind {
+            METHOD | HEADER | BODY => {}
+            HEARTBEAT if payload.is_empty() && frame.channel == 0 => return Ok(Step::On(frame.next())),
+            HEARTBEAT if payload.is_empty() => return Err(frame::unexpected(HEARTBEAT, payload)),
+            kind => return Err(frame::fault(kind, payload, "unknown_frame")),
+        }
+        if frame.kind == HEADER && payload.len() < HEADER_FIXED {
+            return Err(frame::fault(HEADER, payload, "unknown_frame"));
+        }
+        if !self.partials.is_empty() && frame.channel != 0 {
+            if let Some(partial) = self.partials.remove(&frame.channel) {
+                self.go_on(partial, frame, payload, batch)?;
+                return Ok(Step::On(frame.next()));
+            }
+        }
+        match frame.kind {
+            METHOD => self.method(input, at, frame, batch),
+            kind if frame.channel == 0 => Err(frame::unexpected(kind, payload)),
+            _ => Err(Exception::unexpected_frame("expected method frame, got non method frame instead")),
+        }
+    }
+
+    fn method(
+        &mut self,
+        input: &[u8],
+        at: usize,
+        frame: Frame,
+        batch: &mut Vec<Command>,
+    ) -> Result<Step, Exception> {
+        let payload = frame.payload(input);
+        let channel = frame.channel;
+        let command = match method::decode(channel, payload)? {
+            Method::Publish(publish) if channel != 0 => return self.publish(input, at, frame, publish, batch),
+            Method::Ack { delivery_tag, multiple } if channel != 0 => {
+                Command::Ack { channel, delivery_tag, multiple }
+            }
+            Method::Nack { delivery_tag, multiple, requeue } if channel != 0 => {
+                Command::Nack { channel, delivery_tag, multiple, requeue }
+            }
+            Method::Reject { delivery_tag, requeue } if channel != 0 => {
+                Command::Reject { channel, delivery_tag, requeue }
+            }
+            Method::Other(class) => {
+                self.gets += usize::from(method::id(payload) == Some(GET));
+                Command::Method { channel, id: method::id(payload).unwrap_or_default(), class }
+            }
+            _ => {
+                let id = method::id(payload).unwrap_or_default();
+                let e = Exception::channel_error("unexpected method in connection state running");
+                return Err(e.caused_by(id));
+            }
+        };
+        batch.push(command);
+        Ok(Step::On(frame.next()))
+    }
+
+    /// A `basic.publish`: taken in place if its content follows at once, else begun in parts.
+    fn publish(
+        &mut self,
+        input: &[u8],
+        at: usize,
+        frame: Frame,
+        publish: Publish,
+        batch: &mut Vec<Command>,
+    ) -> Result<Step, Exception> {
+        match self.in_place(input, &frame, publish)? {
+            InPlace::Whole(command, next) => {
+                batch.push(command);
+                Ok(Step::On(next))
+            }
+            InPlace::Unfinished => {
+                debug_assert!(at < frame.start);
+                Ok(Step::Wait)
+            }
+            InPlace::No => {
+                let payload = frame.payload(input).into();
+                self.partials.insert(frame.channel, Partial::Method { publish, payload });
+                Ok(Step::On(frame.next()))
+            }
+        }
+    }
+
+    fn in_place(&self, input: &[u8], method: &Frame, publish: Publish) -> Result<InPlace, Exception> {
+        let Some(header) = frame::at(input, method.next(), self.frame_max)? else {
+            return Ok(InPlace::Unfinished);
+        };
+        if header.kind != HEADER || header.channel != method.channel {
+            return Ok(InPlace::No);
+        }
+        let size = match content::header(header.payload(input)) {
+            Some(found) if found.class == BASIC && weight(header.payload(input)) == 0 => found.body_size,
+            _ => return Ok(InPlace::No),
+        };
+        if size > (self.frame_max - OVERHEAD) as u64 || size > self.message_size_max {
+            return Ok(InPlace::No);
+        }
+        let range = |start: usize, end: usize| start as u32..end as u32;
+        let (body, next) = if size == 0 {
+            (0..0, header.next())
+        } else {
+            match frame::at(input, header.next(), self.frame_max)? {
+                None => return Ok(InPlace::Unfinished),
+                Some(body)
+                    if body.kind == BODY
+                        && body.channel == method.channel
+                        && (body.end - body.start) as u64 == size =>
+                {
+                    (range(body.start, body.end), body.next())
+                }
+                Some(_) => return Ok(InPlace::No),
+            }
+        };
+        let command = Command::Publish {
+            channel: method.channel,
+            publish,
+            payload: range(method.start, method.end),
+            properties: range(header.start + HEADER_FIXED, header.end),
+            body,
+        };
+        Ok(InPlace::Whole(command, next))
+    }
+
+    /// The next frame of a channel whose content is on its way.
+    fn go_on(
+        &mut self,
+        partial: Partial,
+        frame: Frame,
+        payload: &[u8],
+        batch: &mut Vec<Command>,
+    ) -> Result<(), Exception> {
+        let (assembled, body, missing) = match partial {
+            Partial::Method { publish, payload: method } => self.header(publish, method, frame, payload)?,
+            Partial::Body { assembled, mut body, missing } => {
+                if frame.kind != BODY {
+                    let text = "expected content body, got non content body frame instead";
+                    return Err(Exception::unexpected_frame(text).caused_by(Publish::ID));
+                }
+                let Some(missing) = missing.checked_sub(payload.len() as u64) else {
+                    let text = "content body frame exceeds remaining content size";
+                    return Err(Exception::frame_error(text).caused_by(Publish::ID));
+                };
+                // A body over the limit is counted and not kept.
+                if assembled.size <= self.message_size_max {
+                    body.extend_from_slice(payload);
+                }
+                (assembled, body, missing)
+            }
+        };
+        if missing > 0 {
+            self.partials.insert(frame.channel, Partial::Body { assembled, body, missing });
+            return Ok(());
+        }
+        let message = Box::new(Assembled { body: body.freeze(), ..*assembled });
+        batch.push(Command::Assembled { channel: frame.channel, message });
+        Ok(())
+    }
+
+    fn header(
+        &self,
+        publish: Publish,
+        method: Box<[u8]>,
+        frame: Frame,
+        payload: &[u8],
+    ) -> Result<(Box<Assembled>, BytesMut, u64), Exception> {
+        let refuse = |text: String| Err(Exception::unexpected_frame(text).caused_by(Publish::ID));
+        let header = content::header(payload).filter(|_| frame.kind == HEADER && weight(payload) == 0);
+        let Some(header) = header else {
+            return refuse(
+                "expected content header for class 60, got non content header frame instead".to_owned(),
+            );
+        };
+        if header.class != BASIC {
+            let class = header.class;
+            return refuse(format!(
+                "expected content header for class 60, got one for class {class} instead"
+            ));
+        }
+        let size = header.body_size;
+        if size > ANNOUNCED_MAX {
+            let text = format!("content body size {size} exceeds maximum allowed size {ANNOUNCED_MAX}");
+            return Err(Exception::frame_error(text).caused_by(Publish::ID));
+        }
+        let properties = payload[HEADER_FIXED..].into();
+        let assembled = Assembled { publish, payload: method, properties, body: Bytes::new(), size };
+        // Room grows with what arrives, not with what is announced.
+        Ok((Box::new(assembled), BytesMut::new(), size))
+    }
+}
+
+/// What following a `basic.publish` in the input found.
+enum InPlace {
+    /// The whole message, and the offset after it.
+    Whole(Command, usize),
+    /// Not all of it has arrived.
+    Unfinished,
+    /// Its frames do not lie one after the other.
+    No,
+}
+
+/// A content header's weight, which has to be 0.
+fn weight(payload: &[u8]) -> u16 {
+    match payload {
+        [_, _, high, low, ..] => u16::from_be_bytes([*high, *low]),
+        _ => 0,
+    }
+}

@@ -1,0 +1,97 @@
+//! The basic class, but for publishing and acknowledging.
+
+use amq_protocol::protocol::{AMQPClass, basic};
+
+use super::queue::made_up;
+use super::run::unimplemented_method;
+use super::{Context, Session};
+use crate::broker::queue::consumer::Consume;
+use crate::wire::reply::Exception;
+
+use basic::AMQPMethod as M;
+
+impl Session {
+    pub(super) fn basic_method(
+        &mut self,
+        number: u16,
+        method: basic::AMQPMethod,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Exception> {
+        match method {
+            M::Qos(qos) => self.qos(number, &qos, cx),
+            M::Consume(consume) => self.consume(number, consume, cx),
+            M::Cancel(cancel) => {
+                let id = self.channel(number)?.id;
+                let tag = cancel.consumer_tag;
+                cx.vhost.cancel(id, tag.as_str().as_bytes(), cx.outboxes);
+                let ok = AMQPClass::Basic(M::CancelOk(basic::CancelOk { consumer_tag: tag }));
+                self.reply_unless(cancel.nowait, number, &ok, cx);
+                Ok(())
+            }
+            M::Get(get) => self.get(number, &get, cx),
+            M::Recover(basic::Recover { requeue }) => {
+                self.recover(number, requeue, cx)?;
+                Ok(())
+            }
+            M::RecoverAsync(basic::RecoverAsync { requeue: true }) => {
+                let id = self.channel(number)?.id;
+                cx.vhost.requeue_all(id, cx.outboxes);
+                Ok(())
+            }
+            M::RecoverAsync(_) => Err(Exception::not_implemented("requeue=false")),
+            _ => Err(unimplemented_method()),
+        }
+    }
+
+    /// `global` makes no difference, as in RabbitMQ 4.3: every consumer has a window of its own.
+    fn qos(&mut self, number: u16, qos: &basic::Qos, cx: &mut Context<'_>) -> Result<(), Exception> {
+        let id = self.channel(number)?.id;
+        cx.vhost.set_prefetch(id, qos.prefetch_count);
+        self.reply(number, &AMQPClass::Basic(M::QosOk(basic::QosOk {})), cx);
+        Ok(())
+    }
+
+    fn consume(&mut self, number: u16, wanted: basic::Consume, cx: &mut Context<'_>) -> Result<(), Exception> {
+        let name = self.queue_name(number, wanted.queue.as_str())?;
+        let id = self.channel(number)?.id;
+        // A tag that is taken is noticed before the queue is looked at.
+        cx.vhost.check_consumer_tag(id, wanted.consumer_tag.as_str().as_bytes())?;
+        self.may_read(cx, "queue", name.as_bytes())?;
+        let tag = match wanted.consumer_tag.as_str() {
+            "" => made_up("amq.ctag", cx),
+            tag => tag.to_owned(),
+        };
+        let consume = Consume {
+            queue: name.as_bytes(),
+            tag: tag.as_bytes(),
+            no_ack: wanted.no_ack,
+            exclusive: wanted.exclusive,
+            arguments: wanted.arguments,
+        };
+        let consumer = cx.vhost.consume(id, consume)?;
+        let ok = basic::ConsumeOk { consumer_tag: tag.as_str().into() };
+        self.reply_unless(wanted.nowait, number, &AMQPClass::Basic(M::ConsumeOk(ok)), cx);
+        cx.vhost.start_consumer(consumer, cx.outboxes);
+        Ok(())
+    }
+
+    fn get(&mut self, number: u16, get: &basic::Get, cx: &mut Context<'_>) -> Result<(), Exception> {
+        let name = self.queue_name(number, get.queue.as_str())?;
+        self.may_read(cx, "queue", name.as_bytes())?;
+        let id = self.channel(number)?.id;
+        if !cx.vhost.get(id, name.as_bytes(), get.no_ack, cx.outboxes)? {
+            self.reply(number, &AMQPClass::Basic(M::GetEmpty(basic::GetEmpty {})), cx);
+        }
+        Ok(())
+    }
+
+    fn recover(&mut self, number: u16, requeue: bool, cx: &mut Context<'_>) -> Result<(), Exception> {
+        if !requeue {
+            return Err(Exception::not_implemented("requeue=false"));
+        }
+        let id = self.channel(number)?.id;
+        self.reply(number, &AMQPClass::Basic(M::RecoverOk(basic::RecoverOk {})), cx);
+        cx.vhost.requeue_all(id, cx.outboxes);
+        Ok(())
+    }
+}

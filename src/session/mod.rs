@@ -1,0 +1,132 @@
+//! The session: one connection's protocol state machine.
+//!
+//! What comes in are octets from a peer, what goes out are calls on its vhost and encoded frames in outboxes. A
+//! batch of input is first parsed ([`Session::parse`], which needs nothing but the session) and then run
+//! ([`Session::run`], which needs the vhost), so that the vhost is locked once for each read and only while it is
+//! needed. This folder does no I/O and knows neither clock nor locks.
+//!
+//! - [`handshake`]: from the protocol header to `connection.open`
+//! - [`assemble`]: frames to commands; content is put together here
+//! - [`command`]: what a batch consists of
+//! - [`run`]: commands one after the other; errors close channels and connections
+//! - [`channel`]: one channel's state: confirms, transaction, routes
+//! - [`publish`]: `basic.publish` up to the broker, returns, confirms
+//! - [`transaction`]: `tx`
+//! - [`exchange`], [`queue`], [`consume`]: the other methods, one file a class
+//! - [`access`]: may this user do that
+//! - [`outbox`]: what is to be sent
+
+pub mod access;
+pub mod assemble;
+pub mod channel;
+pub mod command;
+mod consume;
+mod exchange;
+pub mod handshake;
+pub mod outbox;
+mod publish;
+mod queue;
+pub mod run;
+mod transaction;
+
+use std::sync::Arc;
+
+use crate::auth::Auth;
+use crate::broker::{ConnectionId, Map, Now, Vhost};
+use assemble::{Assembler, Parsed};
+use channel::Channel;
+use command::Command;
+use outbox::Outboxes;
+
+/// What a batch is run against.
+pub struct Context<'a> {
+    pub vhost: &'a mut Vhost,
+    pub outboxes: &'a mut Outboxes,
+    pub auth: &'a Auth,
+    /// Milliseconds since 1970.
+    pub now: Now,
+    /// Octets for names that the server makes up.
+    pub random: fn() -> [u8; 16],
+}
+
+/// What the handshake settled.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub user: Arc<str>,
+    pub vhost: Arc<str>,
+    /// The limit of a frame in octets, overhead included.
+    pub frame_max: usize,
+    /// How many channels may be open.
+    pub channel_max: u16,
+    /// Seconds; 0 is none.
+    pub heartbeat: u16,
+    /// The limit of a message's body in octets.
+    pub message_size_max: u64,
+}
+
+/// How far a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Running,
+    /// The broker has closed it and waits for `close-ok`.
+    Closing,
+    /// The client has closed it and has been answered: it is up to the client to end the TCP connection.
+    Left,
+    /// Nothing more is to come from either side.
+    Over,
+}
+
+pub struct Session {
+    id: ConnectionId,
+    settings: Settings,
+    state: State,
+    channels: Map<u16, Channel>,
+    assembler: Assembler,
+    batch: Vec<Command>,
+    /// Channels with confirms to be sent at the end of the batch.
+    confirming: Vec<u16>,
+}
+
+impl Session {
+    /// A session of a connection that its vhost has greeted and that has an outbox.
+    pub fn new(id: ConnectionId, settings: Settings) -> Self {
+        let assembler = Assembler::new(settings.frame_max, settings.message_size_max);
+        Self {
+            id,
+            settings,
+            state: State::Running,
+            channels: Map::default(),
+            assembler,
+            batch: Vec::new(),
+            confirming: Vec::new(),
+        }
+    }
+
+    pub fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// How many channels are open, those included that wait for a `close-ok`.
+    pub fn channel_count(&self) -> usize {
+        self.channels.len()
+    }
+
+    /// Parses whole frames of the input and says how many octets that took. The rest has to come again, at the front
+    /// of the next input; and [`run`](Self::run) has to come before, with this very input.
+    pub fn parse(&mut self, input: &[u8]) -> Parsed {
+        self.assembler.parse(input, &mut self.batch)
+    }
+
+    /// Whether there is something to run.
+    pub fn has_work(&self) -> bool {
+        !self.batch.is_empty()
+    }
+}

@@ -1,0 +1,215 @@
+//! `basic.publish` up to the broker; returns and confirms.
+
+use amq_protocol::protocol::{AMQPClass, confirm};
+
+use super::channel::{Confirms, Mode};
+use super::command::Incoming;
+use super::run::unimplemented_method;
+use super::{Context, Session};
+use crate::broker::publish::Route;
+use crate::broker::text;
+use crate::wire::content::Message;
+use crate::wire::method::{self, Publish};
+use crate::wire::properties::{self, EXPIRATION, USER_ID};
+use crate::wire::reply::Exception;
+
+/// The longest time to live of a message or queue in milliseconds: ten years.
+const EXPIRATION_MAX: i128 = 315_360_000_000;
+
+impl Session {
+    pub(super) fn publish(
+        &mut self,
+        number: u16,
+        incoming: &Incoming<'_>,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Exception> {
+        self.publish_checked(number, incoming, cx).map_err(|e| {
+            let internal = e.explanation.is_empty();
+            if internal { e } else { e.caused_by(Publish::ID) }
+        })
+    }
+
+    /// The checks come in RabbitMQ's order.
+    fn publish_checked(
+        &mut self,
+        number: u16,
+        incoming: &Incoming<'_>,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Exception> {
+        let max = self.settings.message_size_max;
+        let channel = self.channel(number)?;
+        if channel.closing {
+            return Ok(());
+        }
+        if incoming.immediate {
+            return Err(Exception::not_implemented("immediate=true"));
+        }
+        if incoming.size > max {
+            let text = format!("message size {} is larger than configured max size {max}", incoming.size);
+            return Err(Exception::precondition_failed(text));
+        }
+        let message = &incoming.message;
+        let version = (cx.vhost.topology(), cx.auth.version());
+        let Some(channel) = self.channels.get_mut(&number) else { return Ok(()) };
+        let Some(targets) = channel.routes.get(version, message.exchange, message.routing_key) else {
+            return self.publish_anew(number, incoming, cx);
+        };
+        check_properties(message, &self.settings.user)?;
+        if let Mode::Tx(transaction) = &mut channel.mode {
+            transaction.publish(incoming, targets);
+            return Ok(());
+        }
+        cx.vhost.publish(targets, message, cx.now, cx.outboxes);
+        let unroutable = targets.is_empty();
+        if channel.mode.count_publish() {
+            self.confirming.push(number);
+        }
+        if unroutable {
+            self.unroutable(number, incoming, cx);
+        }
+        Ok(())
+    }
+
+    /// Publishes where the route is not known: with permissions and bindings looked at.
+    fn publish_anew(
+        &mut self,
+        number: u16,
+        incoming: &Incoming<'_>,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Exception> {
+        let message = &incoming.message;
+        self.may_write(cx, "exchange", message.exchange)?;
+        cx.vhost.check_publishable(message.exchange)?;
+        check_properties(message, &self.settings.user)?;
+        let Route { targets, cacheable } = cx.vhost.route(message);
+        let Some(channel) = self.channels.get_mut(&number) else { return Ok(()) };
+        if let Mode::Tx(transaction) = &mut channel.mode {
+            transaction.publish(incoming, &targets);
+        } else {
+            cx.vhost.publish(&targets, message, cx.now, cx.outboxes);
+            if channel.mode.count_publish() {
+                self.confirming.push(number);
+            }
+        }
+        let returned = targets.is_empty() && !matches!(channel.mode, Mode::Tx(_));
+        if cacheable {
+            channel.routes.insert(message.exchange, message.routing_key, targets);
+        }
+        if returned {
+            self.unroutable(number, incoming, cx);
+        }
+        Ok(())
+    }
+
+    /// A message that no queue took goes back where its publisher wants to know. Its confirm comes at the end of the
+    /// batch, and so after it.
+    fn unroutable(&mut self, number: u16, incoming: &Incoming<'_>, cx: &mut Context<'_>) {
+        if incoming.mandatory {
+            if let Some(outbox) = cx.outboxes.get(self.id) {
+                outbox.put_return(number, &incoming.message);
+            }
+        }
+    }
+
+    /// Sends the confirms of all channels that have some, in one frame each.
+    pub(super) fn flush_confirms(&mut self, cx: &mut Context<'_>) {
+        for number in self.confirming.drain(..) {
+            let Some(Mode::Confirm(confirms)) = self.channels.get_mut(&number).map(|c| &mut c.mode) else {
+                continue;
+            };
+            let multiple = confirms.published - confirms.confirmed > 1;
+            confirms.confirmed = confirms.published;
+            if let Some(outbox) = cx.outboxes.get(self.id) {
+                method::put_ack(outbox.frames(), number, confirms.published, multiple);
+            }
+        }
+    }
+
+    pub(super) fn confirm_method(
+        &mut self,
+        number: u16,
+        method: &confirm::AMQPMethod,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Exception> {
+        let confirm::AMQPMethod::Select(select) = method else { return Err(unimplemented_method()) };
+        let channel = self.channel(number)?;
+        match &channel.mode {
+            Mode::Tx(_) => {
+                return Err(Exception::precondition_failed("cannot switch from tx to confirm mode"));
+            }
+            Mode::Plain => channel.mode = Mode::Confirm(Confirms::default()),
+            Mode::Confirm(_) => {}
+        }
+        let ok = AMQPClass::Confirm(confirm::AMQPMethod::SelectOk(confirm::SelectOk {}));
+        self.reply_unless(select.nowait, number, &ok, cx);
+        Ok(())
+    }
+}
+
+/// Refuses properties that RabbitMQ refuses. The flags say cheaply that there is nothing to look at.
+fn check_properties(message: &Message<'_>, user: &str) -> Result<(), Exception> {
+    let raw = message.properties;
+    properties::check(raw).map_err(|_| Exception::internal_error(""))?;
+    if properties::flags(raw) & (EXPIRATION | USER_ID) == 0 {
+        return Ok(());
+    }
+    let found = properties::walk(raw).map_err(|_| Exception::internal_error(""))?;
+    if let Some(expiration) = found.expiration {
+        expiration_ms(expiration).map_err(|why| {
+            let shown = text(expiration);
+            Exception::precondition_failed(format!("invalid expiration '{shown}': {why}"))
+        })?;
+    }
+    match found.user_id {
+        Some(id) if id != user.as_bytes() => {
+            Err(Exception::precondition_failed(format!(
+                "user_id property set to '{}' but authenticated user was '{user}'",
+                text(id)
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Milliseconds out of an `expiration` property, or why it is none, as RabbitMQ writes it.
+fn expiration_ms(octets: &[u8]) -> Result<u64, String> {
+    let text = text(octets);
+    let sign = usize::from(text.starts_with(['+', '-']));
+    let digits = text[sign..].bytes().take_while(u8::is_ascii_digit).count();
+    if digits == 0 {
+        return Err("no_integer".to_owned());
+    }
+    let (number, rest) = text.split_at(sign + digits);
+    if !rest.is_empty() {
+        return Err(format!("{{leftover_string,\"{rest}\"}}"));
+    }
+    match number.parse::<i128>() {
+        Ok(ms) if ms < 0 => Err(format!("{{value_negative,{ms}}}")),
+        Ok(ms) if ms <= EXPIRATION_MAX => u64::try_from(ms).map_err(|_| "no_integer".to_owned()),
+        _ => Err(format!("{{value_too_large,{}}}", number.trim_start_matches(['+', '0']))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expirations_as_rabbitmq_reads_them() {
+        for (text, wanted) in [
+            ("0", Ok(0)),
+            ("+5", Ok(5)),
+            ("010", Ok(10)),
+            ("315360000000", Ok(315_360_000_000)),
+            ("", Err("no_integer")),
+            (" 1", Err("no_integer")),
+            ("soon", Err("no_integer")),
+            ("1 ", Err("{leftover_string,\" \"}")),
+            ("1.5", Err("{leftover_string,\".5\"}")),
+            ("-1", Err("{value_negative,-1}")),
+            ("315360000001", Err("{value_too_large,315360000001}")),
+        ] {
+            assert_eq!(expiration_ms(text.as_bytes()), wanted.map_err(str::to_owned), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The queue class.
+
+use std::sync::Arc;
+
+use amq_protocol::protocol::{AMQPClass, queue};
+use amq_protocol::types::AMQPValue;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::exchange::strip_cr_lf;
+use super::run::unimplemented_method;
+use super::{Context, Session};
+use crate::broker::exchange::arguments::check_exchange_name;
+use crate::broker::exchange::declare::check_not_reserved;
+use crate::broker::queue::arguments::check_server_named;
+use crate::broker::queue::declare::{Counts, Declaration};
+use crate::wire::reply::Exception;
+
+use queue::AMQPMethod as M;
+
+impl Session {
+    pub(super) fn queue_method(
+        &mut self,
+        number: u16,
+        method: queue::AMQPMethod,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Exception> {
+        let (no_wait, ok) = match method {
+            M::Declare(declare) => {
+                let no_wait = declare.nowait;
+                let (name, counts) = self.declare_queue(declare, cx)?;
+                self.channel(number)?.last_queue = Some(Arc::clone(&name));
+                let ok = queue::DeclareOk {
+                    queue: (&*name).into(),
+                    message_count: count(counts.ready),
+                    consumer_count: count(counts.consumers),
+                };
+                (no_wait, M::DeclareOk(ok))
+            }
+            M::Bind(bind) => {
+                let no_wait = bind.nowait;
+                self.bind_queue(number, bind, cx)?;
+                (no_wait, M::BindOk(queue::BindOk {}))
+            }
+            M::Unbind(unbind) => {
+                self.unbind_queue(number, &unbind, cx)?;
+                (false, M::UnbindOk(queue::UnbindOk {}))
+            }
+            M::Purge(purge) => {
+                let name = self.queue_name(number, purge.queue.as_str())?;
+                self.may_read(cx, "queue", name.as_bytes())?;
+                let message_count = count(cx.vhost.purge(Some(self.id), name.as_bytes())?);
+                (purge.nowait, M::PurgeOk(queue::PurgeOk { message_count }))
+            }
+            M::Delete(delete) => {
+                let name = self.queue_name(number, delete.queue.as_str())?;
+                self.may_configure(cx, "queue", &name)?;
+                let queue::Delete { if_unused, if_empty, .. } = delete;
+                let owner = Some(self.id);
+                // The deletion's own cancellations come after its reply.
+                let ready = cx.vhost.deletable(owner, name.as_bytes(), if_unused, if_empty)?;
+                let ok = M::DeleteOk(queue::DeleteOk { message_count: count(ready) });
+                self.reply_unless(delete.nowait, number, &AMQPClass::Queue(ok), cx);
+                cx.vhost.delete_queue(owner, name.as_bytes(), if_unused, if_empty, cx.outboxes)?;
+                return Ok(());
+            }
+            _ => return Err(unimplemented_method()),
+        };
+        self.reply_unless(no_wait, number, &AMQPClass::Queue(ok), cx);
+        Ok(())
+    }
+
+    /// The queue a method means: an empty name is the one declared last on the channel.
+    pub(super) fn queue_name(&mut self, number: u16, name: &str) -> Result<Arc<str>, Exception> {
+        if name.is_empty() {
+            let last = self.channel(number)?.last_queue.clone();
+            return last.ok_or_else(|| Exception::not_found("no previously declared queue"));
+        }
+        Ok(strip_cr_lf(name).into())
+    }
+
+    fn declare_queue(
+        &mut self,
+        wanted: queue::Declare,
+        cx: &mut Context<'_>,
+    ) -> Result<(Arc<str>, Counts), Exception> {
+        let name = strip_cr_lf(wanted.queue.as_str());
+        if wanted.passive {
+            self.may_configure(cx, "queue", &name)?;
+            let counts = cx.vhost.check_queue(self.id, name.as_bytes())?;
+            return Ok((name.into(), counts));
+        }
+        let name: Arc<str> = if name.is_empty() {
+            check_server_named(&wanted.arguments)?;
+            made_up("amq.gen", cx).into()
+        } else {
+            check_not_reserved("queue", &name)?;
+            name.into()
+        };
+        self.may_configure(cx, "queue", &name)?;
+        if cx.vhost.queue(name.as_bytes()).is_none() {
+            self.check_dead_letter_exchange(cx, &name, &wanted.arguments)?;
+        }
+        let declaration = Declaration {
+            name: Arc::clone(&name),
+            durable: wanted.durable,
+            exclusive: wanted.exclusive,
+            auto_delete: wanted.auto_delete,
+            arguments: wanted.arguments,
+        };
+        let counts = cx.vhost.declare_queue(Some(self.id), declaration)?;
+        Ok((name, counts))
+    }
+
+    /// Dead-lettering moves messages, so it takes leave to read from the queue and to write to the exchange.
+    fn check_dead_letter_exchange(
+        &self,
+        cx: &Context<'_>,
+        name: &str,
+        arguments: &amq_protocol::types::FieldTable,
+    ) -> Result<(), Exception> {
+        let key = "x-dead-letter-exchange";
+        check_exchange_name(arguments, key, &cx.vhost.describe("queue", name.as_bytes()))?;
+        if let Some(AMQPValue::LongString(exchange)) = arguments.inner().get(key) {
+            self.may_read(cx, "queue", name.as_bytes())?;
+            self.may_write(cx, "exchange", exchange.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn bind_queue(&mut self, number: u16, bind: queue::Bind, cx: &mut Context<'_>) -> Result<(), Exception> {
+        let name = self.queue_name(number, bind.queue.as_str())?;
+        let key = routing_key(&name, bind.queue.as_str(), bind.routing_key.as_str());
+        let exchange = strip_cr_lf(bind.exchange.as_str());
+        self.may_write(cx, "queue", name.as_bytes())?;
+        self.may_read(cx, "exchange", exchange.as_bytes())?;
+        cx.vhost.bind_queue(self.id, name.as_bytes(), exchange.as_bytes(), key, bind.arguments)
+    }
+
+    fn unbind_queue(
+        &mut self,
+        number: u16,
+        unbind: &queue::Unbind,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Exception> {
+        let name = self.queue_name(number, unbind.queue.as_str())?;
+        let key = routing_key(&name, unbind.queue.as_str(), unbind.routing_key.as_str());
+        let exchange = strip_cr_lf(unbind.exchange.as_str());
+        self.may_write(cx, "queue", name.as_bytes())?;
+        self.may_read(cx, "exchange", exchange.as_bytes())?;
+        cx.vhost.unbind_queue(self.id, name.as_bytes(), exchange.as_bytes(), key, &unbind.arguments)
+    }
+}
+
+/// The key of a binding: where neither queue nor key is named, it is the name of the queue declared last.
+fn routing_key<'a>(name: &'a str, queue: &str, key: &'a str) -> &'a [u8] {
+    if queue.is_empty() && key.is_empty() { name.as_bytes() } else { key.as_bytes() }
+}
+
+/// A name that the server makes up, in RabbitMQ's form.
+pub(super) fn made_up(prefix: &str, cx: &Context<'_>) -> String {
+    format!("{prefix}-{}", URL_SAFE_NO_PAD.encode((cx.random)()))
+}
+
+/// A count for the wire, which has 32 bits for it.
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}

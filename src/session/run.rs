@@ -1,0 +1,279 @@
+//! Commands one after the other, and what becomes of those that fail.
+
+use std::ops::ControlFlow;
+
+use amq_protocol::protocol::{AMQPClass, access, channel, connection};
+
+use super::channel::{Channel, Mode};
+use super::command::{Command, Incoming};
+use super::{Context, Session, State};
+use crate::broker::settle::Verdict;
+use crate::wire::method;
+use crate::wire::reply::{Exception, MethodId};
+
+const ACK: MethodId = (60, 80);
+const REJECT: MethodId = (60, 90);
+const NACK: MethodId = (60, 120);
+const CHANNEL_OPEN: MethodId = (20, 10);
+
+impl Session {
+    /// Runs what has been parsed from `input`, which has to be the input that was given to
+    /// [`parse`](Session::parse).
+    pub fn run(&mut self, input: &[u8], cx: &mut Context<'_>) {
+        let mut batch = std::mem::take(&mut self.batch);
+        for command in batch.drain(..) {
+            match self.state {
+                State::Running => self.step(input, command, cx),
+                _ => self.step_closing(&command, cx),
+            }
+        }
+        self.batch = batch;
+        self.flush_confirms(cx);
+    }
+
+    fn step(&mut self, input: &[u8], command: Command, cx: &mut Context<'_>) {
+        let (number, result) = match command {
+            Command::Publish { channel, publish, payload, properties, body } => {
+                let incoming = Incoming::in_place(input, publish, &payload, &properties, &body);
+                (channel, self.publish(channel, &incoming, cx))
+            }
+            Command::Assembled { channel, message } => {
+                (channel, self.publish(channel, &Incoming::assembled(&message), cx))
+            }
+            Command::Ack { channel, delivery_tag, multiple } => {
+                (channel, self.settle(channel, ACK, delivery_tag, multiple, Verdict::Done, cx))
+            }
+            Command::Nack { channel, delivery_tag, multiple, requeue } => {
+                let verdict = if requeue { Verdict::Requeue } else { Verdict::Discard };
+                (channel, self.settle(channel, NACK, delivery_tag, multiple, verdict, cx))
+            }
+            Command::Reject { channel, delivery_tag, requeue } => {
+                let verdict = if requeue { Verdict::Requeue } else { Verdict::Discard };
+                (channel, self.settle(channel, REJECT, delivery_tag, false, verdict, cx))
+            }
+            Command::Method { channel: 0, id, class } => {
+                (0, self.connection_method(*class, cx).map_err(|e| with_cause(e, id)))
+            }
+            Command::Method { channel, id, class } => {
+                (channel, self.channel_method(channel, id, *class, cx).map_err(|e| with_cause(e, id)))
+            }
+            Command::Fault(exception) => (0, Err(exception)),
+        };
+        if let Err(exception) = result {
+            self.refuse(number, &exception, cx);
+        }
+    }
+
+    /// Closes what the exception asks for.
+    pub fn refuse(&mut self, number: u16, exception: &Exception, cx: &mut Context<'_>) {
+        self.flush_confirms(cx);
+        if number == 0 || exception.code.is_hard() {
+            tracing::warn!(
+                user = &*self.settings.user,
+                vhost = &*self.settings.vhost,
+                channel = number,
+                "closing connection: {}",
+                String::from_utf8_lossy(&exception.reply_text())
+            );
+            self.leave(cx);
+            self.state = State::Closing;
+        } else {
+            self.end_channel(number, cx);
+            if let Some(channel) = self.channels.get_mut(&number) {
+                channel.closing = true;
+            }
+        }
+        if let Some(outbox) = cx.outboxes.get(self.id) {
+            method::put_close(outbox.frames(), number, exception);
+        }
+    }
+
+    /// Everything the connection has in its vhost ends: channels, consumers, exclusive queues.
+    pub fn leave(&mut self, cx: &mut Context<'_>) {
+        for channel in self.channels.values_mut() {
+            channel.give_back(cx);
+        }
+        self.channels.clear();
+        cx.vhost.disconnect(self.id, cx.outboxes);
+    }
+
+    fn end_channel(&mut self, number: u16, cx: &mut Context<'_>) {
+        if let Some(channel) = self.channels.get_mut(&number) {
+            channel.give_back(cx);
+            channel.mode = Mode::Plain;
+            cx.vhost.close_channel(channel.id, cx.outboxes);
+        }
+    }
+
+    /// What is still of interest on a connection that is being closed: its closing.
+    fn step_closing(&mut self, command: &Command, cx: &mut Context<'_>) {
+        let Command::Method { channel: 0, class, .. } = command else { return };
+        match **class {
+            AMQPClass::Connection(connection::AMQPMethod::CloseOk(_)) if self.state == State::Closing => {
+                self.state = State::Over;
+            }
+            AMQPClass::Connection(connection::AMQPMethod::Close(_)) => {
+                self.reply(0, &connection_close_ok(), cx);
+            }
+            _ => {}
+        }
+    }
+
+    fn connection_method(&mut self, class: AMQPClass, cx: &mut Context<'_>) -> Result<(), Exception> {
+        use connection::AMQPMethod as M;
+        match class {
+            AMQPClass::Connection(M::Close(_)) => {
+                self.flush_confirms(cx);
+                self.leave(cx);
+                self.reply(0, &connection_close_ok(), cx);
+                self.state = State::Left;
+                Ok(())
+            }
+            // Only the OAuth 2 backend looks at a new secret; the others take and ignore it, as RabbitMQ's do.
+            AMQPClass::Connection(M::UpdateSecret(_)) => {
+                let ok = AMQPClass::Connection(M::UpdateSecretOk(connection::UpdateSecretOk {}));
+                self.reply(0, &ok, cx);
+                Ok(())
+            }
+            _ => Err(Exception::channel_error("unexpected method in connection state running")),
+        }
+    }
+
+    fn channel_method(
+        &mut self,
+        number: u16,
+        id: MethodId,
+        class: AMQPClass,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Exception> {
+        if id == CHANNEL_OPEN {
+            return self.open_channel(number, cx);
+        }
+        if self.channel(number)?.closing {
+            self.method_while_closing(number, &class, cx);
+            return Ok(());
+        }
+        use channel::AMQPMethod as C;
+        match class {
+            AMQPClass::Channel(C::Close(_)) => {
+                self.flush_confirms(cx);
+                self.end_channel(number, cx);
+                self.channels.remove(&number);
+                self.reply(number, &channel_close_ok(), cx);
+                Ok(())
+            }
+            AMQPClass::Channel(C::Flow(flow)) if flow.active => {
+                self.reply(number, &AMQPClass::Channel(C::FlowOk(channel::FlowOk { active: true })), cx);
+                Ok(())
+            }
+            AMQPClass::Channel(C::Flow(_)) => Err(Exception::not_implemented("active=false")),
+            AMQPClass::Access(access::AMQPMethod::Request(_)) => {
+                let ok = access::AMQPMethod::RequestOk(access::RequestOk {});
+                self.reply(number, &AMQPClass::Access(ok), cx);
+                Ok(())
+            }
+            AMQPClass::Exchange(method) => self.exchange_method(number, method, cx),
+            AMQPClass::Queue(method) => self.queue_method(number, method, cx),
+            AMQPClass::Basic(method) => self.basic_method(number, method, cx),
+            AMQPClass::Confirm(method) => self.confirm_method(number, &method, cx),
+            AMQPClass::Tx(method) => self.tx_method(number, &method, cx),
+            _ => Err(unimplemented_method()),
+        }
+    }
+
+    fn open_channel(&mut self, number: u16, cx: &mut Context<'_>) -> Result<(), Exception> {
+        if self.channels.contains_key(&number) {
+            return Err(Exception::channel_error("second 'channel.open' seen"));
+        }
+        let max = self.settings.channel_max;
+        if self.channels.len() >= max as usize {
+            let text = format!(
+                "number of channels opened ({}) has reached the negotiated channel_max ({max})",
+                self.channels.len()
+            );
+            // This one names no method.
+            self.refuse(0, &Exception::not_allowed(text), cx);
+            return Ok(());
+        }
+        let id = cx.vhost.open_channel(self.id, number);
+        self.channels.insert(number, Channel::new(id));
+        let ok = channel::AMQPMethod::OpenOk(channel::OpenOk {});
+        self.reply(number, &AMQPClass::Channel(ok), cx);
+        Ok(())
+    }
+
+    fn method_while_closing(&mut self, number: u16, class: &AMQPClass, cx: &mut Context<'_>) {
+        match class {
+            AMQPClass::Channel(channel::AMQPMethod::CloseOk(_)) => {
+                self.channels.remove(&number);
+            }
+            AMQPClass::Channel(channel::AMQPMethod::Close(_)) => self.reply(number, &channel_close_ok(), cx),
+            _ => {}
+        }
+    }
+
+    /// An open channel, or the error that RabbitMQ has for methods on one never opened.
+    pub(super) fn channel(&mut self, number: u16) -> Result<&mut Channel, Exception> {
+        self.channels.get_mut(&number).ok_or_else(|| Exception::channel_error("expected 'channel.open'"))
+    }
+
+    fn settle(
+        &mut self,
+        number: u16,
+        cause: MethodId,
+        delivery_tag: u64,
+        multiple: bool,
+        verdict: Verdict,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Exception> {
+        let channel = self.channel(number).map_err(|e| e.caused_by(cause))?;
+        if channel.closing {
+            return Ok(());
+        }
+        let result = match &mut channel.mode {
+            Mode::Tx(transaction) => {
+                let taken = cx.vhost.collect(channel.id, delivery_tag, multiple);
+                taken.map(|taken| transaction.settle(taken, verdict))
+            }
+            _ => cx.vhost.settle(channel.id, delivery_tag, multiple, verdict, cx.outboxes),
+        };
+        result.map_err(|e| e.caused_by(cause))
+    }
+
+    pub(super) fn reply(&mut self, channel: u16, class: &AMQPClass, cx: &mut Context<'_>) {
+        if let Some(outbox) = cx.outboxes.get(self.id) {
+            method::put(outbox.frames(), channel, class);
+        }
+    }
+
+    /// Replies unless the client said that it does not wait.
+    pub(super) fn reply_unless(&mut self, no_wait: bool, channel: u16, class: &AMQPClass, cx: &mut Context<'_>) {
+        if !no_wait {
+            self.reply(channel, class, cx);
+        }
+    }
+
+    /// Whether the connection goes on.
+    pub fn flow(&self) -> ControlFlow<()> {
+        if self.state == State::Over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+/// Names the method as the cause, but for RabbitMQ's internal errors, which name none.
+fn with_cause(exception: Exception, id: MethodId) -> Exception {
+    let internal = exception.code == crate::wire::reply::ReplyCode::InternalError;
+    if internal && exception.explanation.is_empty() { exception } else { exception.caused_by(id) }
+}
+
+/// RabbitMQ's answer to methods that only a server sends.
+pub(super) fn unimplemented_method() -> Exception {
+    Exception::command_invalid("unimplemented method")
+}
+
+fn connection_close_ok() -> AMQPClass {
+    AMQPClass::Connection(connection::AMQPMethod::CloseOk(connection::CloseOk {}))
+}
+
+fn channel_close_ok() -> AMQPClass {
+    AMQPClass::Channel(channel::AMQPMethod::CloseOk(channel::CloseOk {}))
+}

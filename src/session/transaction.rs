@@ -1,0 +1,123 @@
+//! `tx`: publishes and settlements that happen at commit, or not at all.
+
+use amq_protocol::protocol::{AMQPClass, tx};
+
+use super::channel::{Channel, Mode};
+use super::command::Incoming;
+use super::run::unimplemented_method;
+use super::{Context, Session};
+use crate::broker::QueueId;
+use crate::broker::channel::Unacked;
+use crate::broker::settle::Verdict;
+use crate::wire::content::{Body, Message};
+use crate::wire::reply::Exception;
+
+/// What a transaction has gathered so far.
+#[derive(Debug, Default)]
+pub struct Transaction {
+    publishes: Vec<Publish>,
+    settlements: Vec<(Verdict, Vec<Unacked>)>,
+}
+
+/// A message to be published at commit. Its route is that of the moment it came in, as in RabbitMQ.
+#[derive(Debug)]
+struct Publish {
+    exchange: Box<[u8]>,
+    routing_key: Box<[u8]>,
+    properties: Box<[u8]>,
+    body: bytes::Bytes,
+    mandatory: bool,
+    targets: Box<[QueueId]>,
+}
+
+impl Transaction {
+    pub fn publish(&mut self, incoming: &Incoming<'_>, targets: &[QueueId]) {
+        let message = &incoming.message;
+        let body = match message.body {
+            Body::Inline(octets) => bytes::Bytes::copy_from_slice(octets),
+            Body::Shared(bytes) => bytes.clone(),
+        };
+        self.publishes.push(Publish {
+            exchange: message.exchange.into(),
+            routing_key: message.routing_key.into(),
+            properties: message.properties.into(),
+            body,
+            mandatory: incoming.mandatory,
+            targets: targets.into(),
+        });
+    }
+
+    pub fn settle(&mut self, taken: Vec<Unacked>, verdict: Verdict) {
+        self.settlements.push((verdict, taken));
+    }
+}
+
+impl Channel {
+    /// Puts back what an open transaction has taken out of the channel's unacknowledged deliveries.
+    pub fn give_back(&mut self, cx: &mut Context<'_>) {
+        if let Mode::Tx(transaction) = &mut self.mode {
+            transaction.publishes.clear();
+            let taken = transaction.settlements.drain(..).flat_map(|(_, taken)| taken).collect();
+            cx.vhost.restore(self.id, taken);
+        }
+    }
+}
+
+impl Session {
+    pub(super) fn tx_method(
+        &mut self,
+        number: u16,
+        method: &tx::AMQPMethod,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Exception> {
+        use tx::AMQPMethod as M;
+        let channel = self.channel(number)?;
+        let ok = match (method, &mut channel.mode) {
+            (M::Select(_), Mode::Confirm(_)) => {
+                return Err(Exception::precondition_failed("cannot switch from confirm to tx mode"));
+            }
+            (M::Select(_), mode) => {
+                if matches!(mode, Mode::Plain) {
+                    *mode = Mode::Tx(Box::default());
+                }
+                M::SelectOk(tx::SelectOk {})
+            }
+            (M::Commit(_), Mode::Tx(transaction)) => {
+                let transaction = std::mem::take(&mut **transaction);
+                self.commit(number, &transaction, cx);
+                M::CommitOk(tx::CommitOk {})
+            }
+            (M::Rollback(_), Mode::Tx(_)) => {
+                channel.give_back(cx);
+                M::RollbackOk(tx::RollbackOk {})
+            }
+            (M::Commit(_) | M::Rollback(_), _) => {
+                return Err(Exception::precondition_failed("channel is not transactional"));
+            }
+            _ => return Err(unimplemented_method()),
+        };
+        self.reply(number, &AMQPClass::Tx(ok), cx);
+        Ok(())
+    }
+
+    /// Publishes first, then settles, each in the order they came. Returns go out before `commit-ok`.
+    fn commit(&mut self, number: u16, transaction: &Transaction, cx: &mut Context<'_>) {
+        for publish in &transaction.publishes {
+            let message = Message {
+                exchange: &publish.exchange,
+                routing_key: &publish.routing_key,
+                properties: &publish.properties,
+                body: Body::Shared(&publish.body),
+            };
+            cx.vhost.publish(&publish.targets, &message, cx.now, cx.outboxes);
+            if publish.mandatory && publish.targets.is_empty() {
+                if let Some(outbox) = cx.outboxes.get(self.id) {
+                    outbox.put_return(number, &message);
+                }
+            }
+        }
+        for (verdict, taken) in &transaction.settlements {
+            cx.vhost.settle_collected(taken, *verdict, cx.outboxes);
+        }
+    }
+}

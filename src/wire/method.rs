@@ -1,0 +1,263 @@
+//! Methods in and out. The few that come once a message are decoded here; the rest by `amq-protocol`.
+
+use amq_protocol::protocol::{self, AMQPClass};
+
+use super::frame::{self, END, METHOD};
+use super::reply::{Exception, MethodId};
+use super::table;
+
+/// A method from a client. The hot ones hold offsets into the payload they were read from.
+#[derive(Debug)]
+pub enum Method {
+    Publish(Publish),
+    Ack { delivery_tag: u64, multiple: bool },
+    Nack { delivery_tag: u64, multiple: bool, requeue: bool },
+    Reject { delivery_tag: u64, requeue: bool },
+    Other(Box<AMQPClass>),
+}
+
+/// `basic.publish`. Its two strings lie one after the other in the payload.
+#[derive(Clone, Copy, Debug)]
+pub struct Publish {
+    pub exchange_size: u8,
+    pub routing_key_size: u8,
+    pub mandatory: bool,
+    pub immediate: bool,
+}
+
+impl Publish {
+    pub const ID: MethodId = (60, 40);
+    /// Where the exchange's name begins in the payload: after class, method, ticket and length.
+    const EXCHANGE: usize = 7;
+
+    /// Exchange and routing key, out of the payload it was decoded from.
+    pub fn target<'a>(&self, payload: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+        let exchange_end = Self::EXCHANGE + self.exchange_size as usize;
+        let key = exchange_end + 1;
+        (&payload[Self::EXCHANGE..exchange_end], &payload[key..key + self.routing_key_size as usize])
+    }
+
+    fn decode(payload: &[u8]) -> Option<Self> {
+        let exchange_size = *payload.get(6)?;
+        let at = Self::EXCHANGE + exchange_size as usize;
+        let routing_key_size = *payload.get(at)?;
+        let bits_at = at + 1 + routing_key_size as usize;
+        let bits = *payload.get(bits_at)?;
+        (payload.len() == bits_at + 1).then_some(Self {
+            exchange_size,
+            routing_key_size,
+            mandatory: bits & 1 != 0,
+            immediate: bits & 2 != 0,
+        })
+    }
+}
+
+/// The class and method id a payload begins with.
+pub fn id(payload: &[u8]) -> Option<MethodId> {
+    match payload {
+        [a, b, c, d, ..] => Some((u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d]))),
+        _ => None,
+    }
+}
+
+/// Decodes a method frame's payload.
+///
+/// RabbitMQ's answers to what it cannot decode are followed where it has any: 501 for a payload that is no
+/// method, for arguments that do not fit the method and for strings that are not UTF-8 (which names the method only
+/// on channel 0). Where RabbitMQ just drops the connection (unknown methods, unknown field types) it is a 541 here.
+pub fn decode(channel: u16, payload: &[u8]) -> Result<Method, Exception> {
+    let Some(id) = id(payload) else {
+        return Err(frame::fault(METHOD, payload, "unknown_frame"));
+    };
+    let cannot = || {
+        let text = format!("cannot decode {}", frame::erlang_binary(&payload[4..]));
+        Exception::frame_error(text).caused_by(id)
+    };
+    match id {
+        Publish::ID => Publish::decode(payload).map(Method::Publish).ok_or_else(cannot),
+        (60, 80) => {
+            let (delivery_tag, bits) = tag_and_bits(payload).ok_or_else(cannot)?;
+            Ok(Method::Ack { delivery_tag, multiple: bits & 1 != 0 })
+        }
+        (60, 90) => {
+            let (delivery_tag, bits) = tag_and_bits(payload).ok_or_else(cannot)?;
+            Ok(Method::Reject { delivery_tag, requeue: bits & 1 != 0 })
+        }
+        (60, 120) => {
+            let (delivery_tag, bits) = tag_and_bits(payload).ok_or_else(cannot)?;
+            Ok(Method::Nack { delivery_tag, multiple: bits & 1 != 0, requeue: bits & 2 != 0 })
+        }
+        _ => decode_other(channel, id, payload, cannot),
+    }
+}
+
+fn tag_and_bits(payload: &[u8]) -> Option<(u64, u8)> {
+    let [t0, t1, t2, t3, t4, t5, t6, t7, bits] = *payload.get(4..)? else {
+        return None;
+    };
+    Some((u64::from_be_bytes([t0, t1, t2, t3, t4, t5, t6, t7]), bits))
+}
+
+fn decode_other(
+    channel: u16,
+    id: MethodId,
+    payload: &[u8],
+    cannot: impl Fn() -> Exception,
+) -> Result<Method, Exception> {
+    let dropped = |_| Exception::internal_error("");
+    if let Some(walk) = layout(id) {
+        check(walk, &payload[4..]).map_err(|fault| match fault {
+            Fault::Short => cannot(),
+            Fault::Utf8 => {
+                let e = Exception::frame_error("Malformed UTF-8 in shortstr");
+                if channel == 0 { e.caused_by(id) } else { e }
+            }
+            Fault::Table(e) => dropped(e),
+        })?;
+    }
+    if id == QOS {
+        // A window in octets, which RabbitMQ does not have, and which `amq-protocol` passes over.
+        let size = u32::from_be_bytes([payload[4], payload[5], payload[6], payload[7]]);
+        if size != 0 {
+            let text = format!("prefetch_size!=0 ({size})");
+            return Err(Exception::not_implemented(text).caused_by(id));
+        }
+    }
+    match protocol::parse_class(payload) {
+        Ok((rest, class)) if rest.is_empty() => Ok(Method::Other(Box::new(class))),
+        Ok(_) => Err(cannot()),
+        Err(_) if layout(id).is_some() => Err(cannot()),
+        Err(_) => Err(Exception::internal_error("")),
+    }
+}
+
+const QOS: MethodId = (60, 10);
+
+enum Fault {
+    Short,
+    Utf8,
+    Table(table::Malformed),
+}
+
+/// The fields of the methods that carry strings or tables: `2`, `4`, `8` octets, `b`its, `s`hort and `l`ong
+/// strings, `t`able. `None` for methods that have neither, or that no client sends.
+fn layout(id: MethodId) -> Option<&'static str> {
+    Some(match id {
+        (10, 11) => "tsls",
+        (10, 21) => "l",
+        (10, 31) => "242",
+        (10, 40) => "ssb",
+        (10, 50) | (20, 40) => "2s22",
+        (10, 70) => "ls",
+        (20, 10) => "s",
+        (30, 10) => "sb",
+        (40, 10) => "2ssbt",
+        (40, 20) => "2sb",
+        (40, 30 | 40) => "2sssbt",
+        (50, 10) => "2sbt",
+        (50, 20) => "2sssbt",
+        (50, 30) | (50, 40) | (60, 70) => "2sb",
+        (50, 50) => "2ssst",
+        (60, 10) => "42b",
+        (60, 20) => "2ssbt",
+        (60, 30) => "sb",
+        (60, 100 | 110) | (85, 10) | (20, 20) => "b",
+        (90, 10 | 20 | 30) => "",
+        _ => return None,
+    })
+}
+
+/// Walks arguments along their layout. A table that runs over the payload is `Short`, one that is wrong inside
+/// is `Table`, as RabbitMQ tells them apart.
+fn check(layout: &str, mut rest: &[u8]) -> Result<(), Fault> {
+    let mut split = |size: usize| {
+        let (front, tail) = rest.split_at_checked(size).ok_or(Fault::Short)?;
+        rest = tail;
+        Ok(front)
+    };
+    for field in layout.bytes() {
+        match field {
+            b'b' => drop(split(1)?),
+            b'2' | b'4' => drop(split((field - b'0') as usize)?),
+            b's' => {
+                let size = split(1)?[0];
+                let text = split(size as usize)?;
+                std::str::from_utf8(text).map_err(|_| Fault::Utf8)?;
+            }
+            _ => {
+                let size = split(4)?;
+                let size = u32::from_be_bytes([size[0], size[1], size[2], size[3]]);
+                let octets = split(size as usize)?;
+                if field == b't' {
+                    table::check(octets).map_err(Fault::Table)?;
+                }
+            }
+        }
+    }
+    if rest.is_empty() { Ok(()) } else { Err(Fault::Short) }
+}
+
+/// Appends a method frame.
+pub fn put(out: &mut Vec<u8>, channel: u16, method: &AMQPClass) {
+    let at = out.len();
+    frame::put_head(out, METHOD, channel, 0);
+    let write = protocol::gen_class(method);
+    match write(std::mem::take(out).into()) {
+        Ok(done) => *out = done.into_inner().0,
+        // Writing into a vector cannot fail.
+        Err(e) => unreachable!("a method could not be encoded: {e}"),
+    }
+    finish(out, at);
+}
+
+/// Fills in the size of the frame that began at `at` and ends the frame.
+fn finish(out: &mut Vec<u8>, at: usize) {
+    let size = (out.len() - at - frame::HEAD) as u32;
+    out[at + 3..at + frame::HEAD].copy_from_slice(&size.to_be_bytes());
+    out.push(END);
+}
+
+/// Appends `basic.ack` from the broker: a confirm.
+pub fn put_ack(out: &mut Vec<u8>, channel: u16, delivery_tag: u64, multiple: bool) {
+    frame::put_head(out, METHOD, channel, 13);
+    out.extend_from_slice(&[0, 60, 0, 80]);
+    out.extend_from_slice(&delivery_tag.to_be_bytes());
+    out.extend_from_slice(&[u8::from(multiple), END]);
+}
+
+/// Appends the close that an exception asks for: of the connection if its code is hard or `channel` is 0.
+pub fn put_close(out: &mut Vec<u8>, channel: u16, exception: &Exception) {
+    let (channel, id): (u16, [u8; 4]) = if channel == 0 || exception.code.is_hard() {
+        (0, [0, 10, 0, 50])
+    } else {
+        (channel, [0, 20, 0, 40])
+    };
+    let text = exception.reply_text();
+    let at = out.len();
+    frame::put_head(out, METHOD, channel, 0);
+    out.extend_from_slice(&id);
+    out.extend_from_slice(&exception.code.number().to_be_bytes());
+    out.push(text.len() as u8);
+    out.extend_from_slice(&text);
+    out.extend_from_slice(&exception.cause.0.to_be_bytes());
+    out.extend_from_slice(&exception.cause.1.to_be_bytes());
+    finish(out, at);
+}
+
+/// A table as octets, length prefix included.
+pub fn encode_table(table: &amq_protocol::types::FieldTable) -> Vec<u8> {
+    let write = amq_protocol::types::generation::gen_field_table(table);
+    match write(Vec::new().into()) {
+        Ok(done) => done.into_inner().0,
+        // Writing into a vector cannot fail.
+        Err(e) => unreachable!("a table could not be encoded: {e}"),
+    }
+}
+
+/// Appends `basic.cancel` from the broker, which wants no answer.
+pub fn put_cancel(out: &mut Vec<u8>, channel: u16, consumer_tag: &[u8]) {
+    frame::put_head(out, METHOD, channel, 4 + 1 + consumer_tag.len() + 1);
+    out.extend_from_slice(&[0, 60, 0, 30, consumer_tag.len() as u8]);
+    out.extend_from_slice(consumer_tag);
+    out.extend_from_slice(&[1, END]);
+}
