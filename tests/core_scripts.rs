@@ -85,5 +85,5 @@ macro_rules! scripts {
 }
 
 scripts! {
-    publishing routing settling turns
+    framing high_water lifetimes publishing routing settling turns
 }

@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use leveret::auth::{Auth, Permission};
 use leveret::broker::effects::Effects;
@@ -16,6 +16,14 @@ use super::cuts::Cuts;
 
 /// Small, so that bodies of several frames need not be large.
 pub const FRAME_MAX: usize = 16 << 10;
+
+/// One user who may do everything.
+static AUTH: LazyLock<Auth> = LazyLock::new(|| {
+    let mut auth = Auth::default();
+    auth.put_user("guest", None, Vec::new());
+    auth.put_permission("guest", "/", Permission::all().expect("a good pattern"));
+    auth
+});
 
 thread_local! {
     static RANDOM: Cell<u8> = const { Cell::new(0) };
@@ -43,7 +51,6 @@ struct Client {
 pub struct Bench {
     vhost: Vhost,
     outboxes: Outboxes,
-    auth: Auth,
     clients: BTreeMap<u32, Client>,
     cuts: Cuts,
 }
@@ -51,10 +58,7 @@ pub struct Bench {
 impl Bench {
     pub fn new(cuts: Cuts) -> Self {
         RANDOM.set(0);
-        let mut auth = Auth::default();
-        auth.put_user("guest", None, Vec::new());
-        auth.put_permission("guest", "/", Permission::all().expect("a good pattern"));
-        Self { vhost: Vhost::new("/"), outboxes: Outboxes::default(), auth, clients: BTreeMap::new(), cuts }
+        Self { vhost: Vhost::new("/"), outboxes: Outboxes::default(), clients: BTreeMap::new(), cuts }
     }
 
     pub fn is_connected(&self, client: u32) -> bool {
@@ -102,11 +106,11 @@ impl Bench {
 
     /// Uses a client's input, and says whether to do so again before anything else is read.
     fn take_input(&mut self, client: u32) -> bool {
-        let Self { vhost, outboxes, auth, clients, .. } = self;
+        let Self { vhost, outboxes, clients, .. } = self;
         let client = clients.get_mut(&client).expect("a client");
         let parsed = client.session.parse(&client.rest);
         if client.session.has_work() {
-            let mut cx = Context { vhost, outboxes, auth, now: 1_700_000_000_000, random };
+            let mut cx = Context { vhost, outboxes, auth: &AUTH, now: 1_700_000_000_000, random };
             client.session.run(&client.rest, &mut cx);
         }
         client.rest.drain(..parsed.octets);
@@ -126,8 +130,8 @@ impl Bench {
             });
             let mut resumed = Vec::new();
             for client in clients.values_mut().filter(|client| client.reading) {
-                client.received.append(&mut client.unwritten.clone());
-                let written = std::mem::take(&mut client.unwritten).len();
+                let written = client.unwritten.len();
+                client.received.append(&mut client.unwritten);
                 if written > 0 && client.meter.written(written) {
                     resumed.push(client.session.id());
                 }

@@ -22,7 +22,9 @@ pub fn encode(channel: u16, line: &str, frame_max: usize) -> Vec<u8> {
         "content-header" => header(channel, rest.parse().expect("a size"), &[0, 0]),
         "content-body" => frame(BODY, channel, &octets(rest)),
         "heartbeat" => frame(HEARTBEAT, channel, &[]),
-        "raw" => rest.split_whitespace().map(|hex| u8::from_str_radix(hex, 16).expect("hexadecimal")).collect(),
+        "raw" => {
+            rest.split_whitespace().map(|hex| u8::from_str_radix(hex, 16).expect("hexadecimal")).collect()
+        }
         "basic.publish" => {
             let body = octets(body);
             let mut out = frame(METHOD, channel, &methods::encode(words));
@@ -60,7 +62,10 @@ pub fn decode(mut octets: &[u8]) -> Vec<(u16, String)> {
         match kind {
             METHOD => {
                 let mut line = methods::decode(payload);
-                if ["basic.deliver ", "basic.get-ok ", "basic.return "].iter().any(|name| line.starts_with(name)) {
+                if ["basic.deliver ", "basic.get-ok ", "basic.return "]
+                    .iter()
+                    .any(|name| line.starts_with(name))
+                {
                     line += &content(channel, &mut octets);
                 }
                 out.push((channel, line));

@@ -132,7 +132,7 @@ fn put(out: &mut Vec<u8>, field: &str, words: &mut Words, line: &str) {
         return;
     }
     match kind {
-        "z" => out.resize(out.len() + usize::from(rest == "1") + 2 * usize::from(rest == "2") + 4 * usize::from(rest == "4"), 0),
+        "z" => out.resize(out.len() + rest.parse::<usize>().expect("a size"), 0),
         "s" => put_short(out, words.values.pop_front().unwrap_or_default().as_bytes()),
         "t" => {
             let table = table(&std::mem::take(&mut words.fields));

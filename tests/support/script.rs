@@ -27,7 +27,7 @@ pub struct Scenario {
     lines: Vec<String>,
 }
 
-/// The scenarios of a file. What a line says beyond two blanks and a `|` is a remark.
+/// The scenarios of a file; what comes before the first title is a preface.
 pub fn scenarios(text: &str) -> Vec<Scenario> {
     let mut out: Vec<Scenario> = Vec::new();
     for line in text.lines() {
@@ -48,9 +48,13 @@ impl Scenario {
 
     /// As it comes.
     pub fn run(&self, cuts: Cuts) -> Vec<String> {
-        let mut run = Run { bench: Bench::new(cuts), opened: BTreeSet::new(), staged: BTreeMap::new(), out: Vec::new() };
+        let mut run = Run {
+            bench: Bench::new(cuts),
+            opened: BTreeSet::new(),
+            staged: BTreeMap::new(),
+            out: Vec::new(),
+        };
         for line in self.lines.iter().filter(|line| !is_answer(line)) {
-            // The answers to a step come before the blank line that ends it.
             run.out.push(line.clone());
             run.step(line);
         }
@@ -115,7 +119,8 @@ impl Run {
             }
         } else if let Some(names) = line.strip_prefix("take ") {
             for name in names.split_whitespace() {
-                let bodies: Vec<_> = self.bench.take_all(name).iter().map(|body| frames::show(body)).collect();
+                let bodies: Vec<_> =
+                    self.bench.take_all(name).iter().map(|body| frames::show(body)).collect();
                 self.out.push(format!("= {name}: {}", bodies.join(" ")).trim_end().to_owned());
             }
         } else {
