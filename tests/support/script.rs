@@ -16,7 +16,8 @@
 //! Channels are opened when they are first named, and not again. Running a script gives the same text with the lines
 //! `<` and `=` as they really came.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::bench::{Bench, FRAME_MAX};
 use super::cuts::Cuts;
@@ -25,6 +26,8 @@ use super::frames;
 pub struct Scenario {
     pub title: String,
     lines: Vec<String>,
+    /// The octets that lines stand for, found once for all runs.
+    octets: RefCell<HashMap<String, Vec<u8>>>,
 }
 
 /// The scenarios of a file; what comes before the first title is a preface.
@@ -32,7 +35,7 @@ pub fn scenarios(text: &str) -> Vec<Scenario> {
     let mut out: Vec<Scenario> = Vec::new();
     for line in text.lines() {
         if let Some(title) = line.strip_prefix("== ") {
-            out.push(Scenario { title: title.to_owned(), lines: Vec::new() });
+            out.push(Scenario { title: title.to_owned(), lines: Vec::new(), octets: RefCell::default() });
         } else if let Some(scenario) = out.last_mut() {
             scenario.lines.push(line.to_owned());
         }
@@ -53,12 +56,19 @@ impl Scenario {
             opened: BTreeSet::new(),
             staged: BTreeMap::new(),
             out: Vec::new(),
+            scenario: self,
         };
         for line in self.lines.iter().filter(|line| !is_answer(line)) {
             run.out.push(line.clone());
             run.step(line);
         }
         run.out
+    }
+
+    fn encode(&self, channel: u16, words: &str) -> Vec<u8> {
+        let mut octets = self.octets.borrow_mut();
+        let key = format!("{channel} {words}");
+        octets.entry(key).or_insert_with(|| frames::encode(channel, words, FRAME_MAX)).clone()
     }
 
     /// The octets of the largest send.
@@ -68,7 +78,7 @@ impl Scenario {
         let mut longest = 0;
         for (client, channel, at_once, words) in sends {
             let size = sizes.entry(client).or_default();
-            *size += frames::encode(channel, words, FRAME_MAX).len();
+            *size += self.encode(channel, words).len();
             longest = longest.max(*size);
             if at_once {
                 *size = 0;
@@ -99,14 +109,15 @@ fn address(text: &str) -> Option<(u32, u16)> {
     Some((client.parse().ok()?, channel.parse().ok()?))
 }
 
-struct Run {
+struct Run<'a> {
+    scenario: &'a Scenario,
     bench: Bench,
     opened: BTreeSet<(u32, u16)>,
     staged: BTreeMap<u32, Vec<u8>>,
     out: Vec<String>,
 }
 
-impl Run {
+impl Run<'_> {
     fn step(&mut self, line: &str) {
         if line.is_empty() || line.starts_with('#') {
             return;
@@ -153,12 +164,12 @@ impl Run {
             self.bench.connect(client, true);
         }
         if channel != 0 && self.opened.insert((client, channel)) && words != "channel.open" {
-            self.bench.send(client, &frames::encode(channel, "channel.open", FRAME_MAX));
+            self.bench.send(client, &self.scenario.encode(channel, "channel.open"));
             let opened = self.bench.received();
             assert!(opened.len() <= 1, "a channel that opens bothers nobody else");
         }
         let staged = self.staged.entry(client).or_default();
-        staged.extend(frames::encode(channel, words, FRAME_MAX));
+        staged.extend(self.scenario.encode(channel, words));
         if at_once {
             let octets = std::mem::take(staged);
             self.bench.send(client, &octets);
