@@ -1,5 +1,6 @@
 //! Lines to frames and frames to lines.
 
+use super::bench::FRAME_MAX;
 use super::methods;
 
 const METHOD: u8 = 1;
@@ -14,7 +15,7 @@ pub fn frame(kind: u8, channel: u16, payload: &[u8]) -> Vec<u8> {
 
 /// The frames of one line: a method, with its content after ` : ` if it has any. Content can also be given piece by
 /// piece (`only METHOD`, `content-header SIZE`, `content-body OCTETS`), and frames as hexadecimal octets (`raw`).
-pub fn encode(channel: u16, line: &str, frame_max: usize) -> Vec<u8> {
+pub fn encode(channel: u16, line: &str) -> Vec<u8> {
     let (words, body) = line.split_once(" : ").unwrap_or((line, ""));
     let (name, rest) = words.split_once(' ').unwrap_or((words, ""));
     match name {
@@ -29,7 +30,7 @@ pub fn encode(channel: u16, line: &str, frame_max: usize) -> Vec<u8> {
             let body = octets(body);
             let mut out = frame(METHOD, channel, &methods::encode(words));
             out.extend(header(channel, body.len() as u64, &methods::properties(words)));
-            body.chunks(frame_max - 8).for_each(|part| out.extend(frame(BODY, channel, part)));
+            body.chunks(FRAME_MAX - 8).for_each(|part| out.extend(frame(BODY, channel, part)));
             out
         }
         _ => frame(METHOD, channel, &methods::encode(words)),
@@ -94,6 +95,7 @@ fn content(channel: u16, octets: &mut &[u8]) -> String {
     while (body.len() as u64) < size {
         let (kind, on, part) = next(octets).expect("a body");
         assert_eq!((kind, on), (BODY, channel));
+        assert!(part.len() + 8 <= FRAME_MAX, "a frame of {} octets", part.len() + 8);
         body.extend_from_slice(part);
         frames += 1;
     }

@@ -19,7 +19,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::bench::{Bench, FRAME_MAX};
+use super::bench::Bench;
 use super::cuts::Cuts;
 use super::frames;
 
@@ -65,10 +65,23 @@ impl Scenario {
         run.out
     }
 
+    /// Everything that clients send, one after the other as if it were one client.
+    pub fn octets(&self) -> Vec<u8> {
+        let mut opened = BTreeSet::new();
+        let mut out = Vec::new();
+        for (_, channel, _, words) in self.lines.iter().filter_map(|line| sent(line)) {
+            if channel != 0 && opened.insert(channel) && words != "channel.open" {
+                out.extend(self.encode(channel, "channel.open"));
+            }
+            out.extend(self.encode(channel, words));
+        }
+        out
+    }
+
     fn encode(&self, channel: u16, words: &str) -> Vec<u8> {
         let mut octets = self.octets.borrow_mut();
         let key = format!("{channel} {words}");
-        octets.entry(key).or_insert_with(|| frames::encode(channel, words, FRAME_MAX)).clone()
+        octets.entry(key).or_insert_with(|| frames::encode(channel, words)).clone()
     }
 
     /// The octets of the largest send.
