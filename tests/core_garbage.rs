@@ -1,7 +1,8 @@
 //! Nothing a client sends takes the broker down: what the scripts send, with octets and frames changed at random, cut
 //! into random reads. Afterwards another client is served as ever.
 //!
-//! `LEVERET_SEED=17 cargo test --test core_garbage` runs the one seed. `fuzz/` goes on where this ends.
+//! `LEVERET_SEED=17 cargo test --test core_garbage` runs the one seed. `fuzz/` goes on where this ends;
+//! `LEVERET_CORPUS=FOLDER` writes down what the scripts send for it.
 
 #![allow(clippy::expect_used, clippy::print_stderr, reason = "a test may fail, and say why")]
 #![allow(dead_code, reason = "the scripts need more of the support than this does")]
@@ -115,11 +116,23 @@ fn serve(bench: &mut Bench) {
     bench.lose(9);
 }
 
+/// One file for each stream, behind the octet that asks the fuzz target for random cuts and nothing prepared.
+fn write_down(corpus: &[Vec<Vec<u8>>], folder: &std::path::Path) {
+    std::fs::create_dir_all(folder).expect("a folder");
+    for (number, stream) in corpus.iter().enumerate() {
+        let octets = [&[200], stream.concat().as_slice()].concat();
+        std::fs::write(folder.join(format!("script-{number}")), octets).expect("written");
+    }
+}
+
 #[test]
 fn a_session_survives_anything() {
     let corpus = corpus();
     if let Ok(seed) = std::env::var("LEVERET_SEED") {
         return run(seed.parse().expect("a number"), &corpus);
+    }
+    if let Some(folder) = std::env::var_os("LEVERET_CORPUS") {
+        return write_down(&corpus, folder.as_ref());
     }
     for seed in 1..=SEEDS {
         if let Err(failure) = std::panic::catch_unwind(|| run(seed, &corpus)) {
