@@ -64,7 +64,14 @@ impl Vhost {
             topology: 1,
         };
         for (name, kind, internal) in PREDECLARED {
-            vhost.insert_exchange(Exchange::new(name.into(), kind, true, false, internal, FieldTable::default()));
+            vhost.insert_exchange(Exchange::new(
+                name.into(),
+                kind,
+                true,
+                false,
+                internal,
+                FieldTable::default(),
+            ));
         }
         vhost
     }

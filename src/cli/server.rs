@@ -1,6 +1,6 @@
 //! `leveret server`: the broker in the foreground.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -109,13 +109,13 @@ async fn serve(args: ServerArgs) -> Result<(), ServerError> {
     match &folder {
         Some(folder) => {
             let path = std::path::absolute(folder.path()).unwrap_or_else(|_| folder.path().to_owned());
-            println!("data in {}", path.display());
+            say(&format!("data in {}", path.display()));
         }
-        None => println!("data in memory only"),
+        None => say("data in memory only"),
     }
-    println!("ready; Ctrl-C stops");
+    say("ready; Ctrl-C stops");
     until_told_to_stop().await.map_err(ServerError::Runtime)?;
-    println!("stopping: connections are closed");
+    say("stopping: connections are closed");
     node.shut_down();
     if tokio::time::timeout(DRAIN, node.connections.none_left()).await.is_err() {
         tracing::warn!("some connections did not close in time");
@@ -123,9 +123,14 @@ async fn serve(args: ServerArgs) -> Result<(), ServerError> {
     Ok(())
 }
 
+/// A line for whoever started it. Nobody has to listen: a closed standard output is no reason to stop.
+fn say(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
 fn say_where(what: &str, listener: &tokio::net::TcpListener) {
     if let Ok(address) = listener.local_addr() {
-        println!("{what} on {address}");
+        say(&format!("{what} on {address}"));
     }
 }
 

@@ -49,7 +49,8 @@ pub fn put(data: &mut Vec<u8>, shared: &mut Vec<Bytes>, timestamp: u64, parts: &
 /// The record that begins at the front of `data`.
 pub fn get<'a>(data: &'a [u8], shared: &'a [Bytes]) -> Option<Record<'a>> {
     let (head, rest) = data.split_at_checked(HEAD)?;
-    let number = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]) as usize;
+    let number =
+        |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]) as usize;
     let timestamp = u64::from_le_bytes(head[..8].try_into().ok()?);
     let (exchange, rest) = rest.split_at_checked(head[8] as usize)?;
     let (routing_key, rest) = rest.split_at_checked(head[9] as usize)?;

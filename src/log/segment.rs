@@ -20,8 +20,6 @@ pub struct Segment {
     shared: Vec<Bytes>,
     /// Records not settled yet.
     wanted: usize,
-    /// Records ever pushed; differs from `offsets` once [`forget`](Self::forget) has dropped those.
-    count: u64,
 }
 
 impl Segment {
@@ -32,7 +30,6 @@ impl Segment {
         self.data.clear();
         self.shared.clear();
         self.wanted = 0;
-        self.count = 0;
     }
 
     pub fn first(&self) -> Position {
@@ -41,7 +38,7 @@ impl Segment {
 
     /// The position after its last record.
     pub fn end(&self) -> Position {
-        self.first + self.count
+        self.first + self.offsets.len() as u64
     }
 
     pub fn is_full(&self) -> bool {
@@ -57,7 +54,6 @@ impl Segment {
         self.offsets.push(self.data.len() as u32);
         record::put(&mut self.data, &mut self.shared, timestamp, parts);
         self.wanted += 1;
-        self.count += 1;
     }
 
     pub fn get(&self, position: Position) -> Option<Record<'_>> {
@@ -68,13 +64,6 @@ impl Segment {
     pub fn settle(&mut self, records: usize) {
         debug_assert!(records <= self.wanted, "settled twice");
         self.wanted = self.wanted.saturating_sub(records);
-    }
-
-    /// Lets its memory go and keeps only its place.
-    pub fn forget(&mut self) {
-        self.offsets = Vec::new();
-        self.data = Vec::new();
-        self.shared = Vec::new();
     }
 
     /// Keeps buffers for a few records only.

@@ -37,9 +37,8 @@ pub async fn serve(mut socket: TcpStream, peer: SocketAddr, node: Arc<Node>) {
     if let Err(e) = socket.set_nodelay(true) {
         tracing::debug!(%peer, "no TCP_NODELAY: {e}");
     }
-    let shaken = match timeout(HANDSHAKE, shake_hands(&mut socket, peer, &node)).await {
-        Ok(shaken) => shaken,
-        Err(_) => return tracing::warn!(%peer, "handshake timed out"),
+    let Ok(shaken) = timeout(HANDSHAKE, shake_hands(&mut socket, peer, &node)).await else {
+        return tracing::warn!(%peer, "handshake timed out");
     };
     match shaken {
         Ok(Shaken::Open(opening, vhost, rest)) => {
@@ -109,8 +108,7 @@ async fn shake_hands(socket: &mut TcpStream, peer: SocketAddr, node: &Node) -> i
 /// The vhost a client asks for, if it is there and the user may enter.
 fn enter(node: &Node, opening: &Opening) -> Result<Arc<VhostCell>, Exception> {
     let (user, name) = (&opening.settings.user, &opening.settings.vhost);
-    let vhost =
-        node.vhost(name).ok_or_else(|| Exception::not_allowed(format!("vhost {name} not found")))?;
+    let vhost = node.vhost(name).ok_or_else(|| Exception::not_allowed(format!("vhost {name} not found")))?;
     if !node.auth().may_enter(user, name) {
         return Err(Exception::not_allowed(format!("access to vhost '{name}' refused for user '{user}'")));
     }

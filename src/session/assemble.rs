@@ -133,7 +133,9 @@ impl Assembler {
         let payload = frame.payload(input);
         let channel = frame.channel;
         let command = match method::decode(channel, payload)? {
-            Method::Publish(publish) if channel != 0 => return self.publish(input, at, frame, publish, batch),
+            Method::Publish(publish) if channel != 0 => {
+                return self.publish(input, at, frame, publish, batch);
+            }
             Method::Ack { delivery_tag, multiple } if channel != 0 => {
                 Command::Ack { channel, delivery_tag, multiple }
             }

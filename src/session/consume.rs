@@ -51,7 +51,12 @@ impl Session {
         Ok(())
     }
 
-    fn consume(&mut self, number: u16, wanted: basic::Consume, cx: &mut Context<'_>) -> Result<(), Exception> {
+    fn consume(
+        &mut self,
+        number: u16,
+        wanted: basic::Consume,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Exception> {
         let name = self.queue_name(number, wanted.queue.as_str())?;
         let id = self.channel(number)?.id;
         // A tag that is taken is noticed before the queue is looked at.

@@ -5,16 +5,16 @@
 //! ([`Session::run`], which needs the vhost), so that the vhost is locked once for each read and only while it is
 //! needed. This folder does no I/O and knows neither clock nor locks.
 //!
-//! - [`handshake`]: from the protocol header to `connection.open`
-//! - [`assemble`]: frames to commands; content is put together here
-//! - [`command`]: what a batch consists of
-//! - [`run`]: commands one after the other; errors close channels and connections
-//! - [`channel`]: one channel's state: confirms, transaction, routes
-//! - [`publish`]: `basic.publish` up to the broker, returns, confirms
-//! - [`transaction`]: `tx`
-//! - [`exchange`], [`queue`], [`consume`]: the other methods, one file a class
-//! - [`access`]: may this user do that
-//! - [`outbox`]: what is to be sent
+//! - [`handshake`][]: from the protocol header to `connection.open`
+//! - [`assemble`][]: frames to commands; content is put together here
+//! - [`command`][]: what a batch consists of
+//! - [`run`][]: commands one after the other; errors close channels and connections
+//! - [`channel`][]: one channel's state: confirms, transaction, routes
+//! - [`publish`][]: `basic.publish` up to the broker, returns, confirms
+//! - [`transaction`][]: `tx`
+//! - [`exchange`], [`queue`][], [`consume`][]: the other methods, one file a class
+//! - [`access`][]: may this user do that
+//! - [`outbox`][]: what is to be sent
 
 pub mod access;
 pub mod assemble;

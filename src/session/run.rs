@@ -52,7 +52,7 @@ impl Session {
                 (channel, self.settle(channel, REJECT, delivery_tag, false, verdict, cx))
             }
             Command::Method { channel: 0, id, class } => {
-                (0, self.connection_method(*class, cx).map_err(|e| with_cause(e, id)))
+                (0, self.connection_method(&class, cx).map_err(|e| with_cause(e, id)))
             }
             Command::Method { channel, id, class } => {
                 (channel, self.channel_method(channel, id, *class, cx).map_err(|e| with_cause(e, id)))
@@ -119,7 +119,7 @@ impl Session {
         }
     }
 
-    fn connection_method(&mut self, class: AMQPClass, cx: &mut Context<'_>) -> Result<(), Exception> {
+    fn connection_method(&mut self, class: &AMQPClass, cx: &mut Context<'_>) -> Result<(), Exception> {
         use connection::AMQPMethod as M;
         match class {
             AMQPClass::Connection(M::Close(_)) => {
@@ -247,7 +247,13 @@ impl Session {
     }
 
     /// Replies unless the client said that it does not wait.
-    pub(super) fn reply_unless(&mut self, no_wait: bool, channel: u16, class: &AMQPClass, cx: &mut Context<'_>) {
+    pub(super) fn reply_unless(
+        &mut self,
+        no_wait: bool,
+        channel: u16,
+        class: &AMQPClass,
+        cx: &mut Context<'_>,
+    ) {
         if !no_wait {
             self.reply(channel, class, cx);
         }
