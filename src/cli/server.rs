@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::auth::InvalidPattern;
@@ -16,6 +17,8 @@ use crate::net::listener::{self, ListenError};
 use crate::node::Node;
 use crate::node::folder::{Folder, FolderError};
 
+const AMQP_PORT: u16 = 5672;
+const HTTP_PORT: u16 = 15672;
 /// How long connections have to end when the node goes down.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -38,12 +41,13 @@ impl FromStr for Listen {
 
 #[derive(Args, Debug)]
 pub struct ServerArgs {
-    /// Serve AMQP here; may be given more than once; none turns it off
-    #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:5672")]
+    /// Serve AMQP here; may be given more than once; none turns it off [default: port 5672 of all addresses]
+    #[arg(long, value_name = "ADDR:PORT")]
     listen: Vec<Listen>,
 
-    /// Serve the management HTTP API here; may be given more than once; none turns it off
-    #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:15672")]
+    /// Serve the management HTTP API here; may be given more than once; none turns it off [default: port 15672 of
+    /// all addresses]
+    #[arg(long, value_name = "ADDR:PORT")]
     http_listen: Vec<Listen>,
 
     /// Keep data in this folder, which no other instance may use
@@ -90,14 +94,8 @@ pub fn run(args: ServerArgs) -> Result<(), ServerError> {
 async fn serve(args: ServerArgs) -> Result<(), ServerError> {
     let folder = if args.in_memory { None } else { Some(Folder::open(&args.data_dir)?) };
     let node = Arc::new(Node::new()?);
-    let mut amqp = Vec::new();
-    for address in args.listen.iter().filter_map(|listen| listen.0) {
-        amqp.push(listener::bind(address).await?);
-    }
-    let mut management = Vec::new();
-    for address in args.http_listen.iter().filter_map(|listen| listen.0) {
-        management.push(listener::bind(address).await?);
-    }
+    let amqp = bind(&args.listen, AMQP_PORT).await?;
+    let management = bind(&args.http_listen, HTTP_PORT).await?;
     for listener in amqp {
         say_where("AMQP", &listener);
         tokio::spawn(listener::accept(listener, Arc::clone(&node)));
@@ -123,12 +121,24 @@ async fn serve(args: ServerArgs) -> Result<(), ServerError> {
     Ok(())
 }
 
+/// Takes the ports asked for, or where none is named the default one.
+async fn bind(wanted: &[Listen], default_port: u16) -> Result<Vec<TcpListener>, ListenError> {
+    if wanted.is_empty() {
+        return Ok(vec![listener::bind_all_addresses(default_port).await?]);
+    }
+    let mut listeners = Vec::new();
+    for address in wanted.iter().filter_map(|listen| listen.0) {
+        listeners.push(listener::bind(address).await?);
+    }
+    Ok(listeners)
+}
+
 /// A line for whoever started it. Nobody has to listen: a closed standard output is no reason to stop.
 fn say(line: &str) {
     let _ = writeln!(io::stdout(), "{line}");
 }
 
-fn say_where(what: &str, listener: &tokio::net::TcpListener) {
+fn say_where(what: &str, listener: &TcpListener) {
     if let Ok(address) = listener.local_addr() {
         say(&format!("{what} on {address}"));
     }

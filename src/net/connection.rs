@@ -34,6 +34,7 @@ const HANDSHAKE_BUFFER: usize = 16 << 10;
 /// Serves one AMQP connection until it ends.
 pub async fn serve(mut socket: TcpStream, peer: SocketAddr, node: Arc<Node>) {
     let Ok(local) = socket.local_addr() else { return };
+    let (peer, local) = (canonical(peer), canonical(local));
     if let Err(e) = socket.set_nodelay(true) {
         tracing::debug!(%peer, "no TCP_NODELAY: {e}");
     }
@@ -65,6 +66,11 @@ pub async fn serve(mut socket: TcpStream, peer: SocketAddr, node: Arc<Node>) {
     }
 }
 
+/// An IPv4 peer of an IPv6 socket by its own address.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
 enum Shaken {
     /// Everything but `open-ok` has been sent; the octets have been read already.
     Open(Box<Opening>, Arc<VhostCell>, Vec<u8>),
@@ -74,7 +80,7 @@ enum Shaken {
 }
 
 async fn shake_hands(socket: &mut TcpStream, peer: SocketAddr, node: &Node) -> io::Result<Shaken> {
-    let mut handshake = Handshake::new(Arc::clone(&node.offer), peer.ip().to_canonical().is_loopback());
+    let mut handshake = Handshake::new(Arc::clone(&node.offer), peer.ip().is_loopback());
     let mut buffer = Vec::new();
     loop {
         let (used, progress) = handshake.feed(&buffer, &node.auth());
