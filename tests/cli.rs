@@ -1,4 +1,5 @@
 //! The binary as somebody starts and stops it.
+#![allow(clippy::expect_used)]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -104,7 +105,10 @@ fn a_folder_that_cannot_be_is_one_line() {
     std::fs::write(&file, "not a folder").expect("written");
     let inside = file.join("data");
     let line = refusal(&mut server("127.0.0.1:0", &inside));
-    assert!(line.starts_with(&format!("leveret: cannot use the data folder {}: ", inside.display())), "{line}");
+    assert!(
+        line.starts_with(&format!("leveret: cannot use the data folder {}: ", inside.display())),
+        "{line}"
+    );
 }
 
 #[test]

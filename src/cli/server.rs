@@ -1,6 +1,6 @@
 //! `leveret server`: the broker in the foreground.
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -85,7 +85,8 @@ pub enum ServerError {
 
 /// Serves until Ctrl-C or SIGTERM, then drains.
 pub fn run(args: ServerArgs) -> Result<(), ServerError> {
-    tracing_subscriber::fmt().with_writer(io::stderr).with_target(false).init();
+    let colours = io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(colours).with_target(false).init();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ServerError::Runtime)?;
     runtime.block_on(serve(args))

@@ -200,6 +200,9 @@ impl Driver {
             while self.port.meter().queued() > READ_LIMIT && !writing.is_finished() {
                 self.port.progress().await;
             }
+            if writing.is_finished() {
+                return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the peer does not take output"));
+            }
             if deadline.is_none() && self.session.state() != State::Running {
                 deadline = Some(Instant::now() + CLOSING);
             }
