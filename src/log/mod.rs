@@ -39,10 +39,13 @@ impl Log {
     pub fn append(&mut self, timestamp: u64, parts: &Parts<'_>) -> Position {
         let position = self.next;
         match self.segments.back_mut() {
-            Some(tail) if !tail.is_full() => tail.push(timestamp, parts),
-            _ => {
+            Some(tail) if tail.has_room(record::size(parts)) => tail.push(timestamp, parts),
+            tail => {
                 let mut segment = self.spare.take().unwrap_or_default();
                 segment.begin(position);
+                if tail.is_some() {
+                    segment.reserve();
+                }
                 segment.push(timestamp, parts);
                 self.segments.push_back(segment);
             }

@@ -5,9 +5,9 @@ use bytes::Bytes;
 use super::Position;
 use super::record::{self, Parts, Record};
 
-/// A segment takes records until it holds this many octets...
+/// A segment takes records as long as it holds at most this many octets...
 const FULL: usize = 256 << 10;
-/// ... or this many shared bodies, which are not in its octets.
+/// ... and fewer than this many shared bodies, which are not in its octets.
 const FULL_SHARED: usize = 64;
 /// An empty segment keeps buffers of at most this many octets.
 const KEEP: usize = 64 << 10;
@@ -41,8 +41,14 @@ impl Segment {
         self.first + self.offsets.len() as u64
     }
 
-    pub fn is_full(&self) -> bool {
-        self.data.len() >= FULL || self.shared.len() >= FULL_SHARED
+    /// Whether a record of so many octets is to be pushed here, rather than to a segment of its own.
+    pub fn has_room(&self, size: usize) -> bool {
+        self.data.is_empty() || (self.data.len() + size <= FULL && self.shared.len() < FULL_SHARED)
+    }
+
+    /// Takes the memory of a full segment at once, which a queue that fills its second one will need.
+    pub fn reserve(&mut self) {
+        self.data.reserve_exact(FULL);
     }
 
     /// Whether nobody wants any record of it.
