@@ -204,7 +204,8 @@ impl Driver {
                 return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the peer does not take output"));
             }
             if deadline.is_none() && self.session.state() != State::Running {
-                deadline = Some(Instant::now() + CLOSING);
+                let patience = if self.session.is_deaf() { SILENCE } else { CLOSING };
+                deadline = Some(Instant::now() + patience);
             }
             let silent_at = self.silence_max.map(|silence| heard + silence);
             let give_up = [deadline, silent_at].into_iter().flatten().min();

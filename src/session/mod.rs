@@ -125,6 +125,11 @@ impl Session {
         self.assembler.parse(input, &mut self.batch)
     }
 
+    /// Whether the peer can no longer be understood, not even its answer to a close.
+    pub fn is_deaf(&self) -> bool {
+        self.assembler.is_broken()
+    }
+
     /// Whether there is something to run.
     pub fn has_work(&self) -> bool {
         !self.batch.is_empty()

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use amq_protocol::protocol::{AMQPClass, access, channel, connection};
+use amq_protocol::protocol::{AMQPClass, access, basic, channel, connection, queue};
 
 use super::channel::{Channel, Mode};
 use super::command::{Command, Incoming};
@@ -149,6 +149,7 @@ impl Session {
         if id == CHANNEL_OPEN {
             return self.open_channel(number, cx);
         }
+        self.check_shortcut(number, &class, cx)?;
         if self.channel(number)?.closing {
             self.method_while_closing(number, &class, cx);
             return Ok(());
@@ -179,6 +180,32 @@ impl Session {
             AMQPClass::Tx(method) => self.tx_method(number, &method, cx),
             _ => Err(unimplemented_method()),
         }
+    }
+
+    /// RabbitMQ looks for the queue that an empty name means before it looks whether the channel is open, so that
+    /// on one that is not, such a method closes the channel and not the connection.
+    fn check_shortcut(
+        &mut self,
+        number: u16,
+        class: &AMQPClass,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Exception> {
+        use {basic::AMQPMethod as B, queue::AMQPMethod as Q};
+        let queue = match class {
+            AMQPClass::Queue(Q::Bind(bind)) => &bind.queue,
+            AMQPClass::Queue(Q::Unbind(unbind)) => &unbind.queue,
+            AMQPClass::Queue(Q::Purge(purge)) => &purge.queue,
+            AMQPClass::Queue(Q::Delete(delete)) => &delete.queue,
+            AMQPClass::Basic(B::Consume(consume)) => &consume.queue,
+            AMQPClass::Basic(B::Get(get)) => &get.queue,
+            _ => return Ok(()),
+        };
+        if queue.as_str().is_empty() && !self.channels.contains_key(&number) {
+            let id = cx.vhost.open_channel(self.id, number);
+            self.channels.insert(number, Channel::new(id));
+            return Err(no_previous_queue());
+        }
+        Ok(())
     }
 
     fn open_channel(&mut self, number: u16, cx: &mut Context<'_>) -> Result<(), Exception> {
@@ -263,6 +290,10 @@ impl Session {
     pub fn flow(&self) -> ControlFlow<()> {
         if self.state == State::Over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
+}
+
+pub(super) fn no_previous_queue() -> Exception {
+    Exception::not_found("no previously declared queue")
 }
 
 /// Names the method as the cause, but for RabbitMQ's internal errors, which name none.
