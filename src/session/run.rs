@@ -146,6 +146,8 @@ impl Session {
         class: AMQPClass,
         cx: &mut Context<'_>,
     ) -> Result<(), Exception> {
+        // What has been published before is confirmed before this is answered.
+        self.flush_confirms(cx);
         if id == CHANNEL_OPEN {
             return self.open_channel(number, cx);
         }
@@ -157,7 +159,6 @@ impl Session {
         use channel::AMQPMethod as C;
         match class {
             AMQPClass::Channel(C::Close(_)) => {
-                self.flush_confirms(cx);
                 self.end_channel(number, cx);
                 self.channels.remove(&number);
                 self.reply(number, &channel_close_ok(), cx);
