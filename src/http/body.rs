@@ -62,9 +62,10 @@ impl Fields {
         Err(Refusal::bad_request(format!("[{}]", missing.join(","))))
     }
 
+    /// A text. `null` is as good as none.
     pub(super) fn text(&self, key: &str) -> Result<Option<&str>, Refusal> {
         match self.0.get(key) {
-            None => Ok(None),
+            None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
             Some(other) => Err(Refusal::bad_request(json!(["not_string", other]))),
         }
@@ -81,9 +82,9 @@ impl Fields {
         }
     }
 
-    /// Words without the space around them: an array of texts, or one text with commas.
+    /// Words without the space around them: an array of texts, or one text with commas. `null` is as good as none.
     pub(super) fn words(&self, key: &str) -> Result<Option<Vec<String>>, Refusal> {
-        let Some(value) = self.0.get(key) else { return Ok(None) };
+        let Some(value) = self.0.get(key).filter(|value| !value.is_null()) else { return Ok(None) };
         let refused = || Refusal::bad_request(json!(["not_a_list_of_strings", value]));
         match value {
             Value::String(text) if text.is_empty() => Ok(Some(Vec::new())),

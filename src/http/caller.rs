@@ -16,7 +16,6 @@ use super::refusal::Refusal;
 use crate::auth::{Access, Auth, User};
 use crate::node::Node;
 use crate::node::cell::VhostCell;
-use crate::wire::reply::Exception;
 
 /// The tags each of which lets a user use the API (RabbitMQ, "Access and Permissions" of the management plugin).
 const TAGS: [&str; 4] = ["administrator", "monitoring", "policymaker", "management"];
@@ -57,13 +56,14 @@ impl Caller {
         if self.sees(name) { Ok(vhost) } else { Err(Refusal::out_of_reach()) }
     }
 
-    /// Refuses what the user's permissions do not cover, be they an administrator or not.
-    pub(super) fn check(&self, vhost: &str, access: Access, name: &str) -> Result<(), Exception> {
+    /// Refuses what the user's permissions do not cover, be they an administrator or not. An empty name is that of the
+    /// default exchange.
+    pub(super) fn check(&self, vhost: &str, access: Access, name: &str) -> Result<(), Refusal> {
         let name = if name.is_empty() { "amq.default" } else { name };
         if self.auth.permits(&self.user.name, vhost, access, name) {
             return Ok(());
         }
-        Err(Exception::access_refused(format!("{} access refused", access.name())))
+        Err(Refusal::access_refused())
     }
 }
 

@@ -88,7 +88,7 @@ pub(super) async fn put(
 fn permission(fields: &Fields) -> Result<Permission, Refusal> {
     fields.require(&["configure", "write", "read"])?;
     let pattern = |key| {
-        let source = fields.text(key)?.unwrap_or_default();
+        let source = fields.text(key)?.ok_or_else(|| Refusal::bad_request(json!(["not_string", null])))?;
         Pattern::new(source).map_err(|e| Refusal::bad_request(format!("{key}: {e}")))
     };
     Ok(Permission { configure: pattern("configure")?, write: pattern("write")?, read: pattern("read")? })

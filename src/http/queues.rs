@@ -1,12 +1,12 @@
 //! Queues: to look at, to declare, to purge and to delete.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use amq_protocol::types::{AMQPValue, FieldTable};
 use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::body::{Body, Fields};
@@ -22,7 +22,6 @@ use crate::broker::queue::declare::Declaration;
 use crate::broker::{Name, Vhost};
 use crate::node::cell::VhostCell;
 use crate::node::{NODE_NAME, Node};
-use crate::wire::reply::{Exception, ReplyCode};
 
 /// Octets a name may have (AMQP 0-9-1, short strings).
 const NAME_MAX: usize = 255;
@@ -126,14 +125,14 @@ pub(super) async fn declare(
     let declaration = declaration(&body.fields()?, &name)?;
     check_not_reserved("queue", &declaration.name)?;
     caller.check(&vhost, Access::Configure, &declaration.name)?;
-    let is_new = cell.with(|vhost, _| {
+    cell.with(|vhost, _| {
         let is_new = vhost.queue(declaration.name.as_bytes()).is_none();
         if is_new {
             check_dead_letter_exchange(&caller, vhost, &declaration)?;
         }
-        vhost.declare_queue(None, declaration).map(|_| is_new)
-    })?;
-    Ok(if is_new { StatusCode::CREATED } else { StatusCode::NO_CONTENT })
+        vhost.declare_queue(None, declaration)?;
+        Ok(if is_new { StatusCode::CREATED } else { StatusCode::NO_CONTENT })
+    })
 }
 
 fn declaration(fields: &Fields, name: &str) -> Result<Declaration, Refusal> {
@@ -152,7 +151,7 @@ fn declaration(fields: &Fields, name: &str) -> Result<Declaration, Refusal> {
 }
 
 /// Dead-lettering moves messages, so it takes leave to read from the queue and to write to the exchange.
-fn check_dead_letter_exchange(caller: &Caller, vhost: &Vhost, wanted: &Declaration) -> Result<(), Exception> {
+fn check_dead_letter_exchange(caller: &Caller, vhost: &Vhost, wanted: &Declaration) -> Result<(), Refusal> {
     let Some(AMQPValue::LongString(exchange)) = wanted.arguments.inner().get("x-dead-letter-exchange") else {
         return Ok(());
     };
@@ -160,30 +159,21 @@ fn check_dead_letter_exchange(caller: &Caller, vhost: &Vhost, wanted: &Declarati
     caller.check(&vhost.name, Access::Write, &String::from_utf8_lossy(exchange.as_bytes()))
 }
 
-/// The conditions of a deletion; they hold where the value is `true`.
-#[derive(Deserialize)]
-pub(super) struct Conditions {
-    #[serde(rename = "if-empty")]
-    if_empty: Option<String>,
-    #[serde(rename = "if-unused")]
-    if_unused: Option<String>,
-}
-
+/// Deletes a queue; the conditions `if-empty` and `if-unused` hold where they are `true`.
 pub(super) async fn delete(
     State(node): State<Arc<Node>>,
     caller: Caller,
     Names((vhost, name)): Names<(String, String)>,
-    Query(conditions): Query<Conditions>,
+    Query(conditions): Query<BTreeMap<String, String>>,
 ) -> Result<StatusCode, Refusal> {
     let cell = caller.vhost(&node, &vhost)?;
-    let if_empty = conditions.if_empty.as_deref() == Some("true");
-    let if_unused = conditions.if_unused.as_deref() == Some("true");
-    let deleted = cell.with(|vhost, outboxes| {
-        let name = name.as_bytes();
-        check_queue(&caller, vhost, Access::Configure, name)?;
-        vhost.delete_queue(None, name, if_unused, if_empty, outboxes)
-    });
-    done(deleted)
+    let holds = |condition| conditions.get(condition).is_some_and(|value| value == "true");
+    let (if_empty, if_unused) = (holds("if-empty"), holds("if-unused"));
+    cell.with(|vhost, outboxes| {
+        check_queue(&caller, vhost, Access::Configure, &name)?;
+        vhost.delete_queue(None, name.as_bytes(), if_unused, if_empty, outboxes)?;
+        Ok(StatusCode::NO_CONTENT)
+    })
 }
 
 pub(super) async fn purge(
@@ -192,23 +182,15 @@ pub(super) async fn purge(
     Names((vhost, name)): Names<(String, String)>,
 ) -> Result<StatusCode, Refusal> {
     let cell = caller.vhost(&node, &vhost)?;
-    done(cell.with(|vhost, _| {
-        check_queue(&caller, vhost, Access::Read, name.as_bytes())?;
-        vhost.purge(None, name.as_bytes())
-    }))
+    cell.with(|vhost, _| {
+        check_queue(&caller, vhost, Access::Read, &name)?;
+        vhost.purge(None, name.as_bytes())?;
+        Ok(StatusCode::NO_CONTENT)
+    })
 }
 
 /// Refuses a queue that is not there, and then one that is not for this caller.
-fn check_queue(caller: &Caller, vhost: &Vhost, access: Access, name: &[u8]) -> Result<(), Exception> {
-    let queue = vhost.queue(name).ok_or_else(|| Exception::not_found(""))?;
-    caller.check(&vhost.name, access, &queue.name)
-}
-
-/// The reply to what was done to a queue that the path names.
-fn done(result: Result<usize, Exception>) -> Result<StatusCode, Refusal> {
-    match result {
-        Ok(_) => Ok(StatusCode::NO_CONTENT),
-        Err(refused) if refused.code == ReplyCode::NotFound => Err(Refusal::NotFound),
-        Err(refused) => Err(refused.into()),
-    }
+fn check_queue(caller: &Caller, vhost: &Vhost, access: Access, name: &str) -> Result<(), Refusal> {
+    vhost.queue(name.as_bytes()).ok_or(Refusal::NotFound)?;
+    caller.check(&vhost.name, access, name)
 }

@@ -34,6 +34,11 @@ impl Refusal {
         Self::BadRequest(reason.into())
     }
 
+    /// The caller's permissions in a vhost are not enough.
+    pub(super) fn access_refused() -> Self {
+        Self::NotAuthorised("Access refused.")
+    }
+
     /// A vhost that is there, but not for this caller.
     pub(super) fn out_of_reach() -> Self {
         Self::Missing("Not Found".to_owned())
@@ -44,7 +49,7 @@ impl Refusal {
 impl From<Exception> for Refusal {
     fn from(exception: Exception) -> Self {
         match exception.code {
-            ReplyCode::AccessRefused => Self::NotAuthorised("Access refused."),
+            ReplyCode::AccessRefused => Self::access_refused(),
             ReplyCode::NotFound => Self::Missing(exception.explanation),
             _ => Self::BadRequest(exception.explanation.into()),
         }
