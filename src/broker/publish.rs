@@ -59,7 +59,8 @@ impl Vhost {
             cacheable &= !exchange.looks_at_headers();
             destinations.clear();
             if exchange.name.is_empty() {
-                destinations.extend(self.queue_names.get(message.routing_key).map(|q| Destination::Queue(*q)));
+                destinations
+                    .extend(self.queue_names.get(message.routing_key).map(|q| Destination::Queue(*q)));
             } else {
                 let headers = if exchange.looks_at_headers() { headers.get() } else { None };
                 exchange.matches(message.routing_key, headers, &mut destinations);
@@ -109,12 +110,15 @@ impl<'a> Headers<'a> {
     }
 }
 
+/// An exchange, a routing key, and where they lead.
+type Remembered = (Box<[u8]>, Box<[u8]>, Targets);
+
 /// A channel's memory of where messages went, for one state of the topology.
 #[derive(Debug, Default)]
 pub struct RouteCache {
     version: (u64, u64),
     /// The route used last: most publishers stay with one.
-    last: Option<(Box<[u8]>, Box<[u8]>, Targets)>,
+    last: Option<Remembered>,
     /// Targets by exchange and routing key, written one after the other behind the exchange's length.
     routes: Map<Box<[u8]>, Targets>,
     key: Vec<u8>,
@@ -133,7 +137,7 @@ impl RouteCache {
             self.routes.clear();
             return None;
         }
-        let same = |(x, k, _): &(Box<[u8]>, Box<[u8]>, Targets)| **x == *exchange && **k == *routing_key;
+        let same = |(x, k, _): &Remembered| **x == *exchange && **k == *routing_key;
         if self.last.as_ref().is_some_and(same) {
             return self.last.as_ref().map(|(_, _, targets)| &**targets);
         }

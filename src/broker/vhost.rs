@@ -64,7 +64,14 @@ impl Vhost {
             topology: 1,
         };
         for (name, kind, internal) in PREDECLARED {
-            vhost.insert_exchange(Exchange::new(name.into(), kind, true, false, internal, FieldTable::default()));
+            vhost.insert_exchange(Exchange::new(
+                name.into(),
+                kind,
+                true,
+                false,
+                internal,
+                FieldTable::default(),
+            ));
         }
         vhost
     }
@@ -76,14 +83,10 @@ impl Vhost {
 
     /// A connection ends: its channels close, its exclusive queues go.
     pub fn disconnect(&mut self, id: ConnectionId, fx: &mut impl Effects) {
-        let Some(connection) = self.connections.get_mut(id) else { return };
-        let mut channels: Vec<_> = connection.channels.iter().copied().collect();
-        channels.sort_unstable();
-        for channel in channels {
-            self.close_channel(channel, fx);
-        }
-        // Only now, since closing a channel may stall a consumer elsewhere but never adds a queue here.
         let Some(connection) = self.connections.remove(id) else { return };
+        let mut channels: Vec<_> = connection.channels.into_iter().collect();
+        channels.sort_unstable();
+        self.close_channels(&channels, fx);
         for queue in connection.exclusive_queues {
             self.remove_queue(queue, fx);
         }
@@ -100,14 +103,20 @@ impl Vhost {
     /// A channel ends: its consumers are cancelled, what it did not acknowledge is requeued.
     pub fn close_channel(&mut self, id: ChannelId, fx: &mut impl Effects) {
         let Some(channel) = self.channels.get(id) else { return };
-        let connection = channel.connection;
-        let consumers: Vec<_> = channel.consumers.values().copied().collect();
-        // First the consumers, so that nothing that is requeued comes back to this channel.
-        let queues: Vec<_> = consumers.into_iter().filter_map(|c| self.detach_consumer(c)).collect();
-        self.requeue_all(id, fx);
-        self.channels.remove(id);
-        if let Some(connection) = self.connections.get_mut(connection) {
+        if let Some(connection) = self.connections.get_mut(channel.connection) {
             connection.channels.remove(&id);
+        }
+        self.close_channels(&[id], fx);
+    }
+
+    fn close_channels(&mut self, ids: &[ChannelId], fx: &mut impl Effects) {
+        let channels = ids.iter().filter_map(|id| self.channels.get(*id));
+        let consumers: Vec<_> = channels.flat_map(|channel| channel.consumers.values().copied()).collect();
+        // First the consumers, so that nothing that is requeued comes back to these channels.
+        let queues: Vec<_> = consumers.into_iter().filter_map(|c| self.detach_consumer(c)).collect();
+        for id in ids {
+            self.requeue_all(*id, fx);
+            self.channels.remove(*id);
         }
         for queue in queues {
             self.delete_if_deserted(queue, fx);

@@ -4,8 +4,8 @@
 //! are all settled gives its memory back. Nothing here knows AMQP: a record is a timestamp and four runs of
 //! octets. For now segments live in memory only (see `ARCHITECTURE.md`, "What is deliberately absent").
 //!
-//! - [`record`]: how a record lies in a segment
-//! - [`segment`]: a run of records, and how many of them are still wanted
+//! - [`record`][]: how a record lies in a segment
+//! - [`segment`][]: a run of records, and how many of them are still wanted
 
 pub mod record;
 pub mod segment;
@@ -22,7 +22,7 @@ pub type Position = u64;
 /// An append-only sequence of records, of which any may be settled at any time.
 #[derive(Debug, Default)]
 pub struct Log {
-    /// In order of their positions; only the last one grows.
+    /// In order of their positions, with gaps where all is settled; only the last one grows.
     segments: VecDeque<Segment>,
     next: Position,
     /// The buffers of a segment that was settled while others were not, for the next one.
@@ -39,10 +39,13 @@ impl Log {
     pub fn append(&mut self, timestamp: u64, parts: &Parts<'_>) -> Position {
         let position = self.next;
         match self.segments.back_mut() {
-            Some(tail) if !tail.is_full() => tail.push(timestamp, parts),
-            _ => {
+            Some(tail) if tail.has_room(record::size(parts)) => tail.push(timestamp, parts),
+            tail => {
                 let mut segment = self.spare.take().unwrap_or_default();
                 segment.begin(position);
+                if tail.is_some() {
+                    segment.reserve();
+                }
                 segment.push(timestamp, parts);
                 self.segments.push_back(segment);
             }
@@ -91,7 +94,7 @@ impl Log {
         after.checked_sub(1)
     }
 
-    /// Frees the segment if nothing in it is wanted, and the empty ones at the front.
+    /// Frees the segment if nothing in it is wanted. The last one stays, to grow again.
     fn reclaim(&mut self, index: usize) {
         let last = self.segments.len() - 1;
         let Some(segment) = self.segments.get_mut(index) else { return };
@@ -104,12 +107,8 @@ impl Log {
             if last == 0 {
                 self.spare = None;
             }
-        } else if index > 0 {
-            segment.forget();
         } else {
-            while self.segments.len() > 1 && self.segments[0].is_settled() {
-                self.spare = self.segments.pop_front();
-            }
+            self.spare = self.segments.remove(index);
         }
     }
 }

@@ -34,12 +34,12 @@ const HANDSHAKE_BUFFER: usize = 16 << 10;
 /// Serves one AMQP connection until it ends.
 pub async fn serve(mut socket: TcpStream, peer: SocketAddr, node: Arc<Node>) {
     let Ok(local) = socket.local_addr() else { return };
+    let (peer, local) = (canonical(peer), canonical(local));
     if let Err(e) = socket.set_nodelay(true) {
         tracing::debug!(%peer, "no TCP_NODELAY: {e}");
     }
-    let shaken = match timeout(HANDSHAKE, shake_hands(&mut socket, peer, &node)).await {
-        Ok(shaken) => shaken,
-        Err(_) => return tracing::warn!(%peer, "handshake timed out"),
+    let Ok(shaken) = timeout(HANDSHAKE, shake_hands(&mut socket, peer, &node)).await else {
+        return tracing::warn!(%peer, "handshake timed out");
     };
     match shaken {
         Ok(Shaken::Open(opening, vhost, rest)) => {
@@ -66,6 +66,11 @@ pub async fn serve(mut socket: TcpStream, peer: SocketAddr, node: Arc<Node>) {
     }
 }
 
+/// An IPv4 peer of an IPv6 socket by its own address.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
 enum Shaken {
     /// Everything but `open-ok` has been sent; the octets have been read already.
     Open(Box<Opening>, Arc<VhostCell>, Vec<u8>),
@@ -75,7 +80,7 @@ enum Shaken {
 }
 
 async fn shake_hands(socket: &mut TcpStream, peer: SocketAddr, node: &Node) -> io::Result<Shaken> {
-    let mut handshake = Handshake::new(Arc::clone(&node.offer), peer.ip().to_canonical().is_loopback());
+    let mut handshake = Handshake::new(Arc::clone(&node.offer), peer.ip().is_loopback());
     let mut buffer = Vec::new();
     loop {
         let (used, progress) = handshake.feed(&buffer, &node.auth());
@@ -109,8 +114,7 @@ async fn shake_hands(socket: &mut TcpStream, peer: SocketAddr, node: &Node) -> i
 /// The vhost a client asks for, if it is there and the user may enter.
 fn enter(node: &Node, opening: &Opening) -> Result<Arc<VhostCell>, Exception> {
     let (user, name) = (&opening.settings.user, &opening.settings.vhost);
-    let vhost =
-        node.vhost(name).ok_or_else(|| Exception::not_allowed(format!("vhost {name} not found")))?;
+    let vhost = node.vhost(name).ok_or_else(|| Exception::not_allowed(format!("vhost {name} not found")))?;
     if !node.auth().may_enter(user, name) {
         return Err(Exception::not_allowed(format!("access to vhost '{name}' refused for user '{user}'")));
     }
@@ -196,8 +200,12 @@ impl Driver {
             while self.port.meter().queued() > READ_LIMIT && !writing.is_finished() {
                 self.port.progress().await;
             }
+            if writing.is_finished() {
+                return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the peer does not take output"));
+            }
             if deadline.is_none() && self.session.state() != State::Running {
-                deadline = Some(Instant::now() + CLOSING);
+                let patience = if self.session.is_deaf() { SILENCE } else { CLOSING };
+                deadline = Some(Instant::now() + patience);
             }
             let silent_at = self.silence_max.map(|silence| heard + silence);
             let give_up = [deadline, silent_at].into_iter().flatten().min();

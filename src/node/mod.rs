@@ -4,10 +4,10 @@
 //! no socket; it is the place where locks are, and where changes to several of these are put together.
 //!
 //! - this file: the node, its vhosts and users
-//! - [`cell`]: a vhost with its outboxes behind a mutex
-//! - [`port`]: what an outbox hands to a connection's writer
-//! - [`connections`]: who is connected
-//! - [`folder`]: the data folder and its lock
+//! - [`cell`][]: a vhost with its outboxes behind a mutex
+//! - [`port`][]: what an outbox hands to a connection's writer
+//! - [`connections`][]: who is connected
+//! - [`folder`][]: the data folder and its lock
 
 pub mod cell;
 pub mod connections;
@@ -69,7 +69,9 @@ impl Node {
             vhosts: RwLock::default(),
             shutdown: watch::Sender::new(false),
         };
-        node.vhosts.write().insert("/".into(), Arc::new(VhostCell::new("/", "Default virtual host", Vec::new())));
+        node.vhosts
+            .write()
+            .insert("/".into(), Arc::new(VhostCell::new("/", "Default virtual host", Vec::new())));
         Ok(node)
     }
 

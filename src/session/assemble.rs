@@ -35,7 +35,9 @@ pub struct Assembler {
     frame_max: usize,
     message_size_max: u64,
     partials: Map<u16, Partial>,
-    /// Input that ends the connection has come; what follows is not looked at.
+    /// Input that ends the connection has come; of what follows, only the closing is of interest.
+    ended: bool,
+    /// It is no longer known where frames begin.
     broken: bool,
     /// `basic.get`s of the current batch.
     gets: usize,
@@ -59,7 +61,7 @@ enum Step {
 
 impl Assembler {
     pub fn new(frame_max: usize, message_size_max: u64) -> Self {
-        Self { frame_max, message_size_max, partials: Map::default(), broken: false, gets: 0 }
+        Self { frame_max, message_size_max, partials: Map::default(), ended: false, broken: false, gets: 0 }
     }
 
     /// Turns every whole frame into commands, up to [`GETS_MAX`] of one kind.
@@ -72,11 +74,19 @@ impl Assembler {
             }
             let step = match frame::at(input, at, self.frame_max) {
                 Ok(None) => Step::Wait,
-                Ok(Some(frame)) => match self.take(input, at, frame, batch) {
-                    Ok(step) => step,
-                    Err(e) => self.break_off(e, batch),
-                },
-                Err(e) => self.break_off(e, batch),
+                Ok(Some(frame)) if self.ended => {
+                    take_closing(frame, frame.payload(input), batch);
+                    Step::On(frame.next())
+                }
+                Ok(Some(frame)) => self.take(input, at, frame, batch).unwrap_or_else(|e| {
+                    self.end(e, batch);
+                    Step::On(frame.next())
+                }),
+                Err(e) => {
+                    self.broken = true;
+                    self.end(e, batch);
+                    break;
+                }
             };
             match step {
                 Step::On(next) => at = next,
@@ -86,11 +96,15 @@ impl Assembler {
         Parsed { octets: input.len(), more: false }
     }
 
-    fn break_off(&mut self, exception: Exception, batch: &mut Vec<Command>) -> Step {
-        self.broken = true;
+    /// Whether nothing more can be understood, not even the answer to a close.
+    pub fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    fn end(&mut self, exception: Exception, batch: &mut Vec<Command>) {
+        self.ended = true;
         self.partials.clear();
         batch.push(Command::Fault(exception));
-        Step::On(0)
     }
 
     fn take(
@@ -133,7 +147,9 @@ impl Assembler {
         let payload = frame.payload(input);
         let channel = frame.channel;
         let command = match method::decode(channel, payload)? {
-            Method::Publish(publish) if channel != 0 => return self.publish(input, at, frame, publish, batch),
+            Method::Publish(publish) if channel != 0 => {
+                return self.publish(input, at, frame, publish, batch);
+            }
             Method::Ack { delivery_tag, multiple } if channel != 0 => {
                 Command::Ack { channel, delivery_tag, multiple }
             }
@@ -287,6 +303,16 @@ impl Assembler {
         let assembled = Assembled { publish, payload: method, properties, body: Bytes::new(), size };
         // Room grows with what arrives, not with what is announced.
         Ok((Box::new(assembled), BytesMut::new(), size))
+    }
+}
+
+/// Takes a frame of a connection that is being closed.
+fn take_closing(frame: Frame, payload: &[u8], batch: &mut Vec<Command>) {
+    if frame.kind != METHOD || frame.channel != 0 {
+        return;
+    }
+    if let Ok(Method::Other(class)) = method::decode(0, payload) {
+        batch.push(Command::Method { channel: 0, id: method::id(payload).unwrap_or_default(), class });
     }
 }
 

@@ -116,7 +116,7 @@ impl Handshake {
             let frame = match frame::at(input, used, self.frame_max()) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return (used, Progress::More),
-                Err(e) => return (used, self.fail(e)),
+                Err(e) => return (used, self.fail(&e)),
             };
             used = frame.next();
             let progress = self.frame(frame.kind, frame.channel, frame.payload(input), auth);
@@ -208,12 +208,12 @@ impl Handshake {
             return Progress::More;
         }
         if kind != METHOD || channel != 0 {
-            return self.fail(frame::unexpected(kind, payload));
+            return self.fail(&frame::unexpected(kind, payload));
         }
         let decoded = match method::decode(0, payload) {
             Ok(Method::Other(class)) => *class,
-            Ok(_) => return self.fail(unexpected(payload)),
-            Err(e) => return self.fail(e),
+            Ok(_) => return self.fail(&unexpected(payload)),
+            Err(e) => return self.fail(&e),
         };
         use connection::AMQPMethod as M;
         match (std::mem::replace(&mut self.phase, Phase::Closing), decoded) {
@@ -224,16 +224,16 @@ impl Handshake {
             (Phase::Closing, _) => Progress::More,
             (phase, _) => {
                 self.phase = phase;
-                self.fail(unexpected(payload))
+                self.fail(&unexpected(payload))
             }
         }
     }
 
     /// Silence before `tune-ok`, a proper close after it.
-    fn fail(&mut self, exception: Exception) -> Progress {
+    fn fail(&mut self, exception: &Exception) -> Progress {
         match self.phase {
             Phase::Open(_) => {
-                method::put_close(&mut self.output, 0, &exception);
+                method::put_close(&mut self.output, 0, exception);
                 self.phase = Phase::Closing;
                 Progress::Closing
             }

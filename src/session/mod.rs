@@ -5,16 +5,16 @@
 //! ([`Session::run`], which needs the vhost), so that the vhost is locked once for each read and only while it is
 //! needed. This folder does no I/O and knows neither clock nor locks.
 //!
-//! - [`handshake`]: from the protocol header to `connection.open`
-//! - [`assemble`]: frames to commands; content is put together here
-//! - [`command`]: what a batch consists of
-//! - [`run`]: commands one after the other; errors close channels and connections
-//! - [`channel`]: one channel's state: confirms, transaction, routes
-//! - [`publish`]: `basic.publish` up to the broker, returns, confirms
-//! - [`transaction`]: `tx`
-//! - [`exchange`], [`queue`], [`consume`]: the other methods, one file a class
-//! - [`access`]: may this user do that
-//! - [`outbox`]: what is to be sent
+//! - [`handshake`][]: from the protocol header to `connection.open`
+//! - [`assemble`][]: frames to commands; content is put together here
+//! - [`command`][]: what a batch consists of
+//! - [`run`][]: commands one after the other; errors close channels and connections
+//! - [`channel`][]: one channel's state: confirms, transaction, routes
+//! - [`publish`][]: `basic.publish` up to the broker, returns, confirms
+//! - [`transaction`][]: `tx`
+//! - [`exchange`], [`queue`][], [`consume`][]: the other methods, one file a class
+//! - [`access`][]: may this user do that
+//! - [`outbox`][]: what is to be sent
 
 pub mod access;
 pub mod assemble;
@@ -123,6 +123,11 @@ impl Session {
     /// of the next input; and [`run`](Self::run) has to come before, with this very input.
     pub fn parse(&mut self, input: &[u8]) -> Parsed {
         self.assembler.parse(input, &mut self.batch)
+    }
+
+    /// Whether the peer can no longer be understood, not even its answer to a close.
+    pub fn is_deaf(&self) -> bool {
+        self.assembler.is_broken()
     }
 
     /// Whether there is something to run.

@@ -208,7 +208,15 @@ impl Effects for Outboxes {
         if let Some(outbox) = self.get(to.connection) {
             let frame_max = outbox.frame_max;
             let Delivery { channel, consumer_tag, delivery_tag, redelivered, .. } = *to;
-            content::put_deliver(outbox, channel, frame_max, consumer_tag, delivery_tag, redelivered, message);
+            content::put_deliver(
+                outbox,
+                channel,
+                frame_max,
+                consumer_tag,
+                delivery_tag,
+                redelivered,
+                message,
+            );
         }
     }
 
@@ -216,15 +224,7 @@ impl Effects for Outboxes {
         if let Some(outbox) = self.get(connection) {
             let left = u32::try_from(got.left).unwrap_or(u32::MAX);
             let frame_max = outbox.frame_max;
-            content::put_get_ok(
-                outbox,
-                channel,
-                frame_max,
-                got.delivery_tag,
-                got.redelivered,
-                left,
-                message,
-            );
+            content::put_get_ok(outbox, channel, frame_max, got.delivery_tag, got.redelivered, left, message);
         }
     }
 
@@ -271,13 +271,8 @@ mod tests {
             properties: &[0, 0],
             body: content::Body::Shared(&body),
         };
-        let to = Delivery {
-            connection: id,
-            channel: 1,
-            consumer_tag: b"c",
-            delivery_tag: 1,
-            redelivered: false,
-        };
+        let to =
+            Delivery { connection: id, channel: 1, consumer_tag: b"c", delivery_tag: 1, redelivered: false };
         boxes.deliver(&to, &message);
         let mut shared = 0;
         boxes.take_dirty(|gathered| {

@@ -124,7 +124,7 @@ fn decode_other(
         }
     }
     match protocol::parse_class(payload) {
-        Ok((rest, class)) if rest.is_empty() => Ok(Method::Other(Box::new(class))),
+        Ok(([], class)) => Ok(Method::Other(Box::new(class))),
         Ok(_) => Err(cannot()),
         Err(_) if layout(id).is_some() => Err(cannot()),
         Err(_) => Err(Exception::internal_error("")),

@@ -118,7 +118,9 @@ mod tests {
         let mut raw = vec![0xff, 0xfc];
         raw.extend_from_slice(b"\x02ct\x02ce");
         raw.extend_from_slice(b"\0\0\0\x03\x01hV");
-        raw.extend_from_slice(b"\x02\x07\x03cid\x02rt\x0260\x03mid\0\0\0\0\0\0\0\x09\x02ty\x05guest\x03app\x02cl");
+        raw.extend_from_slice(
+            b"\x02\x07\x03cid\x02rt\x0260\x03mid\0\0\0\0\0\0\0\x09\x02ty\x05guest\x03app\x02cl",
+        );
         raw
     }
 

@@ -38,7 +38,9 @@ pub fn check_not_default(name: &[u8]) -> Result<(), Exception> {
 /// Refuses a name that is RabbitMQ's own.
 pub fn check_not_reserved(kind: &str, name: &str) -> Result<(), Exception> {
     if name.starts_with("amq.") {
-        return Err(Exception::access_refused(format!("{kind} name '{name}' contains reserved prefix 'amq.*'")));
+        return Err(Exception::access_refused(format!(
+            "{kind} name '{name}' contains reserved prefix 'amq.*'"
+        )));
     }
     Ok(())
 }

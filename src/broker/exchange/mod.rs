@@ -4,10 +4,10 @@
 //! out are the destinations the bindings lead to. This folder may not know queues' contents or consumers.
 //!
 //! - this file: what an exchange is, and the destinations of one exchange
-//! - [`declare`]: declaring and deleting
-//! - [`bind`]: binding and unbinding
-//! - [`topic`], [`headers`]: the matching of these two types
-//! - [`arguments`]: RabbitMQ's texts for arguments
+//! - [`declare`][]: declaring and deleting
+//! - [`bind`][]: binding and unbinding
+//! - [`topic`][], [`headers`][]: the matching of these two types
+//! - [`arguments`][]: RabbitMQ's texts for arguments
 
 pub mod arguments;
 pub mod bind;
@@ -139,7 +139,8 @@ impl Exchange {
             Matcher::Fanout(all) => out.extend(all.keys()),
             Matcher::Topic(trie) => trie.matches(routing_key, out),
             Matcher::Headers(patterns) => {
-                let matching = patterns.iter().filter(|(_, pattern, _)| pattern.matches(headers.unwrap_or(&[])));
+                let matching =
+                    patterns.iter().filter(|(_, pattern, _)| pattern.matches(headers.unwrap_or(&[])));
                 out.extend(matching.map(|(_, _, destination)| *destination));
             }
         }

@@ -112,7 +112,8 @@ impl Vhost {
         }
         check_arguments(&wanted.arguments, found.settings.queue_type, &described)?;
         let single = found.settings.single_active_consumer;
-        let in_use = found.exclusive_consumer || (wanted.exclusive && (single || !found.consumers.is_empty()));
+        let in_use =
+            found.exclusive_consumer || (wanted.exclusive && (single || !found.consumers.is_empty()));
         if in_use {
             return Err(Exception::access_refused(format!("{described} in exclusive use")));
         }
@@ -164,8 +165,9 @@ fn check_arguments(arguments: &FieldTable, kind: QueueType, described: &str) -> 
     ];
     for (key, supported) in known {
         let Some(value) = arguments.inner().get(key) else { continue };
-        let refuse =
-            |why: &str| Err(Exception::precondition_failed(format!("invalid arg '{key}' for {described}{why}")));
+        let refuse = |why: &str| {
+            Err(Exception::precondition_failed(format!("invalid arg '{key}' for {described}{why}")))
+        };
         if !supported.contains(&kind) {
             return refuse(&format!(" of queue type {}", kind.module()));
         }

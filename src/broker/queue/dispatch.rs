@@ -88,7 +88,13 @@ impl Vhost {
         tag
     }
 
-    fn send(&mut self, id: ConsumerId, redelivered: bool, message: &Message<'_>, fx: &mut impl Effects) -> u64 {
+    fn send(
+        &mut self,
+        id: ConsumerId,
+        redelivered: bool,
+        message: &Message<'_>,
+        fx: &mut impl Effects,
+    ) -> u64 {
         let consumer = &self.consumers[id];
         let tag = self.channels[consumer.channel].next_delivery_tag();
         let to = Delivery {
