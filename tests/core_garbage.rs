@@ -5,7 +5,6 @@
 //! `LEVERET_CORPUS=FOLDER` writes down what the scripts send for it.
 
 #![allow(clippy::expect_used, clippy::print_stderr, reason = "a test may fail, and say why")]
-#![allow(dead_code, reason = "the scripts need more of the support than this does")]
 
 mod support;
 

@@ -3,7 +3,6 @@
 
 #![no_main]
 
-#[allow(dead_code)]
 #[path = "../../tests/support/mod.rs"]
 mod support;
 

@@ -8,6 +8,8 @@
 //!
 //! Other tests take single files of this folder: `source.rs` is for the tidy test.
 
+#![allow(dead_code, reason = "each test uses a part of it")]
+
 pub mod bench;
 pub mod cuts;
 pub mod frames;

@@ -281,15 +281,22 @@ impl Model {
     }
 
     pub fn close_channel(&mut self, id: ChannelId) {
-        self.consumers.retain(|consumer| consumer.channel != id);
-        self.settle(id, 0, true, Fate::Back);
-        self.channels.remove(&id);
+        self.close_channels(&[id]);
+    }
+
+    /// The consumers go first, so that nothing comes back to channels that are about to close.
+    fn close_channels(&mut self, ids: &[ChannelId]) {
+        self.consumers.retain(|consumer| !ids.contains(&consumer.channel));
+        for id in ids {
+            self.settle(*id, 0, true, Fate::Back);
+            self.channels.remove(id);
+        }
     }
 
     pub fn disconnect(&mut self, id: ConnectionId) {
         let channels = self.channels.iter().filter(|(_, channel)| channel.connection == id);
         let channels: Vec<_> = channels.map(|(id, _)| *id).collect();
-        channels.into_iter().for_each(|channel| self.close_channel(channel));
+        self.close_channels(&channels);
         self.credit.remove(&id);
     }
 
