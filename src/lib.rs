@@ -3,13 +3,13 @@
 //! The modules are declared in the order in which a message passes them, from the socket to the log and back; what
 //! it does not pass comes after. `ARCHITECTURE.md` tells the whole of it.
 
+pub mod net;
+pub mod wire;
+pub mod session;
 pub mod broker;
 pub mod log;
-pub mod net;
-pub mod session;
-pub mod wire;
 
 pub mod auth;
-pub mod cli;
-pub mod http;
 pub mod node;
+pub mod http;
+pub mod cli;

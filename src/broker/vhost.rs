@@ -1,6 +1,6 @@
 //! A vhost: one plain value with everything in it, reached by ids.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 
 use amq_protocol::types::FieldTable;
 use slotmap::SlotMap;
@@ -19,7 +19,7 @@ pub struct Connection {
     /// The queues that are its own and go with it.
     pub exclusive_queues: HashSet<QueueId, foldhash::fast::RandomState>,
     /// Consumers that were passed over because the connection's outbox was full.
-    pub stalled: Vec<ConsumerId>,
+    pub stalled: VecDeque<ConsumerId>,
 }
 
 /// Exchanges, bindings, queues and consumers of one vhost, and the connections that use it.
@@ -36,6 +36,8 @@ pub struct Vhost {
     pub(super) consumers: SlotMap<ConsumerId, Consumer>,
     /// Grows with every change that may route a message differently.
     pub(super) topology: u64,
+    /// Messages moved so far, as a measure of time spent.
+    pub(super) work: u64,
 }
 
 /// The exchanges every vhost has from the start.
@@ -62,6 +64,7 @@ impl Vhost {
             queue_names: Map::default(),
             consumers: SlotMap::with_key(),
             topology: 1,
+            work: 0,
         };
         for (name, kind, internal) in PREDECLARED {
             vhost.insert_exchange(Exchange::new(
@@ -113,7 +116,7 @@ impl Vhost {
         let channels = ids.iter().filter_map(|id| self.channels.get(*id));
         let consumers: Vec<_> = channels.flat_map(|channel| channel.consumers.values().copied()).collect();
         // First the consumers, so that nothing that is requeued comes back to these channels.
-        let queues: Vec<_> = consumers.into_iter().filter_map(|c| self.detach_consumer(c)).collect();
+        let queues = self.detach_consumers(&consumers);
         for id in ids {
             self.requeue_all(*id, fx);
             self.channels.remove(*id);
@@ -125,8 +128,14 @@ impl Vhost {
 
     /// A connection's outbox takes deliveries again.
     pub fn resume(&mut self, id: ConnectionId, fx: &mut impl Effects) {
-        let Some(connection) = self.connections.get_mut(id) else { return };
-        for consumer in std::mem::take(&mut connection.stalled) {
+        // Those that wait longest come first, and those that are stalled anew after those that still wait.
+        let waiting = self.connections.get(id).map_or(0, |connection| connection.stalled.len());
+        for _ in 0..waiting {
+            if !fx.has_credit(id) {
+                return;
+            }
+            let next = self.connections.get_mut(id).and_then(|connection| connection.stalled.pop_front());
+            let Some(consumer) = next else { return };
             self.unstall(consumer, fx);
         }
     }
@@ -180,6 +189,11 @@ impl Vhost {
     /// A number that grows with every change that may route a message differently.
     pub fn topology(&self) -> u64 {
         self.topology
+    }
+
+    /// A number that grows with every message moved: how long the vhost has been at work.
+    pub fn work(&self) -> u64 {
+        self.work
     }
 
     pub(super) fn insert_exchange(&mut self, exchange: Exchange) -> ExchangeId {

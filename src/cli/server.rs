@@ -54,6 +54,10 @@ pub struct ServerArgs {
     #[arg(long, value_name = "DIR", default_value = "leveret-data")]
     data_dir: PathBuf,
 
+    /// Refuse messages with a body of more than this many bytes (at most 512 MiB)
+    #[arg(long, value_name = "BYTES", default_value_t = 16 << 20, value_parser = clap::value_parser!(u64).range(1..=512 << 20))]
+    max_message_size: u64,
+
     /// Keep everything in memory and touch no folder
     #[arg(long)]
     in_memory: bool,
@@ -94,7 +98,7 @@ pub fn run(args: ServerArgs) -> Result<(), ServerError> {
 
 async fn serve(args: ServerArgs) -> Result<(), ServerError> {
     let folder = if args.in_memory { None } else { Some(Folder::open(&args.data_dir)?) };
-    let node = Arc::new(Node::new()?);
+    let node = Arc::new(Node::with_message_size_max(args.max_message_size)?);
     let amqp = bind(&args.listen, AMQP_PORT).await?;
     let management = bind(&args.http_listen, HTTP_PORT).await?;
     for listener in amqp {
@@ -112,8 +116,13 @@ async fn serve(args: ServerArgs) -> Result<(), ServerError> {
         }
         None => say("data in memory only"),
     }
+    let mut terminate = signal(SignalKind::terminate()).map_err(ServerError::Runtime)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServerError::Runtime)?;
     say("ready; Ctrl-C stops");
-    until_told_to_stop().await.map_err(ServerError::Runtime)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
     say("stopping: connections are closed");
     node.shut_down();
     if tokio::time::timeout(DRAIN, node.connections.none_left()).await.is_err() {
@@ -143,14 +152,4 @@ fn say_where(what: &str, listener: &TcpListener) {
     if let Ok(address) = listener.local_addr() {
         say(&format!("{what} on {address}"));
     }
-}
-
-async fn until_told_to_stop() -> io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
 }

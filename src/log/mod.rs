@@ -1,8 +1,9 @@
 //! The log: what every queue stands on.
 //!
-//! Records come in, each gets the next position, and can be read and settled by it; a segment whose records
-//! are all settled gives its memory back. Nothing here knows AMQP: a record is a timestamp and four runs of
-//! octets. For now segments live in memory only (see `ARCHITECTURE.md`, "What is deliberately absent").
+//! Records come in, each gets the next position, and can be read and settled by it; a segment whose records are all
+//! settled gives its memory back. Nothing here knows what the octets mean: a record is a timestamp and what a delivery
+//! needs, as runs of octets (`wire::content::Message`). For now segments live in memory only (see `ARCHITECTURE.md`,
+//! "What is deliberately absent").
 //!
 //! - [`record`][]: how a record lies in a segment
 //! - [`segment`][]: a run of records, and how many of them are still wanted
@@ -63,7 +64,7 @@ impl Log {
     /// Gives up one record. Each record is settled at most once.
     pub fn settle(&mut self, position: Position) {
         if let Some(index) = self.index(position) {
-            self.segments[index].settle(1);
+            self.segments[index].settle(position);
             self.reclaim(index);
         }
     }
@@ -71,11 +72,7 @@ impl Log {
     /// Gives up a run of records of which none has been settled; costs segments, not records.
     pub fn settle_all(&mut self, positions: Range<Position>) {
         for segment in &mut self.segments {
-            let first = positions.start.max(segment.first());
-            let end = positions.end.min(segment.end());
-            if first < end {
-                segment.settle((end - first) as usize);
-            }
+            segment.settle_run(positions.clone());
         }
         for index in (0..self.segments.len()).rev() {
             self.reclaim(index);
@@ -108,6 +105,7 @@ impl Log {
                 self.spare = None;
             }
         } else {
+            segment.begin(self.next);
             self.spare = self.segments.remove(index);
         }
     }

@@ -53,6 +53,12 @@ pub fn put(data: &mut Vec<u8>, shared: &mut Vec<Bytes>, timestamp: u64, parts: &
     data.extend_from_slice(inline);
 }
 
+/// The number of the shared body of the record that begins at the front of `data`, if it has one.
+pub fn shared(data: &[u8]) -> Option<usize> {
+    let head = data.get(..HEAD)?;
+    (head[10] & SHARED != 0).then(|| u32::from_le_bytes([head[15], head[16], head[17], head[18]]) as usize)
+}
+
 /// The record that begins at the front of `data`.
 pub fn get<'a>(data: &'a [u8], shared: &'a [Bytes]) -> Option<Record<'a>> {
     let (head, rest) = data.split_at_checked(HEAD)?;

@@ -1,5 +1,7 @@
 //! A run of records one after the other, with the offset of each, and the number of those still wanted.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use super::Position;
@@ -67,9 +69,26 @@ impl Segment {
         record::get(&self.data[offset as usize..], &self.shared)
     }
 
-    pub fn settle(&mut self, records: usize) {
+    /// Gives up one record. A shared body goes at once, the rest with the segment.
+    pub fn settle(&mut self, position: Position) {
+        self.settle_run(position..position + 1);
+    }
+
+    /// Gives up those records of a run that are in here.
+    pub fn settle_run(&mut self, run: Range<Position>) {
+        let first = run.start.max(self.first);
+        let end = run.end.min(self.end());
+        let records = end.saturating_sub(first) as usize;
         debug_assert!(records <= self.wanted, "settled twice");
         self.wanted = self.wanted.saturating_sub(records);
+        if !self.shared.is_empty() {
+            for position in first..end {
+                let offset = self.offsets[(position - self.first) as usize] as usize;
+                if let Some(number) = record::shared(&self.data[offset..]) {
+                    self.shared[number] = Bytes::new();
+                }
+            }
+        }
     }
 
     /// Keeps buffers for a few records only.

@@ -98,11 +98,6 @@ impl Input {
         self.rest = octets;
         self.more = true;
     }
-
-    /// Gives back memory that an idle connection does not need.
-    pub fn relax(&mut self) {
-        self.rest.shrink_to_fit();
-    }
 }
 
 #[cfg(test)]

@@ -40,6 +40,11 @@ pub enum Command {
         delivery_tag: u64,
         requeue: bool,
     },
+    /// A method that only a server sends.
+    Foreign {
+        channel: u16,
+        id: MethodId,
+    },
     /// Any other method.
     Method {
         channel: u16,

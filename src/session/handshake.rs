@@ -101,8 +101,8 @@ impl Handshake {
         &mut self.output
     }
 
-    /// Takes input and says how much of it was used. After [`Progress::Open`] no more is to be fed before
-    /// [`accept`](Self::accept) or [`refuse`](Self::refuse).
+    /// Takes input and says how much of it was used. After [`Progress::Open`] the rest is the session's, unless
+    /// the opening is [`refuse`](Self::refuse)d.
     pub fn feed(&mut self, input: &[u8], auth: &Auth) -> (usize, Progress) {
         let mut used = 0;
         if matches!(self.phase, Phase::Header) {
@@ -124,12 +124,6 @@ impl Handshake {
                 return (used, progress);
             }
         }
-    }
-
-    /// Lets the client in.
-    pub fn accept(&mut self) {
-        let ok = connection::AMQPMethod::OpenOk(connection::OpenOk {});
-        method::put(&mut self.output, 0, &AMQPClass::Connection(ok));
     }
 
     /// Closes the connection with an exception, which names `connection.open`.
@@ -311,6 +305,14 @@ impl Handshake {
         let Login { user, mechanism, client_properties, .. } = login;
         Progress::Open(Box::new(Opening { settings, user, mechanism, client_properties, cancel_notify }))
     }
+}
+
+/// The frame that lets a client in.
+pub fn open_ok() -> Vec<u8> {
+    let mut output = Vec::new();
+    let ok = connection::AMQPMethod::OpenOk(connection::OpenOk {});
+    method::put(&mut output, 0, &AMQPClass::Connection(ok));
+    output
 }
 
 fn unexpected(payload: &[u8]) -> Exception {

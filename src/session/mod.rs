@@ -82,7 +82,6 @@ pub struct Session {
     state: State,
     channels: Map<u16, Channel>,
     assembler: Assembler,
-    batch: Vec<Command>,
     /// Channels with confirms to be sent at the end of the batch.
     confirming: Vec<u16>,
 }
@@ -97,7 +96,6 @@ impl Session {
             state: State::Running,
             channels: Map::default(),
             assembler,
-            batch: Vec::new(),
             confirming: Vec::new(),
         }
     }
@@ -119,19 +117,14 @@ impl Session {
         self.channels.len()
     }
 
-    /// Parses whole frames of the input and says how many octets that took. The rest has to come again, at the front
-    /// of the next input; and [`run`](Self::run) has to come before, with this very input.
-    pub fn parse(&mut self, input: &[u8]) -> Parsed {
-        self.assembler.parse(input, &mut self.batch)
+    /// Parses whole frames of the input into commands and says how many octets that took. The rest has to come again,
+    /// at the front of the next input; and [`run`](Self::run) has to come before, with this very input.
+    pub fn parse(&mut self, input: &[u8], batch: &mut Vec<Command>) -> Parsed {
+        self.assembler.parse(input, batch)
     }
 
     /// Whether the peer can no longer be understood, not even its answer to a close.
     pub fn is_deaf(&self) -> bool {
         self.assembler.is_broken()
-    }
-
-    /// Whether there is something to run.
-    pub fn has_work(&self) -> bool {
-        !self.batch.is_empty()
     }
 }

@@ -1,6 +1,7 @@
 //! Commands one after the other, and what becomes of those that fail.
 
 use std::ops::ControlFlow;
+use std::vec::Drain;
 
 use amq_protocol::protocol::{AMQPClass, access, basic, channel, connection, queue};
 
@@ -15,19 +16,23 @@ const ACK: MethodId = (60, 80);
 const REJECT: MethodId = (60, 90);
 const NACK: MethodId = (60, 120);
 const CHANNEL_OPEN: MethodId = (20, 10);
+/// The messages a batch may move at once, some milliseconds' worth: a small publish can be copied to many queues.
+const WORK_MAX: u64 = 10_000;
 
 impl Session {
     /// Runs what has been parsed from `input`, which has to be the input that was given to
-    /// [`parse`](Session::parse).
-    pub fn run(&mut self, input: &[u8], cx: &mut Context<'_>) {
-        let mut batch = std::mem::take(&mut self.batch);
-        for command in batch.drain(..) {
+    /// [`parse`](Session::parse). What would keep the vhost from others for too long is left to the next call.
+    pub fn run(&mut self, input: &[u8], commands: &mut Drain<'_, Command>, cx: &mut Context<'_>) {
+        let begun = cx.vhost.work();
+        for command in commands {
             match self.state {
                 State::Running => self.step(input, command, cx),
                 _ => self.step_closing(&command, cx),
             }
+            if cx.vhost.work() - begun >= WORK_MAX {
+                break;
+            }
         }
-        self.batch = batch;
         self.flush_confirms(cx);
     }
 
@@ -57,11 +62,18 @@ impl Session {
             Command::Method { channel, id, class } => {
                 (channel, self.channel_method(channel, id, *class, cx).map_err(|e| with_cause(e, id)))
             }
+            Command::Foreign { channel, id } => {
+                (channel, self.foreign_method(channel).map_err(|e| e.caused_by(id)))
+            }
             Command::Fault(exception) => (0, Err(exception)),
         };
         if let Err(exception) = result {
             self.refuse(number, &exception, cx);
         }
+    }
+
+    fn foreign_method(&mut self, number: u16) -> Result<(), Exception> {
+        if self.channel(number)?.closing { Ok(()) } else { Err(unimplemented_method()) }
     }
 
     /// Closes what the exception asks for.
