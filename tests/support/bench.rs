@@ -17,6 +17,8 @@ use super::cuts::Cuts;
 /// Small, so that bodies of several frames need not be large.
 pub const FRAME_MAX: usize = 16 << 10;
 
+const NOW: u64 = 1_700_000_000_000;
+
 /// One user who may do everything.
 static AUTH: LazyLock<Auth> = LazyLock::new(|| {
     let mut auth = Auth::default();
@@ -84,11 +86,15 @@ impl Bench {
 
     /// A client's TCP connection is gone.
     pub fn lose(&mut self, client: u32) {
-        let client = self.clients.remove(&client).expect("a client");
-        let id = client.session.id();
-        self.vhost.disconnect(id, &mut self.outboxes);
-        self.outboxes.close(id);
+        let mut client = self.clients.remove(&client).expect("a client");
+        let Self { vhost, outboxes, .. } = self;
+        client.session.leave(&mut Context { vhost, outboxes, auth: &AUTH, now: NOW, random });
+        self.outboxes.close(client.session.id());
         self.write();
+        if self.clients.is_empty() {
+            let left: usize = self.vhost.queues().map(|queue| queue.unacked() + queue.consumer_count()).sum();
+            assert_eq!(left, 0, "nobody is there, and somebody has not acknowledged or still consumes");
+        }
     }
 
     pub fn set_reading(&mut self, client: u32, reading: bool) {
@@ -108,10 +114,12 @@ impl Bench {
     fn take_input(&mut self, client: u32) -> bool {
         let Self { vhost, outboxes, clients, .. } = self;
         let client = clients.get_mut(&client).expect("a client");
-        let parsed = client.session.parse(&client.rest);
-        if client.session.has_work() {
-            let mut cx = Context { vhost, outboxes, auth: &AUTH, now: 1_700_000_000_000, random };
-            client.session.run(&client.rest, &mut cx);
+        let mut batch = Vec::new();
+        let parsed = client.session.parse(&client.rest, &mut batch);
+        let mut commands = batch.drain(..);
+        while commands.len() > 0 {
+            let mut cx = Context { vhost, outboxes, auth: &AUTH, now: NOW, random };
+            client.session.run(&client.rest, &mut commands, &mut cx);
         }
         client.rest.drain(..parsed.octets);
         self.write();

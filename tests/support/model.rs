@@ -122,8 +122,8 @@ pub struct Model {
     pub channels: BTreeMap<ChannelId, Channel>,
     /// How many more deliveries a connection takes.
     pub credit: BTreeMap<ConnectionId, usize>,
-    /// Consumers that were passed over, in that order.
-    stalled: Vec<String>,
+    /// Consumers that were passed over, in the order in which they were.
+    stalled: Vec<(ConnectionId, String)>,
     clock: u64,
     pub events: Vec<Event>,
 }
@@ -187,7 +187,7 @@ impl Model {
         let credit = self.credit.get_mut(&channel.connection).expect("its connection");
         if *credit == 0 {
             consumer.stalled = true;
-            self.stalled.push(name.to_owned());
+            self.stalled.push((channel.connection, name.to_owned()));
             return;
         }
         *credit -= 1;
@@ -318,22 +318,26 @@ impl Model {
         queue.ready().count()
     }
 
-    /// A connection takes deliveries without limit again.
-    pub fn resume(&mut self, id: ConnectionId) {
-        self.credit.insert(id, usize::MAX);
-        for name in std::mem::take(&mut self.stalled) {
-            let now = self.tick();
-            let Some(consumer) = self.consumers.iter_mut().find(|consumer| consumer.name == name) else {
-                continue;
-            };
-            if self.channels[&consumer.channel].connection != id {
-                self.stalled.push(name);
-                continue;
+    /// A connection takes deliveries again. Who waits longest comes first; who is passed over anew comes after those
+    /// who still wait.
+    pub fn resume(&mut self, id: ConnectionId, credit: usize) {
+        self.credit.insert(id, credit);
+        let waiting = self.stalled.iter().filter(|(connection, _)| *connection == id).count();
+        for _ in 0..waiting {
+            if self.credit[&id] == 0 {
+                return;
             }
-            consumer.stalled = false;
-            consumer.turn = now;
-            let queue = consumer.queue;
-            self.dispatch(queue);
+            let at =
+                self.stalled.iter().position(|(connection, _)| *connection == id).expect("one that waits");
+            let (_, name) = self.stalled.remove(at);
+            let now = self.tick();
+            // One that was cancelled meanwhile has nothing to get.
+            if let Some(consumer) = self.consumers.iter_mut().find(|consumer| consumer.name == name) {
+                consumer.stalled = false;
+                consumer.turn = now;
+                let queue = consumer.queue;
+                self.dispatch(queue);
+            }
         }
     }
 }
