@@ -25,12 +25,14 @@ fuzz_target!(|octets: &[u8]| {
 
 /// What is checked and found good has to be readable to the end.
 fn walk(octets: &[u8]) {
-    if table::check(octets).is_ok() {
+    if table::check(octets, usize::MAX).is_ok() {
         for field in table::fields(octets) {
             let (_, field) = field.expect("a table that has been checked");
             let _ = field.value();
+            let _ = table::decode(&field);
         }
     }
+    let _ = table::decode_table(octets);
     if properties::check(octets).is_ok() {
         let found = properties::walk(octets).expect("a list that has been checked");
         assert_eq!(found.headers.is_some(), properties::flags(octets) & properties::HEADERS != 0);
