@@ -215,6 +215,20 @@ impl Client {
         }
     }
 
+    /// The bodies of everything in a queue, which is empty then.
+    pub fn bodies(&mut self, channel: u16, queue: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        loop {
+            self.send(channel, method::method("basic.get no-ack").set("queue", queue));
+            let event = self.next(channel);
+            if event.text == "basic.get-empty" {
+                return found;
+            }
+            assert!(event.text.starts_with("basic.get-ok "), "{event}");
+            found.push(String::from_utf8(event.body).unwrap());
+        }
+    }
+
     /// The next method on a channel, or on channel 0, with its content; what comes on others waits.
     pub fn next(&mut self, channel: u16) -> Event {
         let Some(first) = self.take(|f| f.channel == channel || f.channel == 0) else {

@@ -1,6 +1,7 @@
 //! Methods as text, both ways: `queue.declare queue=q durable` becomes octets, and octets become
 //! `queue.declare-ok queue='q' message-count=0 consumer-count=0`.
 
+use std::fmt;
 use std::sync::LazyLock;
 
 use super::table::{Field, table};
@@ -110,6 +111,15 @@ pub fn method(text: &str) -> Method {
         let (field, value) = word.split_once('=').unwrap_or((word, "1"));
         method.set(field, value)
     })
+}
+
+/// For the names of cases.
+impl fmt::Debug for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.layout.name)?;
+        let mut values = self.values.iter();
+        values.try_for_each(|(field, value)| write!(f, " {field}={}", value.escape_ascii()))
+    }
 }
 
 impl From<&str> for Method {
