@@ -104,7 +104,11 @@ pub struct Client {
 impl Client {
     /// A TCP connection on which nothing has been said.
     pub fn raw(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
+        Self::on(TcpStream::connect(address).unwrap())
+    }
+
+    pub fn on(stream: TcpStream) -> Self {
+        stream.set_nonblocking(false).unwrap();
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
@@ -114,10 +118,14 @@ impl Client {
     /// A connection that has sent its header and got `connection.start`.
     pub fn begun(address: SocketAddr) -> Self {
         let mut client = Self::raw(address);
-        client.send_bytes(PROTOCOL_HEADER);
-        let start = client.next(0);
-        assert!(start.text.starts_with("connection.start "), "{start}");
+        client.begin();
         client
+    }
+
+    fn begin(&mut self) {
+        self.send_bytes(PROTOCOL_HEADER);
+        let start = self.next(0);
+        assert!(start.text.starts_with("connection.start "), "{start}");
     }
 
     pub fn open(address: SocketAddr) -> Self {
@@ -125,12 +133,17 @@ impl Client {
     }
 
     pub fn open_as(address: SocketAddr, who: &str, start_ok: &Method, frame_max: usize) -> Self {
-        let mut client = Self::begun(address);
-        let tune = client.call(0, start_ok.clone());
-        assert_eq!(tune, "connection.tune channel-max=2047 frame-max=131072 heartbeat=60", "{who}");
-        client.send(0, method::method(&format!("connection.tune-ok channel-max=2047 frame-max={frame_max}")));
-        assert_eq!(client.call(0, "connection.open virtual-host=/"), "connection.open-ok", "{who}");
+        let mut client = Self::raw(address);
+        client.shake_hands(who, start_ok, frame_max);
         client
+    }
+
+    pub fn shake_hands(&mut self, who: &str, start_ok: &Method, frame_max: usize) {
+        self.begin();
+        let tune = self.call(0, start_ok.clone());
+        assert_eq!(tune, "connection.tune channel-max=2047 frame-max=131072 heartbeat=60", "{who}");
+        self.send(0, method::method(&format!("connection.tune-ok channel-max=2047 frame-max={frame_max}")));
+        assert_eq!(self.call(0, "connection.open virtual-host=/"), "connection.open-ok", "{who}");
     }
 
     /// A connection of a user added by [`Broker::add_user`](super::Broker::add_user), with channel 1 open.
@@ -298,14 +311,13 @@ impl Client {
     }
 
     fn read_more(&mut self) -> usize {
-        let before = self.unread.len();
-        self.unread.resize(before + (256 << 10), 0);
-        let count = match self.stream.read(&mut self.unread[before..]) {
+        let mut octets = [0; 64 << 10];
+        let count = match self.stream.read(&mut octets) {
             Ok(count) => count,
             Err(e) if e.kind() == ErrorKind::ConnectionReset => 0,
             Err(e) => panic!("{} nothing came in time: {e}", self.label),
         };
-        self.unread.truncate(before + count);
+        self.unread.extend_from_slice(&octets[..count]);
         count
     }
 
@@ -336,6 +348,12 @@ impl Client {
     /// Ends the TCP connection without a word.
     pub fn drop_it(self) {
         self.stream.shutdown(Shutdown::Both).unwrap();
+    }
+
+    /// One that reads and one that writes, for two threads.
+    pub fn halves(self) -> (Self, Self) {
+        let writer = Self::on(self.stream.try_clone().unwrap());
+        (self, writer)
     }
 
     /// Says that no more will be sent, and goes on reading.

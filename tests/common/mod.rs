@@ -63,6 +63,25 @@ impl Broker {
         client
     }
 
+    /// Runs a client that wants a runtime, for as long as anything may take.
+    pub fn block_on<F: Future>(&self, client: F) -> F::Output {
+        let runtime = self.runtime.as_ref().unwrap();
+        runtime.block_on(async { tokio::time::timeout(PATIENCE, client).await }).expect("an end in time")
+    }
+
+    /// A connection with channel 1 open whose socket takes little before it is read.
+    pub fn narrow_channel(&self) -> Client {
+        let stream = self.block_on(async {
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.set_recv_buffer_size(16 << 10).unwrap();
+            socket.connect(self.address).await.unwrap().into_std().unwrap()
+        });
+        let mut client = Client::on(stream);
+        client.shake_hands("guest", &client::start_ok("guest", "guest"), client::FRAME_MAX);
+        client.open_channel(1);
+        client
+    }
+
     /// Adds a user whose password is the name, with patterns for configure, write and read in `/`.
     pub fn add_user(&self, name: &str, (configure, write, read): (&str, &str, &str)) {
         let [configure, write, read] = [configure, write, read].map(|source| Pattern::new(source).unwrap());
