@@ -314,7 +314,11 @@ impl Client {
         let mut octets = [0; 64 << 10];
         let count = match self.stream.read(&mut octets) {
             Ok(count) => count,
-            Err(e) if e.kind() == ErrorKind::ConnectionReset => 0,
+            // A reset may cut a frame in two.
+            Err(e) if e.kind() == ErrorKind::ConnectionReset => {
+                self.unread.clear();
+                0
+            }
             Err(e) => panic!("{} nothing came in time: {e}", self.label),
         };
         self.unread.extend_from_slice(&octets[..count]);

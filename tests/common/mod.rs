@@ -11,7 +11,10 @@ pub mod method;
 pub mod table;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::panic;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Once};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use leveret::auth::password::PasswordHash;
@@ -40,10 +43,34 @@ pub struct Counts {
     pub consumers: usize,
 }
 
+/// The name of the threads that brokers run on.
+const THREADS: &str = "broker";
+/// Whether one of them has panicked, in any test of this binary.
+static PANICKED: AtomicBool = AtomicBool::new(false);
+static WATCH: Once = Once::new();
+
+/// A panic would end one task, which looks like a connection that was dropped; it must not pass for that.
+fn watch_for_panics() {
+    WATCH.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if thread::current().name() == Some(THREADS) {
+                PANICKED.store(true, Ordering::SeqCst);
+            }
+            before(info);
+        }));
+    });
+}
+
 impl Broker {
     pub fn start() -> Self {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        watch_for_panics();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name(THREADS)
+            .enable_all()
+            .build()
+            .unwrap();
         let node = Arc::new(Node::new().unwrap());
         let listener = runtime.block_on(listener::bind("127.0.0.1:0".parse().unwrap())).unwrap();
         let address = listener.local_addr().unwrap();
@@ -120,6 +147,7 @@ impl Drop for Broker {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
+        assert!(thread::panicking() || !PANICKED.load(Ordering::SeqCst), "a broker has panicked");
     }
 }
 
@@ -128,7 +156,7 @@ pub fn wait_until(mut done: impl FnMut() -> bool, state: impl Fn() -> String) {
     let end = Instant::now() + PATIENCE;
     while !done() {
         assert!(Instant::now() < end, "waited in vain: {}", state());
-        std::thread::sleep(Duration::from_millis(2));
+        thread::sleep(Duration::from_millis(2));
     }
 }
 
@@ -150,7 +178,7 @@ impl Table {
 
 impl Drop for Table {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
+        if !thread::panicking() {
             let Self { wrong, count } = self;
             assert!(wrong.is_empty(), "{} of {count} cases are wrong:\n{}", wrong.len(), wrong.join("\n"));
         }

@@ -9,6 +9,7 @@
 mod common;
 
 mod content;
+mod damage;
 mod frames;
 mod handshake;
 mod limits;
