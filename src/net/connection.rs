@@ -222,7 +222,6 @@ impl Driver {
             tokio::select! {
                 biased;
                 why = info.asked_to_close(), if deadline.is_none() => self.close(&why),
-                written = &mut *writing => return Err(cannot_write(written)),
                 () = port.progress(), if backlog => heard = Instant::now(),
                 count = input.read(&mut reader, |octets| self.batch(octets)), if !backlog => {
                     if count? == 0 {
@@ -230,6 +229,8 @@ impl Driver {
                     }
                     heard = Instant::now();
                 }
+                // After reading: what a client had sent before it went is taken all the same.
+                written = &mut *writing => return Err(cannot_write(written)),
                 () = wait(deadline) => {}
                 () = wait(silent_at) => {
                     return Err(io::Error::new(io::ErrorKind::TimedOut, "missed heartbeats from client"));

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::common::amqp::Client;
-use crate::common::http::Request;
-use crate::common::start;
+use crate::amqp::Client;
+use crate::broker::start;
+use crate::http::Request;
 use crate::{ask, error, get, get_as, not_found, permit, put_user, status};
 
 #[tokio::test]

@@ -1,17 +1,20 @@
 //! The management HTTP API. What is expected has been recorded from RabbitMQ 4.3.6, but where it says otherwise.
 
-#[path = "../common/mod.rs"]
-mod common;
+#![allow(clippy::expect_used)]
+
+mod amqp;
+mod broker;
 mod connections;
+mod http;
 mod people;
 mod queues;
 mod vhosts;
 
 use std::time::Duration;
 
-use common::amqp::Client;
-use common::http::{Reply, Request};
-use common::{Broker, start};
+use amqp::Client;
+use broker::{Broker, start};
+use http::{Reply, Request};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::common::http::Request;
-use crate::common::start;
+use crate::broker::start;
+use crate::http::Request;
 use crate::{ask, error, get, not_found, permit, put_user, status};
 
 #[tokio::test]
