@@ -1,7 +1,7 @@
 //! The node: what the listeners, the connections and the HTTP API share.
 //!
-//! It owns the vhosts, each behind its one mutex, the users, and the list of connections. It knows no protocol and
-//! no socket; it is the place where locks are, and where changes to several of these are put together.
+//! It owns the vhosts, each behind its one mutex, the users, and the list of connections. It knows no socket
+//! and reads no frame; it is the place where locks are, and where changes to several of these are put together.
 //!
 //! - this file: the node, its vhosts and users
 //! - [`cell`][]: a vhost with its outboxes behind a mutex
