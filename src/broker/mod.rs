@@ -21,6 +21,7 @@ pub mod queue;
 pub mod settle;
 pub mod vhost;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 pub use vhost::Vhost;
@@ -43,7 +44,10 @@ pub type Now = u64;
 /// A hash map with a fast hasher, seeded at random for each map so that names cannot be chosen to collide.
 pub type Map<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;
 
-/// Text out of octets for a message to a person; what is not UTF-8 shows as replacement characters.
-pub(crate) fn text(octets: &[u8]) -> std::borrow::Cow<'_, str> {
-    String::from_utf8_lossy(octets)
+/// Octets as a reply text shows them: what is not UTF-8 is taken for Latin-1, as RabbitMQ does.
+pub(crate) fn text(octets: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(octets) {
+        Ok(text) => text.into(),
+        Err(_) => octets.iter().copied().map(char::from).collect::<String>().into(),
+    }
 }

@@ -88,22 +88,24 @@ async fn shake_hands(socket: &mut TcpStream, peer: SocketAddr, node: &Node) -> i
     loop {
         let (used, progress) = handshake.feed(&buffer, &node.auth());
         buffer.drain(..used);
-        let progress = match progress {
-            Progress::Open(opening) => match enter(node, &opening) {
-                Ok(vhost) => return Ok(Shaken::Open(opening, vhost, buffer)),
+        let entered = match progress {
+            Progress::Open(ref opening) => match enter(node, opening) {
+                Ok(vhost) => Some(vhost),
                 Err(refusal) => {
                     handshake.refuse(refusal);
-                    Progress::Closing
+                    None
                 }
             },
-            other => other,
+            _ => None,
         };
+        // A client may have sent everything at once, so that there can be output whatever the progress.
         socket.write_all(handshake.output()).await?;
         handshake.output().clear();
-        match progress {
-            Progress::More | Progress::Open(_) | Progress::Closing => {}
-            Progress::End => return Ok(Shaken::Ended),
-            Progress::EndSilently => return Ok(Shaken::Silently),
+        match (progress, entered) {
+            (Progress::Open(opening), Some(vhost)) => return Ok(Shaken::Open(opening, vhost, buffer)),
+            (Progress::More | Progress::Open(_) | Progress::Closing, _) => {}
+            (Progress::End, _) => return Ok(Shaken::Ended),
+            (Progress::EndSilently, _) => return Ok(Shaken::Silently),
         }
         if buffer.len() >= HANDSHAKE_BUFFER {
             return Ok(Shaken::Silently);
