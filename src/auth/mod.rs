@@ -4,8 +4,8 @@
 //! is replaced whole when something changes, so that readers need no lock. No I/O.
 //!
 //! - this file: users and permissions
-//! - [`password`]: hashes
-//! - [`sasl`]: mechanisms
+//! - [`password`][]: hashes
+//! - [`sasl`][]: mechanisms
 
 pub mod password;
 pub mod sasl;
@@ -251,8 +251,14 @@ mod tests {
         assert_eq!(auth.put_permission("guest", "/", permission), Some(false));
         assert!(auth.version() > before);
         assert!(!auth.permits("guest", "/", Access::Configure, "q"));
-        assert!(auth.permits("guest", "/", Access::Write, "abc") && !auth.permits("guest", "/", Access::Write, "x"));
-        assert!(auth.permits("guest", "/", Access::Read, "q") && !auth.permits("guest", "/", Access::Read, "amq.x"));
+        assert!(
+            auth.permits("guest", "/", Access::Write, "abc")
+                && !auth.permits("guest", "/", Access::Write, "x")
+        );
+        assert!(
+            auth.permits("guest", "/", Access::Read, "q")
+                && !auth.permits("guest", "/", Access::Read, "amq.x")
+        );
         assert!(!auth.permits("guest", "other", Access::Read, "q") && !auth.may_enter("guest", "other"));
         assert!(Pattern::new("(").is_err());
     }

@@ -37,7 +37,7 @@ fn plain(response: &[u8]) -> Option<Credentials> {
 
 /// A field table without its length prefix, with `LOGIN` and `PASSWORD`.
 fn amqplain(response: &[u8]) -> Option<Credentials> {
-    let table = table::decode_table(response).ok()?;
+    let table = table::decode_table(response)?;
     let text = |key: &str| match table.inner().get(key) {
         Some(AMQPValue::LongString(text)) => Some(text.as_bytes().to_vec()),
         _ => None,

@@ -48,10 +48,6 @@ impl Channel {
     pub fn unacked(&mut self) -> &mut UnackedSet {
         &mut self.unacked
     }
-
-    pub fn unacked_count(&self) -> usize {
-        self.unacked.live
-    }
 }
 
 /// Unacknowledged deliveries in the order of their tags.
@@ -106,11 +102,15 @@ impl UnackedSet {
     }
 
     /// Puts back deliveries that were taken, in the order of their tags (`tx.rollback`).
+    ///
+    /// Costs as much as there are deliveries from the first of them on.
     pub fn restore(&mut self, mut deliveries: Vec<Unacked>) {
-        deliveries.extend(self.entries.drain(..).filter_map(|(_, entry)| entry));
+        let Some(first) = deliveries.iter().map(|delivery| delivery.delivery_tag).min() else { return };
+        self.live += deliveries.len();
+        let later = self.entries.partition_point(|(tag, _)| *tag < first);
+        deliveries.extend(self.entries.drain(later..).filter_map(|(_, entry)| entry));
         deliveries.sort_unstable_by_key(|delivery| delivery.delivery_tag);
-        self.live = deliveries.len();
-        self.entries = deliveries.into_iter().map(|d| (d.delivery_tag, Some(d))).collect();
+        self.entries.extend(deliveries.into_iter().map(|d| (d.delivery_tag, Some(d))));
     }
 
     fn index(&self, delivery_tag: u64) -> Option<usize> {

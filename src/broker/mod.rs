@@ -6,12 +6,12 @@
 //! whoever owns it serialises the calls. This folder may not know sessions, sockets, clocks, threads or files.
 //!
 //! In the order of a message's way:
-//! - [`publish`]: from an exchange and a routing key to queues, and the cache of that step
-//! - [`exchange`]: exchanges, one file per type that needs one, and bindings
-//! - [`queue`]: queues, their arguments, their consumers, and dispatch
-//! - [`channel`]: a channel's consumers and unacknowledged deliveries
-//! - [`settle`]: acknowledgement, rejection, requeueing, recovery
-//! - [`vhost`]: the value that holds all of this; connections and channels come and go here
+//! - [`publish`][]: from an exchange and a routing key to queues, and the cache of that step
+//! - [`exchange`][]: exchanges, one file per type that needs one, and bindings
+//! - [`queue`][]: queues, their arguments, their consumers, and dispatch
+//! - [`channel`][]: a channel's consumers and unacknowledged deliveries
+//! - [`settle`][]: acknowledgement, rejection, requeueing, recovery
+//! - [`vhost`][]: the value that holds all of this; connections and channels come and go here
 
 pub mod channel;
 pub mod effects;

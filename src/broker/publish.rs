@@ -1,5 +1,6 @@
 //! From an exchange and a routing key to queues.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::effects::Effects;
@@ -50,18 +51,19 @@ impl Vhost {
     fn follow(&self, first: ExchangeId, message: &Message<'_>) -> Route {
         let mut queues: Vec<QueueId> = Vec::new();
         let mut exchanges = vec![first];
+        let mut seen: HashSet<ExchangeId, foldhash::fast::RandomState> = HashSet::from_iter([first]);
         let mut destinations = Vec::new();
         let mut cacheable = true;
         let mut at = 0;
-        let headers = Headers::new(message.properties);
         while let Some(exchange) = exchanges.get(at).and_then(|id| self.exchanges.get(*id)) {
             at += 1;
             cacheable &= !exchange.looks_at_headers();
             destinations.clear();
             if exchange.name.is_empty() {
-                destinations.extend(self.queue_names.get(message.routing_key).map(|q| Destination::Queue(*q)));
+                destinations
+                    .extend(self.queue_names.get(message.routing_key).map(|q| Destination::Queue(*q)));
             } else {
-                let headers = if exchange.looks_at_headers() { headers.get() } else { None };
+                let headers = exchange.looks_at_headers().then(|| headers(message.properties)).flatten();
                 exchange.matches(message.routing_key, headers, &mut destinations);
             }
             if destinations.is_empty() {
@@ -71,7 +73,7 @@ impl Vhost {
             for destination in &destinations {
                 match destination {
                     Destination::Queue(queue) => queues.push(*queue),
-                    Destination::Exchange(id) if !exchanges.contains(id) => exchanges.push(*id),
+                    Destination::Exchange(id) if seen.insert(*id) => exchanges.push(*id),
                     Destination::Exchange(_) => {}
                 }
             }
@@ -91,37 +93,33 @@ impl Vhost {
     }
 }
 
-/// A message's header table, found when first asked for.
-struct Headers<'a> {
-    properties: &'a [u8],
-}
-
-impl<'a> Headers<'a> {
-    fn new(properties: &'a [u8]) -> Self {
-        Self { properties }
+/// A message's header table.
+fn headers(raw: &[u8]) -> Option<&[u8]> {
+    if properties::flags(raw) & properties::HEADERS == 0 {
+        return None;
     }
-
-    fn get(&self) -> Option<&'a [u8]> {
-        if properties::flags(self.properties) & properties::HEADERS == 0 {
-            return None;
-        }
-        properties::walk(self.properties).ok()?.headers
-    }
+    properties::walk(raw).ok()?.headers
 }
 
 /// A channel's memory of where messages went, for one state of the topology.
+///
+/// Its keys are exchange and routing key, written one after the other behind the exchange's length.
 #[derive(Debug, Default)]
 pub struct RouteCache {
     version: (u64, u64),
     /// The route used last: most publishers stay with one.
-    last: Option<(Box<[u8]>, Box<[u8]>, Targets)>,
-    /// Targets by exchange and routing key, written one after the other behind the exchange's length.
+    last: Option<Targets>,
+    last_key: Vec<u8>,
     routes: Map<Box<[u8]>, Targets>,
+    /// How much `routes` holds, in targets.
+    weight: usize,
     key: Vec<u8>,
 }
 
-/// A cache holds at most this many routes; then it begins anew.
-const ROUTES_MAX: usize = 1024;
+/// A cache holds at most about this many targets, and an entry counts for as many as it takes the memory of; then it
+/// begins anew.
+const WEIGHT_MAX: usize = 16 << 10;
+const ENTRY_WEIGHT: usize = 8;
 
 impl RouteCache {
     /// Where messages to this exchange with this key go, if that is known for the given version of topology and
@@ -129,26 +127,39 @@ impl RouteCache {
     pub fn get(&mut self, version: (u64, u64), exchange: &[u8], routing_key: &[u8]) -> Option<&[QueueId]> {
         if self.version != version {
             self.version = version;
-            self.last = None;
-            self.routes.clear();
+            self.clear();
             return None;
         }
-        let same = |(x, k, _): &(Box<[u8]>, Box<[u8]>, Targets)| **x == *exchange && **k == *routing_key;
-        if self.last.as_ref().is_some_and(same) {
-            return self.last.as_ref().map(|(_, _, targets)| &**targets);
+        if !self.is_last(exchange, routing_key) {
+            self.write_key(exchange, routing_key);
+            self.last = Some(Arc::clone(self.routes.get(self.key.as_slice())?));
+            std::mem::swap(&mut self.key, &mut self.last_key);
         }
-        self.write_key(exchange, routing_key);
-        self.routes.get(self.key.as_slice()).map(|targets| &**targets)
+        self.last.as_deref()
     }
 
     /// Remembers a route for the version that [`get`](Self::get) was last asked for.
     pub fn insert(&mut self, exchange: &[u8], routing_key: &[u8], targets: Targets) {
-        if self.routes.len() >= ROUTES_MAX {
-            self.routes.clear();
+        if self.weight > WEIGHT_MAX {
+            self.clear();
         }
+        self.weight += targets.len() + ENTRY_WEIGHT;
         self.write_key(exchange, routing_key);
-        self.routes.insert(self.key.as_slice().into(), Arc::clone(&targets));
-        self.last = Some((exchange.into(), routing_key.into(), targets));
+        self.routes.insert(self.key.as_slice().into(), targets);
+    }
+
+    fn clear(&mut self) {
+        self.last = None;
+        self.routes.clear();
+        self.weight = 0;
+    }
+
+    fn is_last(&self, exchange: &[u8], routing_key: &[u8]) -> bool {
+        let Some((size, key)) = self.last_key.split_first() else { return false };
+        self.last.is_some()
+            && *size as usize == exchange.len()
+            && key.starts_with(exchange)
+            && key[exchange.len()..] == *routing_key
     }
 
     fn write_key(&mut self, exchange: &[u8], routing_key: &[u8]) {
@@ -156,5 +167,38 @@ impl RouteCache {
         self.key.push(exchange.len() as u8);
         self.key.extend_from_slice(exchange);
         self.key.extend_from_slice(routing_key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes_are_told_apart_and_forgotten_with_their_version() {
+        let mut names: slotmap::SlotMap<QueueId, ()> = slotmap::SlotMap::with_key();
+        let [a, b] = std::array::from_fn(|_| names.insert(()));
+        let mut cache = RouteCache::default();
+        assert_eq!(cache.get((1, 1), b"x", b"yz"), None);
+        cache.insert(b"x", b"yz", Arc::from([a]));
+        cache.insert(b"xy", b"z", Arc::from([b]));
+        for _ in 0..2 {
+            assert_eq!(cache.get((1, 1), b"x", b"yz"), Some(&[a][..]));
+            assert_eq!(cache.get((1, 1), b"xy", b"z"), Some(&[b][..]));
+            assert_eq!(cache.get((1, 1), b"xy", b""), None);
+        }
+        assert_eq!(cache.get((2, 1), b"x", b"yz"), None);
+        assert_eq!(cache.get((2, 1), b"xy", b"z"), None);
+    }
+
+    #[test]
+    fn a_cache_is_bounded_by_what_it_holds() {
+        let many: Targets = vec![QueueId::default(); 10_000].into();
+        let mut cache = RouteCache::default();
+        cache.get((1, 1), b"", b"");
+        for n in 0..100u32 {
+            cache.insert(b"x", &n.to_be_bytes(), Arc::clone(&many));
+        }
+        assert!(cache.routes.len() <= 3, "{} routes", cache.routes.len());
     }
 }

@@ -30,7 +30,8 @@ impl Vhost {
     ) -> Result<(), Exception> {
         if !multiple {
             let on = self.channels.get_mut(channel);
-            let taken = on.and_then(|on| on.unacked().take(delivery_tag)).ok_or_else(|| unknown(delivery_tag))?;
+            let taken =
+                on.and_then(|on| on.unacked().take(delivery_tag)).ok_or_else(|| unknown(delivery_tag))?;
             if let Some(queue) = self.apply(&taken, verdict) {
                 self.dispatch(queue, fx);
             }
@@ -42,7 +43,12 @@ impl Vhost {
     }
 
     /// Takes deliveries out of a channel's unacknowledged ones, for a transaction to settle or to put back.
-    pub fn collect(&mut self, channel: ChannelId, tag: u64, multiple: bool) -> Result<Vec<Unacked>, Exception> {
+    pub fn collect(
+        &mut self,
+        channel: ChannelId,
+        tag: u64,
+        multiple: bool,
+    ) -> Result<Vec<Unacked>, Exception> {
         let Some(on) = self.channels.get_mut(channel) else { return Err(unknown(tag)) };
         let unacked = on.unacked();
         if !multiple {

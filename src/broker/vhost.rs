@@ -1,6 +1,6 @@
 //! A vhost: one plain value with everything in it, reached by ids.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 
 use amq_protocol::types::FieldTable;
 use slotmap::SlotMap;
@@ -19,7 +19,7 @@ pub struct Connection {
     /// The queues that are its own and go with it.
     pub exclusive_queues: HashSet<QueueId, foldhash::fast::RandomState>,
     /// Consumers that were passed over because the connection's outbox was full.
-    pub stalled: Vec<ConsumerId>,
+    pub stalled: VecDeque<ConsumerId>,
 }
 
 /// Exchanges, bindings, queues and consumers of one vhost, and the connections that use it.
@@ -36,6 +36,8 @@ pub struct Vhost {
     pub(super) consumers: SlotMap<ConsumerId, Consumer>,
     /// Grows with every change that may route a message differently.
     pub(super) topology: u64,
+    /// Messages moved so far, as a measure of time spent.
+    pub(super) work: u64,
 }
 
 /// The exchanges every vhost has from the start.
@@ -62,9 +64,17 @@ impl Vhost {
             queue_names: Map::default(),
             consumers: SlotMap::with_key(),
             topology: 1,
+            work: 0,
         };
         for (name, kind, internal) in PREDECLARED {
-            vhost.insert_exchange(Exchange::new(name.into(), kind, true, false, internal, FieldTable::default()));
+            vhost.insert_exchange(Exchange::new(
+                name.into(),
+                kind,
+                true,
+                false,
+                internal,
+                FieldTable::default(),
+            ));
         }
         vhost
     }
@@ -76,14 +86,10 @@ impl Vhost {
 
     /// A connection ends: its channels close, its exclusive queues go.
     pub fn disconnect(&mut self, id: ConnectionId, fx: &mut impl Effects) {
-        let Some(connection) = self.connections.get_mut(id) else { return };
-        let mut channels: Vec<_> = connection.channels.iter().copied().collect();
-        channels.sort_unstable();
-        for channel in channels {
-            self.close_channel(channel, fx);
-        }
-        // Only now, since closing a channel may stall a consumer elsewhere but never adds a queue here.
         let Some(connection) = self.connections.remove(id) else { return };
+        let mut channels: Vec<_> = connection.channels.into_iter().collect();
+        channels.sort_unstable();
+        self.close_channels(&channels, fx);
         for queue in connection.exclusive_queues {
             self.remove_queue(queue, fx);
         }
@@ -100,14 +106,20 @@ impl Vhost {
     /// A channel ends: its consumers are cancelled, what it did not acknowledge is requeued.
     pub fn close_channel(&mut self, id: ChannelId, fx: &mut impl Effects) {
         let Some(channel) = self.channels.get(id) else { return };
-        let connection = channel.connection;
-        let consumers: Vec<_> = channel.consumers.values().copied().collect();
-        // First the consumers, so that nothing that is requeued comes back to this channel.
-        let queues: Vec<_> = consumers.into_iter().filter_map(|c| self.detach_consumer(c)).collect();
-        self.requeue_all(id, fx);
-        self.channels.remove(id);
-        if let Some(connection) = self.connections.get_mut(connection) {
+        if let Some(connection) = self.connections.get_mut(channel.connection) {
             connection.channels.remove(&id);
+        }
+        self.close_channels(&[id], fx);
+    }
+
+    fn close_channels(&mut self, ids: &[ChannelId], fx: &mut impl Effects) {
+        let channels = ids.iter().filter_map(|id| self.channels.get(*id));
+        let consumers: Vec<_> = channels.flat_map(|channel| channel.consumers.values().copied()).collect();
+        // First the consumers, so that nothing that is requeued comes back to these channels.
+        let queues = self.detach_consumers(&consumers);
+        for id in ids {
+            self.requeue_all(*id, fx);
+            self.channels.remove(*id);
         }
         for queue in queues {
             self.delete_if_deserted(queue, fx);
@@ -116,8 +128,14 @@ impl Vhost {
 
     /// A connection's outbox takes deliveries again.
     pub fn resume(&mut self, id: ConnectionId, fx: &mut impl Effects) {
-        let Some(connection) = self.connections.get_mut(id) else { return };
-        for consumer in std::mem::take(&mut connection.stalled) {
+        // Those that wait longest come first, and those that are stalled anew after those that still wait.
+        let waiting = self.connections.get(id).map_or(0, |connection| connection.stalled.len());
+        for _ in 0..waiting {
+            if !fx.has_credit(id) {
+                return;
+            }
+            let next = self.connections.get_mut(id).and_then(|connection| connection.stalled.pop_front());
+            let Some(consumer) = next else { return };
             self.unstall(consumer, fx);
         }
     }
@@ -171,6 +189,11 @@ impl Vhost {
     /// A number that grows with every change that may route a message differently.
     pub fn topology(&self) -> u64 {
         self.topology
+    }
+
+    /// A number that grows with every message moved: how long the vhost has been at work.
+    pub fn work(&self) -> u64 {
+        self.work
     }
 
     pub(super) fn insert_exchange(&mut self, exchange: Exchange) -> ExchangeId {

@@ -1,11 +1,12 @@
 //! The command line: one binary, one subcommand for each thing it can be.
 //!
-//! - [`server`]: the broker
-//! - [`perf`]: load generators against any AMQP 0-9-1 broker
+//! - [`server`][]: the broker
+//! - [`perf`][]: load generators against any AMQP 0-9-1 broker
 
 pub mod perf;
 pub mod server;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -35,7 +36,8 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(line) => {
-            eprintln!("leveret: {line}");
+            // Where even this cannot be written, the exit status has to say it.
+            let _ = writeln!(std::io::stderr(), "leveret: {line}");
             ExitCode::FAILURE
         }
     }

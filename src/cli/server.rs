@@ -1,6 +1,6 @@
 //! `leveret server`: the broker in the foreground.
 
-use std::io;
+use std::io::{self, IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::auth::InvalidPattern;
@@ -16,6 +17,8 @@ use crate::net::listener::{self, ListenError};
 use crate::node::Node;
 use crate::node::folder::{Folder, FolderError};
 
+const AMQP_PORT: u16 = 5672;
+const HTTP_PORT: u16 = 15672;
 /// How long connections have to end when the node goes down.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -38,17 +41,22 @@ impl FromStr for Listen {
 
 #[derive(Args, Debug)]
 pub struct ServerArgs {
-    /// Serve AMQP here; may be given more than once; none turns it off
-    #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:5672")]
+    /// Serve AMQP here; may be given more than once; none turns it off [default: port 5672 of all addresses]
+    #[arg(long, value_name = "ADDR:PORT")]
     listen: Vec<Listen>,
 
-    /// Serve the management HTTP API here; may be given more than once; none turns it off
-    #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:15672")]
+    /// Serve the management HTTP API here; may be given more than once; none turns it off [default: port 15672 of
+    /// all addresses]
+    #[arg(long, value_name = "ADDR:PORT")]
     http_listen: Vec<Listen>,
 
     /// Keep data in this folder, which no other instance may use
     #[arg(long, value_name = "DIR", default_value = "leveret-data")]
     data_dir: PathBuf,
+
+    /// Refuse messages with a body of more than this many bytes (at most 512 MiB)
+    #[arg(long, value_name = "BYTES", default_value_t = 16 << 20, value_parser = clap::value_parser!(u64).range(1..=512 << 20))]
+    max_message_size: u64,
 
     /// Keep everything in memory and touch no folder
     #[arg(long)]
@@ -81,7 +89,8 @@ pub enum ServerError {
 
 /// Serves until Ctrl-C or SIGTERM, then drains.
 pub fn run(args: ServerArgs) -> Result<(), ServerError> {
-    tracing_subscriber::fmt().with_writer(io::stderr).with_target(false).init();
+    let colours = io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(colours).with_target(false).init();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ServerError::Runtime)?;
     runtime.block_on(serve(args))
@@ -89,15 +98,9 @@ pub fn run(args: ServerArgs) -> Result<(), ServerError> {
 
 async fn serve(args: ServerArgs) -> Result<(), ServerError> {
     let folder = if args.in_memory { None } else { Some(Folder::open(&args.data_dir)?) };
-    let node = Arc::new(Node::new()?);
-    let mut amqp = Vec::new();
-    for address in args.listen.iter().filter_map(|listen| listen.0) {
-        amqp.push(listener::bind(address).await?);
-    }
-    let mut management = Vec::new();
-    for address in args.http_listen.iter().filter_map(|listen| listen.0) {
-        management.push(listener::bind(address).await?);
-    }
+    let node = Arc::new(Node::with_message_size_max(args.max_message_size)?);
+    let amqp = bind(&args.listen, AMQP_PORT).await?;
+    let management = bind(&args.http_listen, HTTP_PORT).await?;
     for listener in amqp {
         say_where("AMQP", &listener);
         tokio::spawn(listener::accept(listener, Arc::clone(&node)));
@@ -109,13 +112,18 @@ async fn serve(args: ServerArgs) -> Result<(), ServerError> {
     match &folder {
         Some(folder) => {
             let path = std::path::absolute(folder.path()).unwrap_or_else(|_| folder.path().to_owned());
-            println!("data in {}", path.display());
+            say(&format!("data in {}", path.display()));
         }
-        None => println!("data in memory only"),
+        None => say("data in memory only"),
     }
-    println!("ready; Ctrl-C stops");
-    until_told_to_stop().await.map_err(ServerError::Runtime)?;
-    println!("stopping: connections are closed");
+    let mut terminate = signal(SignalKind::terminate()).map_err(ServerError::Runtime)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServerError::Runtime)?;
+    say("ready; Ctrl-C stops");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    say("stopping: connections are closed");
     node.shut_down();
     if tokio::time::timeout(DRAIN, node.connections.none_left()).await.is_err() {
         tracing::warn!("some connections did not close in time");
@@ -123,18 +131,25 @@ async fn serve(args: ServerArgs) -> Result<(), ServerError> {
     Ok(())
 }
 
-fn say_where(what: &str, listener: &tokio::net::TcpListener) {
-    if let Ok(address) = listener.local_addr() {
-        println!("{what} on {address}");
+/// Takes the ports asked for, or where none is named the default one.
+async fn bind(wanted: &[Listen], default_port: u16) -> Result<Vec<TcpListener>, ListenError> {
+    if wanted.is_empty() {
+        return Ok(vec![listener::bind_all_addresses(default_port).await?]);
     }
+    let mut listeners = Vec::new();
+    for address in wanted.iter().filter_map(|listen| listen.0) {
+        listeners.push(listener::bind(address).await?);
+    }
+    Ok(listeners)
 }
 
-async fn until_told_to_stop() -> io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// A line for whoever started it. Nobody has to listen: a closed standard output is no reason to stop.
+fn say(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+fn say_where(what: &str, listener: &TcpListener) {
+    if let Ok(address) = listener.local_addr() {
+        say(&format!("{what} on {address}"));
     }
-    Ok(())
 }

@@ -1,11 +1,12 @@
 //! The log: what every queue stands on.
 //!
-//! Records come in, each gets the next position, and can be read and settled by it; a segment whose records
-//! are all settled gives its memory back. Nothing here knows AMQP: a record is a timestamp and four runs of
-//! octets. For now segments live in memory only (see `ARCHITECTURE.md`, "What is deliberately absent").
+//! Records come in, each gets the next position, and can be read and settled by it; a segment whose records are all
+//! settled gives its memory back. Nothing here knows what the octets mean: a record is a timestamp and what a delivery
+//! needs, as runs of octets (`wire::content::Message`). For now segments live in memory only (see `ARCHITECTURE.md`,
+//! "What is deliberately absent").
 //!
-//! - [`record`]: how a record lies in a segment
-//! - [`segment`]: a run of records, and how many of them are still wanted
+//! - [`record`][]: how a record lies in a segment
+//! - [`segment`][]: a run of records, and how many of them are still wanted
 
 pub mod record;
 pub mod segment;
@@ -22,7 +23,7 @@ pub type Position = u64;
 /// An append-only sequence of records, of which any may be settled at any time.
 #[derive(Debug, Default)]
 pub struct Log {
-    /// In order of their positions; only the last one grows.
+    /// In order of their positions, with gaps where all is settled; only the last one grows.
     segments: VecDeque<Segment>,
     next: Position,
     /// The buffers of a segment that was settled while others were not, for the next one.
@@ -39,10 +40,13 @@ impl Log {
     pub fn append(&mut self, timestamp: u64, parts: &Parts<'_>) -> Position {
         let position = self.next;
         match self.segments.back_mut() {
-            Some(tail) if !tail.is_full() => tail.push(timestamp, parts),
-            _ => {
+            Some(tail) if tail.has_room(record::size(parts)) => tail.push(timestamp, parts),
+            tail => {
                 let mut segment = self.spare.take().unwrap_or_default();
                 segment.begin(position);
+                if tail.is_some() {
+                    segment.reserve();
+                }
                 segment.push(timestamp, parts);
                 self.segments.push_back(segment);
             }
@@ -60,7 +64,7 @@ impl Log {
     /// Gives up one record. Each record is settled at most once.
     pub fn settle(&mut self, position: Position) {
         if let Some(index) = self.index(position) {
-            self.segments[index].settle(1);
+            self.segments[index].settle(position);
             self.reclaim(index);
         }
     }
@@ -68,11 +72,7 @@ impl Log {
     /// Gives up a run of records of which none has been settled; costs segments, not records.
     pub fn settle_all(&mut self, positions: Range<Position>) {
         for segment in &mut self.segments {
-            let first = positions.start.max(segment.first());
-            let end = positions.end.min(segment.end());
-            if first < end {
-                segment.settle((end - first) as usize);
-            }
+            segment.settle_run(positions.clone());
         }
         for index in (0..self.segments.len()).rev() {
             self.reclaim(index);
@@ -91,7 +91,7 @@ impl Log {
         after.checked_sub(1)
     }
 
-    /// Frees the segment if nothing in it is wanted, and the empty ones at the front.
+    /// Frees the segment if nothing in it is wanted. The last one stays, to grow again.
     fn reclaim(&mut self, index: usize) {
         let last = self.segments.len() - 1;
         let Some(segment) = self.segments.get_mut(index) else { return };
@@ -104,12 +104,9 @@ impl Log {
             if last == 0 {
                 self.spare = None;
             }
-        } else if index > 0 {
-            segment.forget();
         } else {
-            while self.segments.len() > 1 && self.segments[0].is_settled() {
-                self.spare = self.segments.pop_front();
-            }
+            segment.begin(self.next);
+            self.spare = self.segments.remove(index);
         }
     }
 }

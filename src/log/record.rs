@@ -20,6 +20,15 @@ const HEAD: usize = 19;
 /// The body is not here but in the segment's list of shared bodies, under the number in its place.
 const SHARED: u8 = 1;
 
+/// The octets a record takes in a segment.
+pub fn size(parts: &Parts<'_>) -> usize {
+    let body = match parts.body {
+        Body::Inline(octets) => octets.len(),
+        Body::Shared(_) => 0,
+    };
+    HEAD + parts.exchange.len() + parts.routing_key.len() + parts.properties.len() + body
+}
+
 /// Appends a record to a segment's octets; a shared body goes to `shared`.
 pub fn put(data: &mut Vec<u8>, shared: &mut Vec<Bytes>, timestamp: u64, parts: &Parts<'_>) {
     let (flags, number, inline): (u8, usize, &[u8]) = match parts.body {
@@ -36,9 +45,7 @@ pub fn put(data: &mut Vec<u8>, shared: &mut Vec<Bytes>, timestamp: u64, parts: &
     head[10] = flags;
     head[11..15].copy_from_slice(&(parts.properties.len() as u32).to_le_bytes());
     head[15..].copy_from_slice(&(number as u32).to_le_bytes());
-    data.reserve(
-        HEAD + parts.exchange.len() + parts.routing_key.len() + parts.properties.len() + inline.len(),
-    );
+    data.reserve(size(parts));
     data.extend_from_slice(&head);
     data.extend_from_slice(parts.exchange);
     data.extend_from_slice(parts.routing_key);
@@ -46,10 +53,17 @@ pub fn put(data: &mut Vec<u8>, shared: &mut Vec<Bytes>, timestamp: u64, parts: &
     data.extend_from_slice(inline);
 }
 
+/// The number of the shared body of the record that begins at the front of `data`, if it has one.
+pub fn shared(data: &[u8]) -> Option<usize> {
+    let head = data.get(..HEAD)?;
+    (head[10] & SHARED != 0).then(|| u32::from_le_bytes([head[15], head[16], head[17], head[18]]) as usize)
+}
+
 /// The record that begins at the front of `data`.
 pub fn get<'a>(data: &'a [u8], shared: &'a [Bytes]) -> Option<Record<'a>> {
     let (head, rest) = data.split_at_checked(HEAD)?;
-    let number = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]) as usize;
+    let number =
+        |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]) as usize;
     let timestamp = u64::from_le_bytes(head[..8].try_into().ok()?);
     let (exchange, rest) = rest.split_at_checked(head[8] as usize)?;
     let (routing_key, rest) = rest.split_at_checked(head[9] as usize)?;

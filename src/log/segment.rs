@@ -1,13 +1,15 @@
 //! A run of records one after the other, with the offset of each, and the number of those still wanted.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use super::Position;
 use super::record::{self, Parts, Record};
 
-/// A segment takes records until it holds this many octets...
+/// A segment takes records as long as it holds at most this many octets...
 const FULL: usize = 256 << 10;
-/// ... or this many shared bodies, which are not in its octets.
+/// ... and fewer than this many shared bodies, which are not in its octets.
 const FULL_SHARED: usize = 64;
 /// An empty segment keeps buffers of at most this many octets.
 const KEEP: usize = 64 << 10;
@@ -20,8 +22,6 @@ pub struct Segment {
     shared: Vec<Bytes>,
     /// Records not settled yet.
     wanted: usize,
-    /// Records ever pushed; differs from `offsets` once [`forget`](Self::forget) has dropped those.
-    count: u64,
 }
 
 impl Segment {
@@ -32,7 +32,6 @@ impl Segment {
         self.data.clear();
         self.shared.clear();
         self.wanted = 0;
-        self.count = 0;
     }
 
     pub fn first(&self) -> Position {
@@ -41,11 +40,17 @@ impl Segment {
 
     /// The position after its last record.
     pub fn end(&self) -> Position {
-        self.first + self.count
+        self.first + self.offsets.len() as u64
     }
 
-    pub fn is_full(&self) -> bool {
-        self.data.len() >= FULL || self.shared.len() >= FULL_SHARED
+    /// Whether a record of so many octets is to be pushed here, rather than to a segment of its own.
+    pub fn has_room(&self, size: usize) -> bool {
+        self.data.is_empty() || (self.data.len() + size <= FULL && self.shared.len() < FULL_SHARED)
+    }
+
+    /// Takes the memory of a full segment at once, which a queue that fills its second one will need.
+    pub fn reserve(&mut self) {
+        self.data.reserve_exact(FULL);
     }
 
     /// Whether nobody wants any record of it.
@@ -57,7 +62,6 @@ impl Segment {
         self.offsets.push(self.data.len() as u32);
         record::put(&mut self.data, &mut self.shared, timestamp, parts);
         self.wanted += 1;
-        self.count += 1;
     }
 
     pub fn get(&self, position: Position) -> Option<Record<'_>> {
@@ -65,16 +69,26 @@ impl Segment {
         record::get(&self.data[offset as usize..], &self.shared)
     }
 
-    pub fn settle(&mut self, records: usize) {
-        debug_assert!(records <= self.wanted, "settled twice");
-        self.wanted = self.wanted.saturating_sub(records);
+    /// Gives up one record. A shared body goes at once, the rest with the segment.
+    pub fn settle(&mut self, position: Position) {
+        self.settle_run(position..position + 1);
     }
 
-    /// Lets its memory go and keeps only its place.
-    pub fn forget(&mut self) {
-        self.offsets = Vec::new();
-        self.data = Vec::new();
-        self.shared = Vec::new();
+    /// Gives up those records of a run that are in here.
+    pub fn settle_run(&mut self, run: Range<Position>) {
+        let first = run.start.max(self.first);
+        let end = run.end.min(self.end());
+        let records = end.saturating_sub(first) as usize;
+        debug_assert!(records <= self.wanted, "settled twice");
+        self.wanted = self.wanted.saturating_sub(records);
+        if !self.shared.is_empty() {
+            for position in first..end {
+                let offset = self.offsets[(position - self.first) as usize] as usize;
+                if let Some(number) = record::shared(&self.data[offset..]) {
+                    self.shared[number] = Bytes::new();
+                }
+            }
+        }
     }
 
     /// Keeps buffers for a few records only.

@@ -1,5 +1,6 @@
 //! A connection's life: handshake, batches of frames, close.
 
+use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,16 +8,19 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::input::{Input, Used};
 use super::writer;
+use crate::broker::ConnectionId;
 use crate::node::cell::VhostCell;
 use crate::node::connections::ConnectionInfo;
 use crate::node::port::Port;
 use crate::node::{Node, now, random};
-use crate::session::handshake::{Handshake, Opening, Progress};
+use crate::session::command::Command;
+use crate::session::handshake::{Handshake, Opening, Progress, open_ok};
 use crate::session::outbox::READ_LIMIT;
 use crate::session::{Context, Session, State};
 use crate::wire::reply::Exception;
@@ -34,12 +38,12 @@ const HANDSHAKE_BUFFER: usize = 16 << 10;
 /// Serves one AMQP connection until it ends.
 pub async fn serve(mut socket: TcpStream, peer: SocketAddr, node: Arc<Node>) {
     let Ok(local) = socket.local_addr() else { return };
+    let (peer, local) = (canonical(peer), canonical(local));
     if let Err(e) = socket.set_nodelay(true) {
         tracing::debug!(%peer, "no TCP_NODELAY: {e}");
     }
-    let shaken = match timeout(HANDSHAKE, shake_hands(&mut socket, peer, &node)).await {
-        Ok(shaken) => shaken,
-        Err(_) => return tracing::warn!(%peer, "handshake timed out"),
+    let Ok(shaken) = timeout(HANDSHAKE, shake_hands(&mut socket, peer, &node)).await else {
+        return tracing::warn!(%peer, "handshake timed out");
     };
     match shaken {
         Ok(Shaken::Open(opening, vhost, rest)) => {
@@ -50,9 +54,8 @@ pub async fn serve(mut socket: TcpStream, peer: SocketAddr, node: Arc<Node>) {
                 vhost = &*info.vhost,
                 "connection accepted"
             );
-            node.connections.add(Arc::clone(&info));
-            let result = run(socket, &opening, Arc::clone(&vhost), &info, &node, rest).await;
-            node.connections.remove(&info.name);
+            node.add_connection(&info, &vhost);
+            let result = run(socket, &opening, vhost, &info, &node, rest).await;
             match result {
                 Ok(()) => tracing::info!(connection = &*info.name, "connection closed"),
                 Err(e) => tracing::warn!(connection = &*info.name, "connection lost: {e}"),
@@ -66,6 +69,11 @@ pub async fn serve(mut socket: TcpStream, peer: SocketAddr, node: Arc<Node>) {
     }
 }
 
+/// An IPv4 peer of an IPv6 socket by its own address.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
 enum Shaken {
     /// Everything but `open-ok` has been sent; the octets have been read already.
     Open(Box<Opening>, Arc<VhostCell>, Vec<u8>),
@@ -75,7 +83,7 @@ enum Shaken {
 }
 
 async fn shake_hands(socket: &mut TcpStream, peer: SocketAddr, node: &Node) -> io::Result<Shaken> {
-    let mut handshake = Handshake::new(Arc::clone(&node.offer), peer.ip().to_canonical().is_loopback());
+    let mut handshake = Handshake::new(Arc::clone(&node.offer), peer.ip().is_loopback());
     let mut buffer = Vec::new();
     loop {
         let (used, progress) = handshake.feed(&buffer, &node.auth());
@@ -109,8 +117,7 @@ async fn shake_hands(socket: &mut TcpStream, peer: SocketAddr, node: &Node) -> i
 /// The vhost a client asks for, if it is there and the user may enter.
 fn enter(node: &Node, opening: &Opening) -> Result<Arc<VhostCell>, Exception> {
     let (user, name) = (&opening.settings.user, &opening.settings.vhost);
-    let vhost =
-        node.vhost(name).ok_or_else(|| Exception::not_allowed(format!("vhost {name} not found")))?;
+    let vhost = node.vhost(name).ok_or_else(|| Exception::not_allowed(format!("vhost {name} not found")))?;
     if !node.auth().may_enter(user, name) {
         return Err(Exception::not_allowed(format!("access to vhost '{name}' refused for user '{user}'")));
     }
@@ -130,12 +137,12 @@ async fn run(
     let port = Arc::new(Port::default());
     let settings = opening.settings.clone();
     let id = vhost.connect(Arc::clone(&port), settings.frame_max, opening.cancel_notify);
-    let mut accepted = Handshake::new(Arc::clone(&node.offer), true);
-    accepted.accept();
-    port.send(std::mem::take(accepted.output()));
+    let _end = End { id, vhost: &vhost, port: &port, info, node };
+    port.send(open_ok());
     let beat = (settings.heartbeat > 0).then(|| Duration::from_secs(settings.heartbeat.into()));
     let half_beat = beat.map(|beat| beat / 2);
-    let writing = tokio::spawn(write(writer, Arc::clone(&port), Arc::clone(&vhost), id, half_beat));
+    let mut writing =
+        tokio::spawn(writer::write(writer, Arc::clone(&port), Arc::clone(&vhost), id, half_beat));
     let mut driver = Driver {
         session: Session::new(id, settings),
         vhost: Arc::clone(&vhost),
@@ -144,28 +151,37 @@ async fn run(
         info: Arc::clone(info),
         silence_max: beat.map(|beat| beat * 3),
     };
-    let result = driver.drive(reader, rest, &writing).await;
-    vhost.disconnect(id);
+    let result = driver.drive(reader, rest, &mut writing).await;
+    driver.leave();
     port.close();
     // The writer says what is left to say; a peer that does not read has a while to do so.
-    if timeout(SILENCE, writing).await.is_err() {
+    if !writing.is_finished() && timeout(SILENCE, &mut writing).await.is_err() {
         tracing::debug!(connection = &*info.name, "output left behind");
+        writing.abort();
     }
     result
 }
 
-/// Writes until the end; a failure wakes the reader, for whom the connection is over as well.
-async fn write(
-    socket: OwnedWriteHalf,
-    port: Arc<Port>,
-    vhost: Arc<VhostCell>,
-    id: crate::broker::ConnectionId,
-    beat: Option<Duration>,
-) {
-    if let Err(e) = writer::write(socket, Arc::clone(&port), vhost, id, beat).await {
-        tracing::debug!("cannot write: {e}");
+/// What a connection leaves behind is taken away however its task ends.
+struct End<'a> {
+    id: ConnectionId,
+    vhost: &'a VhostCell,
+    port: &'a Port,
+    info: &'a Arc<ConnectionInfo>,
+    node: &'a Node,
+}
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.vhost.disconnect(self.id);
+        self.port.close();
+        self.node.connections.remove(self.info);
     }
-    port.wrote();
+}
+
+thread_local! {
+    /// A batch belongs to the thread that runs it, so that connections hold none.
+    static BATCH: Cell<Vec<Command>> = const { Cell::new(Vec::new()) };
 }
 
 struct Driver {
@@ -179,41 +195,44 @@ struct Driver {
 }
 
 impl Driver {
+    /// Reads and runs until one side has enough. While too much waits to be written nothing is read.
     async fn drive(
         &mut self,
         mut reader: OwnedReadHalf,
         rest: Vec<u8>,
-        writing: &tokio::task::JoinHandle<()>,
+        writing: &mut JoinHandle<io::Result<()>>,
     ) -> io::Result<()> {
         let mut input = Input::default();
         if !rest.is_empty() {
             input.put_first(rest);
         }
-        let info = Arc::clone(&self.info);
+        let (info, port) = (Arc::clone(&self.info), Arc::clone(&self.port));
         let mut deadline = None;
         let mut heard = Instant::now();
         while self.session.flow().is_continue() {
-            while self.port.meter().queued() > READ_LIMIT && !writing.is_finished() {
-                self.port.progress().await;
-            }
+            let backlog = port.meter().queued() > READ_LIMIT;
             if deadline.is_none() && self.session.state() != State::Running {
-                deadline = Some(Instant::now() + CLOSING);
+                let patience = if self.session.is_deaf() { SILENCE } else { CLOSING };
+                deadline = Some(Instant::now() + patience);
+            }
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return Ok(());
             }
             let silent_at = self.silence_max.map(|silence| heard + silence);
-            let give_up = [deadline, silent_at].into_iter().flatten().min();
             tokio::select! {
                 biased;
                 why = info.asked_to_close(), if deadline.is_none() => self.close(&why),
-                count = input.read(&mut reader, |octets| self.batch(octets)) => {
+                () = port.progress(), if backlog => heard = Instant::now(),
+                count = input.read(&mut reader, |octets| self.batch(octets)), if !backlog => {
                     if count? == 0 {
                         return self.end_of_stream();
                     }
                     heard = Instant::now();
                 }
-                () = wait(give_up) => {
-                    if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-                        return Ok(());
-                    }
+                // After reading: what a client had sent before it went is taken all the same.
+                written = &mut *writing => return Err(cannot_write(written)),
+                () = wait(deadline) => {}
+                () = wait(silent_at) => {
                     return Err(io::Error::new(io::ErrorKind::TimedOut, "missed heartbeats from client"));
                 }
             }
@@ -223,25 +242,33 @@ impl Driver {
 
     /// One read's worth of frames: parsed, and run under the vhost's lock.
     fn batch(&mut self, octets: &[u8]) -> Used {
-        let parsed = self.session.parse(octets);
-        if self.session.has_work() {
-            let (session, auth) = (&mut self.session, self.node.auth());
-            self.vhost.with(|vhost, outboxes| {
-                let mut cx = Context { vhost, outboxes, auth: &auth, now: now(), random };
-                session.run(octets, &mut cx);
-            });
-            self.info.set_channels(self.session.channel_count());
+        let mut batch = BATCH.take();
+        let parsed = self.session.parse(octets, &mut batch);
+        let mut commands = batch.drain(..);
+        while commands.len() > 0 {
+            self.with_session(|session, cx| session.run(octets, &mut commands, cx));
         }
+        drop(commands);
+        BATCH.set(batch);
+        self.info.set_channels(self.session.channel_count());
         Used { octets: parsed.octets, more: parsed.more }
+    }
+
+    fn with_session(&mut self, run: impl FnOnce(&mut Session, &mut Context<'_>)) {
+        let (session, auth) = (&mut self.session, self.node.auth());
+        self.vhost.with(|vhost, outboxes| {
+            run(session, &mut Context { vhost, outboxes, auth: &auth, now: now(), random });
+        });
     }
 
     /// Somebody asked for the connection to be closed.
     fn close(&mut self, why: &Exception) {
-        let (session, auth) = (&mut self.session, self.node.auth());
-        self.vhost.with(|vhost, outboxes| {
-            let mut cx = Context { vhost, outboxes, auth: &auth, now: now(), random };
-            session.refuse(0, why, &mut cx);
-        });
+        self.with_session(|session, cx| session.refuse(0, why, cx));
+    }
+
+    /// The connection has ended, with or without a word: what it had not acknowledged goes back.
+    fn leave(&mut self) {
+        self.with_session(Session::leave);
     }
 
     fn end_of_stream(&self) -> io::Result<()> {
@@ -250,6 +277,15 @@ impl Driver {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
         }
         Ok(())
+    }
+}
+
+/// Why a writer has ended before its connection.
+fn cannot_write(written: Result<io::Result<()>, JoinError>) -> io::Error {
+    match written {
+        Ok(Err(e)) => e,
+        Ok(Ok(())) => io::ErrorKind::BrokenPipe.into(),
+        Err(e) => io::Error::other(e),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Accepting connections.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +21,16 @@ pub struct ListenError {
 /// Takes a port.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
     TcpListener::bind(address).await.map_err(|source| ListenError { address, source })
+}
+
+/// Takes a port of all addresses, those of IPv6 included where the machine has it.
+pub async fn bind_all_addresses(port: u16) -> Result<TcpListener, ListenError> {
+    match bind((Ipv6Addr::UNSPECIFIED, port).into()).await {
+        Err(e) if e.source.kind() != io::ErrorKind::AddrInUse => {
+            bind((Ipv4Addr::UNSPECIFIED, port).into()).await
+        }
+        other => other,
+    }
 }
 
 /// Accepts AMQP connections until the node goes down.

@@ -3,10 +3,10 @@
 //! What comes in are sockets, what goes out are octets to sessions and from outboxes to sockets. With `http`, the
 //! only home of tokio. This folder may not hold broker state.
 //!
-//! - [`listener`]: accepting
-//! - [`connection`]: a connection's life: handshake, batches, close
-//! - [`input`]: reading with large shared buffers
-//! - [`writer`]: writing what outboxes hand over; heartbeats
+//! - [`listener`][]: accepting
+//! - [`connection`][]: a connection's life: handshake, batches, close
+//! - [`input`][]: reading with large shared buffers
+//! - [`writer`][]: writing what outboxes hand over; heartbeats
 
 pub mod connection;
 pub mod input;

@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 use slotmap::SecondaryMap;
 
 use super::port::Port;
+use crate::broker::queue::arguments::QueueType;
 use crate::broker::{ConnectionId, Vhost};
 use crate::session::outbox::Outboxes;
 
@@ -20,6 +21,10 @@ pub struct VhostCell {
 pub struct About {
     pub description: String,
     pub tags: Vec<String>,
+    pub default_queue_type: QueueType,
+    /// Whether it is refused to delete it.
+    pub protected: bool,
+    pub tracing: bool,
 }
 
 /// What the mutex guards.
@@ -33,7 +38,7 @@ impl VhostCell {
     pub fn new(name: &str, description: &str, tags: Vec<String>) -> Self {
         let state =
             State { vhost: Vhost::new(name), outboxes: Outboxes::default(), ports: SecondaryMap::new() };
-        let about = About { description: description.to_owned(), tags };
+        let about = About { description: description.to_owned(), tags, ..About::default() };
         Self { name: name.into(), state: Mutex::new(state), about: Mutex::new(about) }
     }
 
@@ -42,7 +47,14 @@ impl VhostCell {
     }
 
     pub fn describe(&self, description: &str, tags: Vec<String>) {
-        *self.about.lock() = About { description: description.to_owned(), tags };
+        self.change_about(|about| {
+            about.description = description.to_owned();
+            about.tags = tags;
+        });
+    }
+
+    pub fn change_about(&self, change: impl FnOnce(&mut About)) {
+        change(&mut self.about.lock());
     }
 
     /// Runs something on the vhost, hands what it sent to the writers, and wakes these, once each, when the lock is

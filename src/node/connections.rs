@@ -104,9 +104,12 @@ impl Connections {
         self.count.send_replace(open.len());
     }
 
-    pub fn remove(&self, name: &str) {
+    /// Removes a connection; another one that has come under the same name stays.
+    pub fn remove(&self, connection: &Arc<ConnectionInfo>) {
         let mut open = self.open.lock();
-        open.remove(name);
+        if open.get(&connection.name).is_some_and(|found| Arc::ptr_eq(found, connection)) {
+            open.remove(&connection.name);
+        }
         self.count.send_replace(open.len());
     }
 

@@ -1,13 +1,13 @@
 //! The node: what the listeners, the connections and the HTTP API share.
 //!
-//! It owns the vhosts, each behind its one mutex, the users, and the list of connections. It knows no protocol and
-//! no socket; it is the place where locks are, and where changes to several of these are put together.
+//! It owns the vhosts, each behind its one mutex, the users, and the list of connections. It knows no socket
+//! and reads no frame; it is the place where locks are, and where changes to several of these are put together.
 //!
 //! - this file: the node, its vhosts and users
-//! - [`cell`]: a vhost with its outboxes behind a mutex
-//! - [`port`]: what an outbox hands to a connection's writer
-//! - [`connections`]: who is connected
-//! - [`folder`]: the data folder and its lock
+//! - [`cell`][]: a vhost with its outboxes behind a mutex
+//! - [`port`][]: what an outbox hands to a connection's writer
+//! - [`connections`][]: who is connected
+//! - [`folder`][]: the data folder and its lock
 
 pub mod cell;
 pub mod connections;
@@ -28,7 +28,7 @@ use crate::broker::Now;
 use crate::session::handshake::Offer;
 use crate::wire::reply::{Exception, ReplyCode};
 use cell::VhostCell;
-use connections::Connections;
+use connections::{ConnectionInfo, Connections};
 
 /// The version of RabbitMQ whose behaviour is followed, and that clients are told.
 pub const RABBITMQ_VERSION: &str = "4.3.6";
@@ -47,7 +47,13 @@ pub struct Node {
 
 impl Node {
     /// A node with the vhost `/` and the user `guest`, who is an administrator and may only come from this machine.
+    /// Messages may have bodies of up to 16 MiB.
     pub fn new() -> Result<Self, InvalidPattern> {
+        Self::with_message_size_max(16 << 20)
+    }
+
+    /// The same with another limit of a message's body, in octets.
+    pub fn with_message_size_max(message_size_max: u64) -> Result<Self, InvalidPattern> {
         let mut auth = Auth::default();
         auth.put_user("guest", Some(PasswordHash::new(b"guest", salt())), vec!["administrator".into()]);
         auth.put_permission("guest", "/", Permission::all()?);
@@ -56,7 +62,7 @@ impl Node {
             channel_max: 2047,
             frame_max: 131_072,
             heartbeat: 60,
-            message_size_max: 16 << 20,
+            message_size_max,
             version: RABBITMQ_VERSION.to_owned(),
             cluster_name: NODE_NAME.to_owned(),
             anonymous_user: "guest".to_owned(),
@@ -69,7 +75,9 @@ impl Node {
             vhosts: RwLock::default(),
             shutdown: watch::Sender::new(false),
         };
-        node.vhosts.write().insert("/".into(), Arc::new(VhostCell::new("/", "Default virtual host", Vec::new())));
+        node.vhosts
+            .write()
+            .insert("/".into(), Arc::new(VhostCell::new("/", "Default virtual host", Vec::new())));
         Ok(node)
     }
 
@@ -113,8 +121,7 @@ impl Node {
         let removed = self.vhosts.write().remove(name).is_some();
         if removed {
             self.change_auth(|auth| auth.forget_vhost(name));
-            let why = Exception::new(ReplyCode::ConnectionForced, format!("vhost '{name}' is deleted"));
-            self.connections.close_where(&why, |connection| &*connection.vhost == name);
+            self.connections.close_where(&vhost_deleted(name), |connection| &*connection.vhost == name);
         }
         removed
     }
@@ -123,23 +130,47 @@ impl Node {
     pub fn remove_user(&self, name: &str) -> bool {
         let removed = self.change_auth(|auth| auth.remove_user(name));
         if removed {
-            let why = Exception::new(ReplyCode::ConnectionForced, format!("user '{name}' is deleted"));
-            self.connections.close_where(&why, |connection| &*connection.user == name);
+            self.connections.close_where(&user_deleted(name), |connection| &*connection.user == name);
         }
         removed
     }
 
-    /// Tells everybody that the node is going down, with RabbitMQ's text for it.
+    /// Adds a connection to the list. If what it was let in for has gone meanwhile, it is asked to close.
+    pub fn add_connection(&self, connection: &Arc<ConnectionInfo>, vhost: &Arc<VhostCell>) {
+        self.connections.add(Arc::clone(connection));
+        if !self.vhost(&connection.vhost).is_some_and(|found| Arc::ptr_eq(&found, vhost)) {
+            connection.close(vhost_deleted(&connection.vhost));
+        } else if self.auth().user(&connection.user).is_none() {
+            connection.close(user_deleted(&connection.user));
+        } else if *self.shutdown.borrow() {
+            connection.close(going_down());
+        }
+    }
+
+    /// Tells everybody that the node is going down.
     pub fn shut_down(&self) {
         self.shutdown.send_replace(true);
-        let text = "broker forced connection closure with reason 'shutdown'";
-        self.connections.close_where(&Exception::new(ReplyCode::ConnectionForced, text), |_| true);
+        self.connections.close_where(&going_down(), |_| true);
     }
 
     /// Becomes true when the node goes down.
     pub fn going_down(&self) -> watch::Receiver<bool> {
         self.shutdown.subscribe()
     }
+}
+
+/// What connections to a deleted vhost are told, in RabbitMQ's words.
+fn vhost_deleted(name: &str) -> Exception {
+    Exception::new(ReplyCode::ConnectionForced, format!("vhost '{name}' is deleted"))
+}
+
+fn user_deleted(name: &str) -> Exception {
+    Exception::new(ReplyCode::ConnectionForced, format!("user '{name}' is deleted"))
+}
+
+fn going_down() -> Exception {
+    let text = "broker forced connection closure with reason 'shutdown'";
+    Exception::new(ReplyCode::ConnectionForced, text)
 }
 
 /// Milliseconds since 1970.

@@ -4,7 +4,10 @@
 //! without being copied; a method whose content has not arrived waits for it in the input. Everything else is
 //! gathered channel by channel. Errors are RabbitMQ's, and all of them end the connection.
 
-use bytes::{Bytes, BytesMut};
+use std::collections::HashSet;
+
+use amq_protocol::protocol::{AMQPClass, channel};
+use bytes::Bytes;
 
 use super::command::{Assembled, Command};
 use crate::broker::Map;
@@ -21,13 +24,19 @@ const GET: MethodId = (60, 70);
 /// is answered has to be written before more is asked for.
 const GETS_MAX: usize = 32;
 
+/// Bodies on their way on one connection may have so many octets together. Thirty-two messages of the default
+/// limit, on as many channels at once.
+const GATHERED_MAX: u64 = 512 << 20;
+/// A growing body gets room for at least so many octets more.
+const GROWTH: usize = 128 << 10;
+
 /// Content on its way.
 #[derive(Debug)]
 enum Partial {
     /// A `basic.publish` that waits for its header.
     Method { publish: Publish, payload: Box<[u8]> },
     /// ... for `missing` more octets of its body.
-    Body { assembled: Box<Assembled>, body: BytesMut, missing: u64 },
+    Body { assembled: Box<Assembled>, body: Vec<u8>, missing: u64 },
 }
 
 #[derive(Debug)]
@@ -35,7 +44,13 @@ pub struct Assembler {
     frame_max: usize,
     message_size_max: u64,
     partials: Map<u16, Partial>,
-    /// Input that ends the connection has come; what follows is not looked at.
+    /// Channels that have been opened.
+    opened: HashSet<u16, foldhash::fast::RandomState>,
+    /// Octets of bodies in `partials`.
+    gathered: u64,
+    /// Input that ends the connection has come; of what follows, only the closing is of interest.
+    ended: bool,
+    /// It is no longer known where frames begin.
     broken: bool,
     /// `basic.get`s of the current batch.
     gets: usize,
@@ -59,7 +74,16 @@ enum Step {
 
 impl Assembler {
     pub fn new(frame_max: usize, message_size_max: u64) -> Self {
-        Self { frame_max, message_size_max, partials: Map::default(), broken: false, gets: 0 }
+        Self {
+            frame_max,
+            message_size_max,
+            partials: Map::default(),
+            opened: HashSet::default(),
+            gathered: 0,
+            ended: false,
+            broken: false,
+            gets: 0,
+        }
     }
 
     /// Turns every whole frame into commands, up to [`GETS_MAX`] of one kind.
@@ -72,11 +96,19 @@ impl Assembler {
             }
             let step = match frame::at(input, at, self.frame_max) {
                 Ok(None) => Step::Wait,
-                Ok(Some(frame)) => match self.take(input, at, frame, batch) {
-                    Ok(step) => step,
-                    Err(e) => self.break_off(e, batch),
-                },
-                Err(e) => self.break_off(e, batch),
+                Ok(Some(frame)) if self.ended => {
+                    take_closing(frame, frame.payload(input), batch);
+                    Step::On(frame.next())
+                }
+                Ok(Some(frame)) => self.take(input, at, frame, batch).unwrap_or_else(|e| {
+                    self.end(e, batch);
+                    Step::On(frame.next())
+                }),
+                Err(e) => {
+                    self.broken = true;
+                    self.end(e, batch);
+                    break;
+                }
             };
             match step {
                 Step::On(next) => at = next,
@@ -86,11 +118,16 @@ impl Assembler {
         Parsed { octets: input.len(), more: false }
     }
 
-    fn break_off(&mut self, exception: Exception, batch: &mut Vec<Command>) -> Step {
-        self.broken = true;
+    /// Whether nothing more can be understood, not even the answer to a close.
+    pub fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    fn end(&mut self, exception: Exception, batch: &mut Vec<Command>) {
+        self.ended = true;
         self.partials.clear();
+        self.gathered = 0;
         batch.push(Command::Fault(exception));
-        Step::On(0)
     }
 
     fn take(
@@ -133,7 +170,9 @@ impl Assembler {
         let payload = frame.payload(input);
         let channel = frame.channel;
         let command = match method::decode(channel, payload)? {
-            Method::Publish(publish) if channel != 0 => return self.publish(input, at, frame, publish, batch),
+            Method::Publish(publish) if channel != 0 => {
+                return self.publish(input, at, frame, publish, batch);
+            }
             Method::Ack { delivery_tag, multiple } if channel != 0 => {
                 Command::Ack { channel, delivery_tag, multiple }
             }
@@ -143,7 +182,11 @@ impl Assembler {
             Method::Reject { delivery_tag, requeue } if channel != 0 => {
                 Command::Reject { channel, delivery_tag, requeue }
             }
+            Method::Foreign if channel != 0 => {
+                Command::Foreign { channel, id: method::id(payload).unwrap_or_default() }
+            }
             Method::Other(class) => {
+                self.note(channel, &class);
                 self.gets += usize::from(method::id(payload) == Some(GET));
                 Command::Method { channel, id: method::id(payload).unwrap_or_default(), class }
             }
@@ -155,6 +198,19 @@ impl Assembler {
         };
         batch.push(command);
         Ok(Step::On(frame.next()))
+    }
+
+    /// Keeps account of which channels there are, since content is gathered for these only.
+    fn note(&mut self, channel: u16, class: &AMQPClass) {
+        match class {
+            AMQPClass::Channel(channel::AMQPMethod::Open(_)) => {
+                self.opened.insert(channel);
+            }
+            AMQPClass::Channel(channel::AMQPMethod::Close(_) | channel::AMQPMethod::CloseOk(_)) => {
+                self.opened.remove(&channel);
+            }
+            _ => {}
+        }
     }
 
     /// A `basic.publish`: taken in place if its content follows at once, else begun in parts.
@@ -174,6 +230,9 @@ impl Assembler {
             InPlace::Unfinished => {
                 debug_assert!(at < frame.start);
                 Ok(Step::Wait)
+            }
+            InPlace::No if !self.opened.contains(&frame.channel) => {
+                Err(Exception::channel_error("expected 'channel.open'").caused_by(Publish::ID))
             }
             InPlace::No => {
                 let payload = frame.payload(input).into();
@@ -244,7 +303,7 @@ impl Assembler {
                 };
                 // A body over the limit is counted and not kept.
                 if assembled.size <= self.message_size_max {
-                    body.extend_from_slice(payload);
+                    self.gather(payload, &mut body, missing)?;
                 }
                 (assembled, body, missing)
             }
@@ -253,8 +312,25 @@ impl Assembler {
             self.partials.insert(frame.channel, Partial::Body { assembled, body, missing });
             return Ok(());
         }
-        let message = Box::new(Assembled { body: body.freeze(), ..*assembled });
+        self.gathered -= body.len() as u64;
+        let message = Box::new(Assembled { body: body.into(), ..*assembled });
         batch.push(Command::Assembled { channel: frame.channel, message });
+        Ok(())
+    }
+
+    /// Adds a frame's octets to a body, of which `missing` are yet to come after them. Room grows with what
+    /// arrives, not with what is announced, and ends up exact.
+    fn gather(&mut self, payload: &[u8], body: &mut Vec<u8>, missing: u64) -> Result<(), Exception> {
+        self.gathered += payload.len() as u64;
+        if self.gathered > GATHERED_MAX.max(self.message_size_max) {
+            return Err(Exception::resource_error("too much content on its way on one connection"));
+        }
+        if body.capacity() - body.len() < payload.len() {
+            let wanted =
+                (payload.len() as u64 + missing).min(payload.len().max(body.len()).max(GROWTH) as u64);
+            body.reserve_exact(wanted as usize);
+        }
+        body.extend_from_slice(payload);
         Ok(())
     }
 
@@ -264,7 +340,7 @@ impl Assembler {
         method: Box<[u8]>,
         frame: Frame,
         payload: &[u8],
-    ) -> Result<(Box<Assembled>, BytesMut, u64), Exception> {
+    ) -> Result<(Box<Assembled>, Vec<u8>, u64), Exception> {
         let refuse = |text: String| Err(Exception::unexpected_frame(text).caused_by(Publish::ID));
         let header = content::header(payload).filter(|_| frame.kind == HEADER && weight(payload) == 0);
         let Some(header) = header else {
@@ -285,8 +361,17 @@ impl Assembler {
         }
         let properties = payload[HEADER_FIXED..].into();
         let assembled = Assembled { publish, payload: method, properties, body: Bytes::new(), size };
-        // Room grows with what arrives, not with what is announced.
-        Ok((Box::new(assembled), BytesMut::new(), size))
+        Ok((Box::new(assembled), Vec::new(), size))
+    }
+}
+
+/// Takes a frame of a connection that is being closed.
+fn take_closing(frame: Frame, payload: &[u8], batch: &mut Vec<Command>) {
+    if frame.kind != METHOD || frame.channel != 0 {
+        return;
+    }
+    if let Ok(Method::Other(class)) = method::decode(0, payload) {
+        batch.push(Command::Method { channel: 0, id: method::id(payload).unwrap_or_default(), class });
     }
 }
 

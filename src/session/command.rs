@@ -12,14 +12,45 @@ use crate::wire::reply::{Exception, MethodId};
 #[derive(Debug)]
 pub enum Command {
     /// A message that lies whole in the input.
-    Publish { channel: u16, publish: Publish, payload: Range<u32>, properties: Range<u32>, body: Range<u32> },
+    Publish {
+        channel: u16,
+        publish: Publish,
+        payload: Range<u32>,
+        properties: Range<u32>,
+        body: Range<u32>,
+    },
     /// A message put together from parts.
-    Assembled { channel: u16, message: Box<Assembled> },
-    Ack { channel: u16, delivery_tag: u64, multiple: bool },
-    Nack { channel: u16, delivery_tag: u64, multiple: bool, requeue: bool },
-    Reject { channel: u16, delivery_tag: u64, requeue: bool },
+    Assembled {
+        channel: u16,
+        message: Box<Assembled>,
+    },
+    Ack {
+        channel: u16,
+        delivery_tag: u64,
+        multiple: bool,
+    },
+    Nack {
+        channel: u16,
+        delivery_tag: u64,
+        multiple: bool,
+        requeue: bool,
+    },
+    Reject {
+        channel: u16,
+        delivery_tag: u64,
+        requeue: bool,
+    },
+    /// A method that only a server sends.
+    Foreign {
+        channel: u16,
+        id: MethodId,
+    },
     /// Any other method.
-    Method { channel: u16, id: MethodId, class: Box<AMQPClass> },
+    Method {
+        channel: u16,
+        id: MethodId,
+        class: Box<AMQPClass>,
+    },
     /// Input that ends the connection; nothing comes after it.
     Fault(Exception),
 }

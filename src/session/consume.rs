@@ -51,11 +51,16 @@ impl Session {
         Ok(())
     }
 
-    fn consume(&mut self, number: u16, wanted: basic::Consume, cx: &mut Context<'_>) -> Result<(), Exception> {
-        let name = self.queue_name(number, wanted.queue.as_str())?;
+    fn consume(
+        &mut self,
+        number: u16,
+        wanted: basic::Consume,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Exception> {
         let id = self.channel(number)?.id;
         // A tag that is taken is noticed before the queue is looked at.
         cx.vhost.check_consumer_tag(id, wanted.consumer_tag.as_str().as_bytes())?;
+        let name = self.queue_name(number, wanted.queue.as_str())?;
         self.may_read(cx, "queue", name.as_bytes())?;
         let tag = match wanted.consumer_tag.as_str() {
             "" => made_up("amq.ctag", cx),

@@ -41,7 +41,8 @@ impl Session {
                 (bind.nowait, M::BindOk(exchange::BindOk {}))
             }
             M::Unbind(unbind) => {
-                let (to, from) = (strip_cr_lf(unbind.destination.as_str()), strip_cr_lf(unbind.source.as_str()));
+                let (to, from) =
+                    (strip_cr_lf(unbind.destination.as_str()), strip_cr_lf(unbind.source.as_str()));
                 self.may_bind_exchanges(cx, &to, &from)?;
                 let key = unbind.routing_key.as_str().as_bytes();
                 cx.vhost.unbind_exchange(to.as_bytes(), from.as_bytes(), key, &unbind.arguments)?;
@@ -80,7 +81,8 @@ impl Session {
         };
         if cx.vhost.exchange(name.as_bytes()).is_none() {
             cx.vhost.check_new_exchange(&declaration)?;
-            if let Some(AMQPValue::LongString(alternate)) = declaration.arguments.inner().get("alternate-exchange")
+            if let Some(AMQPValue::LongString(alternate)) =
+                declaration.arguments.inner().get("alternate-exchange")
             {
                 self.may_read(cx, "exchange", name.as_bytes())?;
                 self.may_write(cx, "exchange", alternate.as_bytes())?;

@@ -101,8 +101,8 @@ impl Handshake {
         &mut self.output
     }
 
-    /// Takes input and says how much of it was used. After [`Progress::Open`] no more is to be fed before
-    /// [`accept`](Self::accept) or [`refuse`](Self::refuse).
+    /// Takes input and says how much of it was used. After [`Progress::Open`] the rest is the session's, unless
+    /// the opening is [`refuse`](Self::refuse)d.
     pub fn feed(&mut self, input: &[u8], auth: &Auth) -> (usize, Progress) {
         let mut used = 0;
         if matches!(self.phase, Phase::Header) {
@@ -116,7 +116,7 @@ impl Handshake {
             let frame = match frame::at(input, used, self.frame_max()) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return (used, Progress::More),
-                Err(e) => return (used, self.fail(e)),
+                Err(e) => return (used, self.fail(&e)),
             };
             used = frame.next();
             let progress = self.frame(frame.kind, frame.channel, frame.payload(input), auth);
@@ -124,12 +124,6 @@ impl Handshake {
                 return (used, progress);
             }
         }
-    }
-
-    /// Lets the client in.
-    pub fn accept(&mut self) {
-        let ok = connection::AMQPMethod::OpenOk(connection::OpenOk {});
-        method::put(&mut self.output, 0, &AMQPClass::Connection(ok));
     }
 
     /// Closes the connection with an exception, which names `connection.open`.
@@ -208,12 +202,12 @@ impl Handshake {
             return Progress::More;
         }
         if kind != METHOD || channel != 0 {
-            return self.fail(frame::unexpected(kind, payload));
+            return self.fail(&frame::unexpected(kind, payload));
         }
         let decoded = match method::decode(0, payload) {
             Ok(Method::Other(class)) => *class,
-            Ok(_) => return self.fail(unexpected(payload)),
-            Err(e) => return self.fail(e),
+            Ok(_) => return self.fail(&unexpected(payload)),
+            Err(e) => return self.fail(&e),
         };
         use connection::AMQPMethod as M;
         match (std::mem::replace(&mut self.phase, Phase::Closing), decoded) {
@@ -224,16 +218,16 @@ impl Handshake {
             (Phase::Closing, _) => Progress::More,
             (phase, _) => {
                 self.phase = phase;
-                self.fail(unexpected(payload))
+                self.fail(&unexpected(payload))
             }
         }
     }
 
     /// Silence before `tune-ok`, a proper close after it.
-    fn fail(&mut self, exception: Exception) -> Progress {
+    fn fail(&mut self, exception: &Exception) -> Progress {
         match self.phase {
             Phase::Open(_) => {
-                method::put_close(&mut self.output, 0, &exception);
+                method::put_close(&mut self.output, 0, exception);
                 self.phase = Phase::Closing;
                 Progress::Closing
             }
@@ -311,6 +305,14 @@ impl Handshake {
         let Login { user, mechanism, client_properties, .. } = login;
         Progress::Open(Box::new(Opening { settings, user, mechanism, client_properties, cancel_notify }))
     }
+}
+
+/// The frame that lets a client in.
+pub fn open_ok() -> Vec<u8> {
+    let mut output = Vec::new();
+    let ok = connection::AMQPMethod::OpenOk(connection::OpenOk {});
+    method::put(&mut output, 0, &AMQPClass::Connection(ok));
+    output
 }
 
 fn unexpected(payload: &[u8]) -> Exception {

@@ -5,16 +5,16 @@
 //! ([`Session::run`], which needs the vhost), so that the vhost is locked once for each read and only while it is
 //! needed. This folder does no I/O and knows neither clock nor locks.
 //!
-//! - [`handshake`]: from the protocol header to `connection.open`
-//! - [`assemble`]: frames to commands; content is put together here
-//! - [`command`]: what a batch consists of
-//! - [`run`]: commands one after the other; errors close channels and connections
-//! - [`channel`]: one channel's state: confirms, transaction, routes
-//! - [`publish`]: `basic.publish` up to the broker, returns, confirms
-//! - [`transaction`]: `tx`
-//! - [`exchange`], [`queue`], [`consume`]: the other methods, one file a class
-//! - [`access`]: may this user do that
-//! - [`outbox`]: what is to be sent
+//! - [`handshake`][]: from the protocol header to `connection.open`
+//! - [`assemble`][]: frames to commands; content is put together here
+//! - [`command`][]: what a batch consists of
+//! - [`run`][]: commands one after the other; errors close channels and connections
+//! - [`channel`][]: one channel's state: confirms, transaction, routes
+//! - [`publish`][]: `basic.publish` up to the broker, returns, confirms
+//! - [`transaction`][]: `tx`
+//! - [`exchange`], [`queue`][], [`consume`][]: the other methods, one file a class
+//! - [`access`][]: may this user do that
+//! - [`outbox`][]: what is to be sent
 
 pub mod access;
 pub mod assemble;
@@ -82,7 +82,6 @@ pub struct Session {
     state: State,
     channels: Map<u16, Channel>,
     assembler: Assembler,
-    batch: Vec<Command>,
     /// Channels with confirms to be sent at the end of the batch.
     confirming: Vec<u16>,
 }
@@ -97,7 +96,6 @@ impl Session {
             state: State::Running,
             channels: Map::default(),
             assembler,
-            batch: Vec::new(),
             confirming: Vec::new(),
         }
     }
@@ -119,14 +117,14 @@ impl Session {
         self.channels.len()
     }
 
-    /// Parses whole frames of the input and says how many octets that took. The rest has to come again, at the front
-    /// of the next input; and [`run`](Self::run) has to come before, with this very input.
-    pub fn parse(&mut self, input: &[u8]) -> Parsed {
-        self.assembler.parse(input, &mut self.batch)
+    /// Parses whole frames of the input into commands and says how many octets that took. The rest has to come again,
+    /// at the front of the next input; and [`run`](Self::run) has to come before, with this very input.
+    pub fn parse(&mut self, input: &[u8], batch: &mut Vec<Command>) -> Parsed {
+        self.assembler.parse(input, batch)
     }
 
-    /// Whether there is something to run.
-    pub fn has_work(&self) -> bool {
-        !self.batch.is_empty()
+    /// Whether the peer can no longer be understood, not even its answer to a close.
+    pub fn is_deaf(&self) -> bool {
+        self.assembler.is_broken()
     }
 }

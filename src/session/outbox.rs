@@ -17,7 +17,7 @@ use crate::wire::{frame, method};
 /// A connection with this many octets on their way gets no deliveries until its writer has caught up.
 pub const HIGH_WATER: usize = 512 << 10;
 /// A connection's own input is not read while this many octets are on their way to it. Above the high-water mark,
-/// so that deliveries alone never stop a client's acknowledgements.
+/// so that deliveries of ordinary size never stop a client's acknowledgements.
 pub const READ_LIMIT: usize = 2 * HIGH_WATER;
 /// Shared bodies below this many octets are copied all the same.
 const COPY_BELOW: usize = 8 << 10;
@@ -75,11 +75,8 @@ impl Meter {
         }
         self.stalled.store(true, Ordering::SeqCst);
         // The writer may have caught up between the two lines above, and have seen nobody waiting.
-        if staged == 0 && self.queued.load(Ordering::SeqCst) == 0 {
-            self.stalled.store(false, Ordering::SeqCst);
-            return true;
-        }
-        false
+        // Being resumed for nothing does no harm, so others who wait are not forgotten here.
+        staged == 0 && self.queued.load(Ordering::SeqCst) == 0
     }
 }
 
@@ -208,7 +205,15 @@ impl Effects for Outboxes {
         if let Some(outbox) = self.get(to.connection) {
             let frame_max = outbox.frame_max;
             let Delivery { channel, consumer_tag, delivery_tag, redelivered, .. } = *to;
-            content::put_deliver(outbox, channel, frame_max, consumer_tag, delivery_tag, redelivered, message);
+            content::put_deliver(
+                outbox,
+                channel,
+                frame_max,
+                consumer_tag,
+                delivery_tag,
+                redelivered,
+                message,
+            );
         }
     }
 
@@ -216,15 +221,7 @@ impl Effects for Outboxes {
         if let Some(outbox) = self.get(connection) {
             let left = u32::try_from(got.left).unwrap_or(u32::MAX);
             let frame_max = outbox.frame_max;
-            content::put_get_ok(
-                outbox,
-                channel,
-                frame_max,
-                got.delivery_tag,
-                got.redelivered,
-                left,
-                message,
-            );
+            content::put_get_ok(outbox, channel, frame_max, got.delivery_tag, got.redelivered, left, message);
         }
     }
 
@@ -271,13 +268,8 @@ mod tests {
             properties: &[0, 0],
             body: content::Body::Shared(&body),
         };
-        let to = Delivery {
-            connection: id,
-            channel: 1,
-            consumer_tag: b"c",
-            delivery_tag: 1,
-            redelivered: false,
-        };
+        let to =
+            Delivery { connection: id, channel: 1, consumer_tag: b"c", delivery_tag: 1, redelivered: false };
         boxes.deliver(&to, &message);
         let mut shared = 0;
         boxes.take_dirty(|gathered| {

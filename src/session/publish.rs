@@ -161,12 +161,10 @@ fn check_properties(message: &Message<'_>, user: &str) -> Result<(), Exception> 
         })?;
     }
     match found.user_id {
-        Some(id) if id != user.as_bytes() => {
-            Err(Exception::precondition_failed(format!(
-                "user_id property set to '{}' but authenticated user was '{user}'",
-                text(id)
-            )))
-        }
+        Some(id) if id != user.as_bytes() => Err(Exception::precondition_failed(format!(
+            "user_id property set to '{}' but authenticated user was '{user}'",
+            text(id)
+        ))),
         _ => Ok(()),
     }
 }

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::exchange::strip_cr_lf;
-use super::run::unimplemented_method;
+use super::run::{no_previous_queue, unimplemented_method};
 use super::{Context, Session};
 use crate::broker::exchange::arguments::check_exchange_name;
 use crate::broker::exchange::declare::check_not_reserved;
@@ -74,7 +74,7 @@ impl Session {
     pub(super) fn queue_name(&mut self, number: u16, name: &str) -> Result<Arc<str>, Exception> {
         if name.is_empty() {
             let last = self.channel(number)?.last_queue.clone();
-            return last.ok_or_else(|| Exception::not_found("no previously declared queue"));
+            return last.ok_or_else(no_previous_queue);
         }
         Ok(strip_cr_lf(name).into())
     }

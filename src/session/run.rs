@@ -1,8 +1,9 @@
 //! Commands one after the other, and what becomes of those that fail.
 
 use std::ops::ControlFlow;
+use std::vec::Drain;
 
-use amq_protocol::protocol::{AMQPClass, access, channel, connection};
+use amq_protocol::protocol::{AMQPClass, access, basic, channel, connection, queue};
 
 use super::channel::{Channel, Mode};
 use super::command::{Command, Incoming};
@@ -15,19 +16,23 @@ const ACK: MethodId = (60, 80);
 const REJECT: MethodId = (60, 90);
 const NACK: MethodId = (60, 120);
 const CHANNEL_OPEN: MethodId = (20, 10);
+/// The messages a batch may move at once, some milliseconds' worth: a small publish can be copied to many queues.
+const WORK_MAX: u64 = 10_000;
 
 impl Session {
     /// Runs what has been parsed from `input`, which has to be the input that was given to
-    /// [`parse`](Session::parse).
-    pub fn run(&mut self, input: &[u8], cx: &mut Context<'_>) {
-        let mut batch = std::mem::take(&mut self.batch);
-        for command in batch.drain(..) {
+    /// [`parse`](Session::parse). What would keep the vhost from others for too long is left to the next call.
+    pub fn run(&mut self, input: &[u8], commands: &mut Drain<'_, Command>, cx: &mut Context<'_>) {
+        let begun = cx.vhost.work();
+        for command in commands {
             match self.state {
                 State::Running => self.step(input, command, cx),
                 _ => self.step_closing(&command, cx),
             }
+            if cx.vhost.work() - begun >= WORK_MAX {
+                break;
+            }
         }
-        self.batch = batch;
         self.flush_confirms(cx);
     }
 
@@ -52,16 +57,23 @@ impl Session {
                 (channel, self.settle(channel, REJECT, delivery_tag, false, verdict, cx))
             }
             Command::Method { channel: 0, id, class } => {
-                (0, self.connection_method(*class, cx).map_err(|e| with_cause(e, id)))
+                (0, self.connection_method(&class, cx).map_err(|e| with_cause(e, id)))
             }
             Command::Method { channel, id, class } => {
                 (channel, self.channel_method(channel, id, *class, cx).map_err(|e| with_cause(e, id)))
+            }
+            Command::Foreign { channel, id } => {
+                (channel, self.foreign_method(channel).map_err(|e| e.caused_by(id)))
             }
             Command::Fault(exception) => (0, Err(exception)),
         };
         if let Err(exception) = result {
             self.refuse(number, &exception, cx);
         }
+    }
+
+    fn foreign_method(&mut self, number: u16) -> Result<(), Exception> {
+        if self.channel(number)?.closing { Ok(()) } else { Err(unimplemented_method()) }
     }
 
     /// Closes what the exception asks for.
@@ -119,7 +131,7 @@ impl Session {
         }
     }
 
-    fn connection_method(&mut self, class: AMQPClass, cx: &mut Context<'_>) -> Result<(), Exception> {
+    fn connection_method(&mut self, class: &AMQPClass, cx: &mut Context<'_>) -> Result<(), Exception> {
         use connection::AMQPMethod as M;
         match class {
             AMQPClass::Connection(M::Close(_)) => {
@@ -146,9 +158,12 @@ impl Session {
         class: AMQPClass,
         cx: &mut Context<'_>,
     ) -> Result<(), Exception> {
+        // What has been published before is confirmed before this is answered.
+        self.flush_confirms(cx);
         if id == CHANNEL_OPEN {
             return self.open_channel(number, cx);
         }
+        self.check_shortcut(number, &class, cx)?;
         if self.channel(number)?.closing {
             self.method_while_closing(number, &class, cx);
             return Ok(());
@@ -156,7 +171,6 @@ impl Session {
         use channel::AMQPMethod as C;
         match class {
             AMQPClass::Channel(C::Close(_)) => {
-                self.flush_confirms(cx);
                 self.end_channel(number, cx);
                 self.channels.remove(&number);
                 self.reply(number, &channel_close_ok(), cx);
@@ -179,6 +193,32 @@ impl Session {
             AMQPClass::Tx(method) => self.tx_method(number, &method, cx),
             _ => Err(unimplemented_method()),
         }
+    }
+
+    /// RabbitMQ looks for the queue that an empty name means before it looks whether the channel is open, so that
+    /// on one that is not, such a method closes the channel and not the connection.
+    fn check_shortcut(
+        &mut self,
+        number: u16,
+        class: &AMQPClass,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Exception> {
+        use {basic::AMQPMethod as B, queue::AMQPMethod as Q};
+        let queue = match class {
+            AMQPClass::Queue(Q::Bind(bind)) => &bind.queue,
+            AMQPClass::Queue(Q::Unbind(unbind)) => &unbind.queue,
+            AMQPClass::Queue(Q::Purge(purge)) => &purge.queue,
+            AMQPClass::Queue(Q::Delete(delete)) => &delete.queue,
+            AMQPClass::Basic(B::Consume(consume)) => &consume.queue,
+            AMQPClass::Basic(B::Get(get)) => &get.queue,
+            _ => return Ok(()),
+        };
+        if queue.as_str().is_empty() && !self.channels.contains_key(&number) {
+            let id = cx.vhost.open_channel(self.id, number);
+            self.channels.insert(number, Channel::new(id));
+            return Err(no_previous_queue());
+        }
+        Ok(())
     }
 
     fn open_channel(&mut self, number: u16, cx: &mut Context<'_>) -> Result<(), Exception> {
@@ -247,7 +287,13 @@ impl Session {
     }
 
     /// Replies unless the client said that it does not wait.
-    pub(super) fn reply_unless(&mut self, no_wait: bool, channel: u16, class: &AMQPClass, cx: &mut Context<'_>) {
+    pub(super) fn reply_unless(
+        &mut self,
+        no_wait: bool,
+        channel: u16,
+        class: &AMQPClass,
+        cx: &mut Context<'_>,
+    ) {
         if !no_wait {
             self.reply(channel, class, cx);
         }
@@ -257,6 +303,10 @@ impl Session {
     pub fn flow(&self) -> ControlFlow<()> {
         if self.state == State::Over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
+}
+
+pub(super) fn no_previous_queue() -> Exception {
+    Exception::not_found("no previously declared queue")
 }
 
 /// Names the method as the cause, but for RabbitMQ's internal errors, which name none.

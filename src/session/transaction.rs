@@ -85,7 +85,7 @@ impl Session {
             (M::Commit(_), Mode::Tx(transaction)) => {
                 let transaction = std::mem::take(&mut **transaction);
                 self.commit(number, &transaction, cx);
-                M::CommitOk(tx::CommitOk {})
+                return Ok(());
             }
             (M::Rollback(_), Mode::Tx(_)) => {
                 channel.give_back(cx);
@@ -100,7 +100,8 @@ impl Session {
         Ok(())
     }
 
-    /// Publishes first, then settles, each in the order they came. Returns go out before `commit-ok`.
+    /// Publishes first, then settles, each in the order they came. Returns go out before `commit-ok`, deliveries that
+    /// acknowledgements make room for after it.
     fn commit(&mut self, number: u16, transaction: &Transaction, cx: &mut Context<'_>) {
         for publish in &transaction.publishes {
             let message = Message {
@@ -116,6 +117,7 @@ impl Session {
                 }
             }
         }
+        self.reply(number, &AMQPClass::Tx(tx::AMQPMethod::CommitOk(tx::CommitOk {})), cx);
         for (verdict, taken) in &transaction.settlements {
             cx.vhost.settle_collected(taken, *verdict, cx.outboxes);
         }

@@ -1,6 +1,6 @@
 //! Content: the header frame that follows a method with content, and messages on their way out.
 
-use super::frame::{self, BODY, END, HEADER, HEAD, METHOD, OVERHEAD};
+use super::frame::{self, BODY, END, HEAD, HEADER, METHOD, OVERHEAD};
 
 /// The class id of `basic`, the only class with content.
 pub const BASIC: u16 = 60;

@@ -82,12 +82,14 @@ fn snippet(kind: u8, payload: &[u8]) -> String {
 /// Octets the way Erlang prints a binary, which is what RabbitMQ's frame errors quote.
 pub fn erlang_binary(octets: &[u8]) -> String {
     let printable = !octets.is_empty() && octets.iter().all(|b| (32..127).contains(b));
-    if printable {
-        format!("<<\"{}\">>", String::from_utf8_lossy(octets))
-    } else {
-        let numbers: Vec<String> = octets.iter().map(u8::to_string).collect();
-        format!("<<{}>>", numbers.join(","))
-    }
+    if printable { format!("<<\"{}\">>", String::from_utf8_lossy(octets)) } else { erlang_octets(octets) }
+}
+
+/// Octets as Erlang prints them where it does not look for text.
+pub fn erlang_octets(octets: &[u8]) -> String {
+    // Reply texts hold 255 octets; more need not be shown.
+    let numbers: Vec<String> = octets.iter().take(255).map(u8::to_string).collect();
+    format!("<<{}>>", numbers.join(","))
 }
 
 /// Appends a frame's head, for a payload of `size` octets that the caller appends next.

@@ -4,15 +4,27 @@ use amq_protocol::protocol::{self, AMQPClass};
 
 use super::frame::{self, END, METHOD};
 use super::reply::{Exception, MethodId};
-use super::table;
+use super::table::{self, DEPTH_MAX};
 
 /// A method from a client. The hot ones hold offsets into the payload they were read from.
 #[derive(Debug)]
 pub enum Method {
     Publish(Publish),
-    Ack { delivery_tag: u64, multiple: bool },
-    Nack { delivery_tag: u64, multiple: bool, requeue: bool },
-    Reject { delivery_tag: u64, requeue: bool },
+    Ack {
+        delivery_tag: u64,
+        multiple: bool,
+    },
+    Nack {
+        delivery_tag: u64,
+        multiple: bool,
+        requeue: bool,
+    },
+    Reject {
+        delivery_tag: u64,
+        requeue: bool,
+    },
+    /// A method that only a server sends.
+    Foreign,
     Other(Box<AMQPClass>),
 }
 
@@ -70,7 +82,7 @@ pub fn decode(channel: u16, payload: &[u8]) -> Result<Method, Exception> {
         return Err(frame::fault(METHOD, payload, "unknown_frame"));
     };
     let cannot = || {
-        let text = format!("cannot decode {}", frame::erlang_binary(&payload[4..]));
+        let text = format!("cannot decode {}", frame::erlang_octets(&payload[4..]));
         Exception::frame_error(text).caused_by(id)
     };
     match id {
@@ -104,17 +116,24 @@ fn decode_other(
     payload: &[u8],
     cannot: impl Fn() -> Exception,
 ) -> Result<Method, Exception> {
-    let dropped = |_| Exception::internal_error("");
-    if let Some(walk) = layout(id) {
-        check(walk, &payload[4..]).map_err(|fault| match fault {
-            Fault::Short => cannot(),
-            Fault::Utf8 => {
-                let e = Exception::frame_error("Malformed UTF-8 in shortstr");
-                if channel == 0 { e.caused_by(id) } else { e }
-            }
-            Fault::Table(e) => dropped(e),
-        })?;
-    }
+    let dropped = || Exception::internal_error("");
+    // Only what has been walked is given to `amq-protocol`, which trusts the depth of tables.
+    let Some(layout) = layout(id) else {
+        return match id.0 {
+            _ if is_servers(id) => Ok(Method::Foreign),
+            // RabbitMQ knows the class but not the method: it finds no way to decode its arguments.
+            20 | 30 | 40 | 50 | 60 | 85 | 90 => Err(cannot()),
+            _ => Err(dropped()),
+        };
+    };
+    check(layout, &payload[4..]).map_err(|fault| match fault {
+        Fault::Short => cannot(),
+        Fault::Utf8 => {
+            let e = Exception::frame_error("Malformed UTF-8 in shortstr");
+            if channel == 0 { e.caused_by(id) } else { e }
+        }
+        Fault::Table => dropped(),
+    })?;
     if id == QOS {
         // A window in octets, which RabbitMQ does not have, and which `amq-protocol` passes over.
         let size = u32::from_be_bytes([payload[4], payload[5], payload[6], payload[7]]);
@@ -124,10 +143,9 @@ fn decode_other(
         }
     }
     match protocol::parse_class(payload) {
-        Ok((rest, class)) if rest.is_empty() => Ok(Method::Other(Box::new(class))),
+        Ok(([], class)) => Ok(Method::Other(Box::new(class))),
         Ok(_) => Err(cannot()),
-        Err(_) if layout(id).is_some() => Err(cannot()),
-        Err(_) => Err(Exception::internal_error("")),
+        Err(_) => Err(dropped()),
     }
 }
 
@@ -136,14 +154,15 @@ const QOS: MethodId = (60, 10);
 enum Fault {
     Short,
     Utf8,
-    Table(table::Malformed),
+    Table,
 }
 
 /// The fields of the methods that carry strings or tables: `2`, `4`, `8` octets, `b`its, `s`hort and `l`ong
-/// strings, `t`able. `None` for methods that have neither, or that no client sends.
+/// strings, `t`able. `None` for methods that no client sends.
 fn layout(id: MethodId) -> Option<&'static str> {
     Some(match id {
         (10, 11) => "tsls",
+        (10, 51) | (20, 41) => "",
         (10, 21) => "l",
         (10, 31) => "242",
         (10, 40) => "ssb",
@@ -165,6 +184,21 @@ fn layout(id: MethodId) -> Option<&'static str> {
         (90, 10 | 20 | 30) => "",
         _ => return None,
     })
+}
+
+/// Whether a method exists but is never a client's to send.
+fn is_servers(id: MethodId) -> bool {
+    match id.0 {
+        10 => matches!(id.1, 10 | 20 | 30 | 41 | 60 | 61 | 71),
+        20 => matches!(id.1, 11 | 21),
+        30 => id.1 == 11,
+        40 => matches!(id.1, 11 | 21 | 31 | 51),
+        50 => matches!(id.1, 11 | 21 | 31 | 41 | 51),
+        60 => matches!(id.1, 11 | 21 | 31 | 50 | 60 | 71 | 72 | 111),
+        85 => id.1 == 11,
+        90 => matches!(id.1, 11 | 21 | 31),
+        _ => false,
+    }
 }
 
 /// Walks arguments along their layout. A table that runs over the payload is `Short`, one that is wrong inside
@@ -189,7 +223,7 @@ fn check(layout: &str, mut rest: &[u8]) -> Result<(), Fault> {
                 let size = u32::from_be_bytes([size[0], size[1], size[2], size[3]]);
                 let octets = split(size as usize)?;
                 if field == b't' {
-                    table::check(octets).map_err(Fault::Table)?;
+                    table::check(octets, DEPTH_MAX).map_err(|_| Fault::Table)?;
                 }
             }
         }
@@ -260,4 +294,62 @@ pub fn put_cancel(out: &mut Vec<u8>, channel: u16, consumer_tag: &[u8]) {
     out.extend_from_slice(&[0, 60, 0, 30, consumer_tag.len() as u8]);
     out.extend_from_slice(consumer_tag);
     out.extend_from_slice(&[1, END]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An array within an array, and so on, as one field.
+    fn nested(levels: usize) -> Vec<u8> {
+        let mut inner = Vec::new();
+        for _ in 0..levels {
+            inner = [&b"A"[..], &(inner.len() as u32).to_be_bytes(), &inner].concat();
+        }
+        inner
+    }
+
+    fn table(levels: usize) -> Vec<u8> {
+        let field = [&b"\x01n"[..], &nested(levels)].concat();
+        [&(field.len() as u32).to_be_bytes()[..], &field].concat()
+    }
+
+    #[test]
+    fn deep_tables_exhaust_no_stack_in_any_method() {
+        for levels in [DEPTH_MAX - 1, 5_000, 25_000] {
+            let table = table(levels);
+            // connection.start, start-ok, queue.declare, and a method that does not exist.
+            for head in
+                [&b"\0\x0a\0\x0a\0\x09"[..], b"\0\x0a\0\x0b", b"\0\x32\0\x0a\0\0\x01q\0", b"\0\x32\0\x63"]
+            {
+                let tail = if head[3] == 0x0b { &b"\0\0\0\0\0\0"[..] } else { b"" };
+                let decoded = decode(1, &[head, &table, tail].concat());
+                if levels > DEPTH_MAX {
+                    assert!(!matches!(decoded, Ok(Method::Other(_))), "{head:?} {levels}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_method_of_a_client_is_walked_as_it_is_decoded() {
+        for class in [10u16, 20, 30, 40, 50, 60, 85, 90] {
+            for number in 0..150u16 {
+                let Some(layout) = layout((class, number)) else { continue };
+                assert!(!is_servers((class, number)), "{class}.{number}");
+                let mut payload = [class.to_be_bytes(), number.to_be_bytes()].concat();
+                for field in layout.bytes() {
+                    let size = match field {
+                        b'b' | b's' => 1,
+                        b'2' => 2,
+                        b'4' | b'l' | b't' => 4,
+                        other => panic!("{other}"),
+                    };
+                    payload.resize(payload.len() + size, 0);
+                }
+                let decoded = decode(1, &payload);
+                assert!(decoded.is_ok(), "{class}.{number}: {decoded:?}");
+            }
+        }
+    }
 }

@@ -5,12 +5,12 @@
 //! `ack` and their like) are read and written in place by [`content`] and [`method`]; every other method is
 //! decoded by `amq-protocol`. This folder does no I/O and knows neither clock nor broker.
 //!
-//! - [`frame`]: type, channel, size, payload, end octet
-//! - [`method`]: methods in and out
-//! - [`content`]: content headers, and whole deliveries out
-//! - [`properties`]: the raw property list
-//! - [`table`]: the raw field table
-//! - [`reply`]: reply codes, and the exceptions that close channels and connections
+//! - [`frame`][]: type, channel, size, payload, end octet
+//! - [`method`][]: methods in and out
+//! - [`content`][]: content headers, and whole deliveries out
+//! - [`properties`][]: the raw property list
+//! - [`table`][]: the raw field table
+//! - [`reply`][]: reply codes, and the exceptions that close channels and connections
 
 pub mod content;
 pub mod frame;

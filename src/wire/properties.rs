@@ -81,7 +81,8 @@ pub fn check(raw: &[u8]) -> Result<(), Malformed> {
     match *raw {
         [0, 0] | [0x10, 0, _] => Ok(()),
         _ => match walk(raw)?.headers {
-            Some(headers) => Ok(table::check(headers)?),
+            // Headers pass through, however deep they are.
+            Some(headers) => Ok(table::check(headers, usize::MAX)?),
             None => Ok(()),
         },
     }
@@ -118,7 +119,9 @@ mod tests {
         let mut raw = vec![0xff, 0xfc];
         raw.extend_from_slice(b"\x02ct\x02ce");
         raw.extend_from_slice(b"\0\0\0\x03\x01hV");
-        raw.extend_from_slice(b"\x02\x07\x03cid\x02rt\x0260\x03mid\0\0\0\0\0\0\0\x09\x02ty\x05guest\x03app\x02cl");
+        raw.extend_from_slice(
+            b"\x02\x07\x03cid\x02rt\x0260\x03mid\0\0\0\0\0\0\0\x09\x02ty\x05guest\x03app\x02cl",
+        );
         raw
     }
 

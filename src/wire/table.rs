@@ -1,12 +1,13 @@
 //! Field tables as they lie on the wire (AMQP 0-9-1, section 4.2.5.5 with RabbitMQ's types).
 //!
 //! Tables that only pass through are never decoded: this module walks them in place, to check that
-//! they are whole and to find single fields. Arguments of methods are decoded by `amq-protocol`, which
-//! recurses; [`check`] therefore comes first and bounds the nesting.
+//! they are whole and to find single fields. What is to be decoded, by `amq-protocol`, which recurses, is first
+//! [`check`]ed for its depth.
 
 use amq_protocol::types::{AMQPValue, FieldTable};
 
-/// How deep tables and arrays may lie in each other. RabbitMQ has no limit; no client comes near this.
+/// How deep tables and arrays that are decoded may lie in each other. RabbitMQ has no limit; no client comes near
+/// this.
 pub const DEPTH_MAX: usize = 64;
 
 /// What is wrong with a table.
@@ -16,8 +17,6 @@ pub enum Malformed {
     Truncated,
     #[error("unknown field type {0}")]
     Type(u8),
-    #[error("a field name is not UTF-8")]
-    Name,
     #[error("tables nested too deeply")]
     Depth,
 }
@@ -130,9 +129,9 @@ pub fn find<'a>(octets: &'a [u8], name: &[u8]) -> Option<Field<'a>> {
     fields(octets).map_while(Result::ok).find(|(n, _)| *n == name).map(|(_, field)| field)
 }
 
-/// Checks a table's octets through all its depths, without recursion and without allocation in the
-/// usual case of a flat table.
-pub fn check(octets: &[u8]) -> Result<(), Malformed> {
+/// Checks a table's octets through all its depths, of which there may be `depth_max`, without recursion and without
+/// allocation in the usual case of a flat table.
+pub fn check(octets: &[u8], depth_max: usize) -> Result<(), Malformed> {
     let mut open: Vec<(&[u8], usize, bool)> = Vec::new();
     let (mut rest, mut depth, mut table) = (octets, 1, true);
     loop {
@@ -140,14 +139,11 @@ pub fn check(octets: &[u8]) -> Result<(), Malformed> {
             if table {
                 let (&size, tail) = rest.split_first().ok_or(Malformed::Truncated)?;
                 let name = tail.get(..size as usize).ok_or(Malformed::Truncated)?;
-                if std::str::from_utf8(name).is_err() {
-                    return Err(Malformed::Name);
-                }
-                rest = &tail[size as usize..];
+                rest = &tail[name.len()..];
             }
             let field = take(&mut rest)?;
             if matches!(field.kind, b'A' | b'F') && !field.octets.is_empty() {
-                if depth == DEPTH_MAX {
+                if depth >= depth_max {
                     return Err(Malformed::Depth);
                 }
                 open.push((field.octets, depth + 1, field.kind == b'F'));
@@ -160,8 +156,13 @@ pub fn check(octets: &[u8]) -> Result<(), Malformed> {
     }
 }
 
-/// Decodes a checked array or table value, for comparisons that need its structure.
+/// Decodes a value, for comparisons that need its structure; `None` if it cannot be or is too deep.
 pub fn decode(field: &Field<'_>) -> Option<AMQPValue> {
+    let named =
+        [b"\0", [field.kind].as_slice(), &(field.octets.len() as u32).to_be_bytes(), field.octets].concat();
+    if matches!(field.kind, b'A' | b'F') && check(&named, DEPTH_MAX).is_err() {
+        return None;
+    }
     let mut octets = vec![field.kind];
     if matches!(field.kind, b'S' | b'x' | b'A' | b'F') {
         octets.extend_from_slice(&(field.octets.len() as u32).to_be_bytes());
@@ -171,12 +172,11 @@ pub fn decode(field: &Field<'_>) -> Option<AMQPValue> {
     Some(value)
 }
 
-/// Decodes a table's octets (without length prefix) after checking them.
-pub fn decode_table(octets: &[u8]) -> Result<FieldTable, Malformed> {
-    check(octets)?;
+/// Decodes a table's octets (without length prefix); `None` if they are none, or too deep.
+pub fn decode_table(octets: &[u8]) -> Option<FieldTable> {
     match decode(&Field { kind: b'F', octets }) {
-        Some(AMQPValue::FieldTable(table)) => Ok(table),
-        _ => Err(Malformed::Truncated),
+        Some(AMQPValue::FieldTable(table)) => Some(table),
+        _ => None,
     }
 }
 
@@ -210,7 +210,7 @@ mod tests {
             \x01gi\xff\xff\xff\xff\x01hl\xff\xff\xff\xff\xff\xff\xff\xff\x01if\x3f\xc0\0\0\
             \x01jd\xc0\x02\0\0\0\0\0\0\x01kD\x02\0\0\x01\x3a\x01lT\0\0\0\0\0\0\0\x05\x01mV";
         let found: Vec<_> = fields(octets).map(|f| f.expect("good").1.value()).collect();
-        assert_eq!(check(octets), Ok(()));
+        assert_eq!(check(octets, DEPTH_MAX), Ok(()));
         assert_eq!(
             found,
             [
@@ -236,20 +236,24 @@ mod tests {
         let whole = [text("a", "bc"), text("name", "value")].concat();
         let cuts: Vec<usize> = (1..whole.len()).filter(|cut| *cut != text("a", "bc").len()).collect();
         for cut in cuts {
-            assert_eq!(check(&whole[..cut]), Err(Malformed::Truncated), "{cut} octets");
+            assert_eq!(check(&whole[..cut], DEPTH_MAX), Err(Malformed::Truncated), "{cut} octets");
         }
         assert_eq!(find(&whole, b"name").map(|f| f.octets), Some(&b"value"[..]));
     }
 
     #[test]
     fn nesting_is_bounded_without_recursion() {
-        assert_eq!(check(&nested(DEPTH_MAX - 1)), Ok(()));
-        assert_eq!(check(&nested(20_000)), Err(Malformed::Depth));
+        assert_eq!(check(&nested(DEPTH_MAX - 1), DEPTH_MAX), Ok(()));
+        assert_eq!(check(&nested(20_000), DEPTH_MAX), Err(Malformed::Depth));
+        assert_eq!(check(&nested(20_000), usize::MAX), Ok(()));
+        assert!(decode_table(&nested(DEPTH_MAX - 2)).is_some());
+        assert!(decode_table(&nested(20_000)).is_none());
     }
 
     #[test]
     fn unknown_types_and_names() {
-        assert_eq!(check(b"\x01az"), Err(Malformed::Type(b'z')));
-        assert_eq!(check(b"\x01\xfft\x01"), Err(Malformed::Name));
+        assert_eq!(check(b"\x01az", DEPTH_MAX), Err(Malformed::Type(b'z')));
+        assert_eq!(check(b"\x01\xfft\x01", DEPTH_MAX), Ok(()), "any octets may be a name");
+        assert_eq!(decode_table(b"\x01\xfft\x01"), None, "but not one that is decoded");
     }
 }

@@ -176,7 +176,7 @@ fn refused_on_a_route_that_is_known() {
     client.send(1, "channel.close-ok");
     client.open_channel(1);
     client.publish(1, "x", "k", "good");
-    client.quiet(1);
+    broker.until("q", 2, 0);
     // By somebody else.
     let mut other = broker.channel();
     other.all_ok(1, &["exchange.delete exchange=x"]);

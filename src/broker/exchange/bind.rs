@@ -145,10 +145,10 @@ impl Vhost {
     }
 
     /// Deletes auto-delete exchanges that have lost their last binding, and those that lose theirs by that.
-    pub(in crate::broker) fn delete_unbound(&mut self, sources: Vec<ExchangeId>) {
-        for id in sources {
+    pub(super) fn delete_unbound(&mut self, mut sources: Vec<ExchangeId>) {
+        while let Some(id) = sources.pop() {
             if self.exchanges.get(id).is_some_and(|x| x.auto_delete && x.bindings.is_empty()) {
-                self.remove_exchange(id);
+                sources.extend(self.remove_exchange(id));
             }
         }
     }

@@ -38,7 +38,9 @@ pub fn check_not_default(name: &[u8]) -> Result<(), Exception> {
 /// Refuses a name that is RabbitMQ's own.
 pub fn check_not_reserved(kind: &str, name: &str) -> Result<(), Exception> {
     if name.starts_with("amq.") {
-        return Err(Exception::access_refused(format!("{kind} name '{name}' contains reserved prefix 'amq.*'")));
+        return Err(Exception::access_refused(format!(
+            "{kind} name '{name}' contains reserved prefix 'amq.*'"
+        )));
     }
     Ok(())
 }
@@ -95,14 +97,16 @@ impl Vhost {
             let described = self.describe("exchange", name);
             return Err(Exception::precondition_failed(format!("{described} in use")));
         }
-        self.remove_exchange(id);
+        let sources = self.remove_exchange(id);
+        self.delete_unbound(sources);
         Ok(())
     }
 
-    pub(in crate::broker) fn remove_exchange(&mut self, id: ExchangeId) {
-        let Some(exchange) = self.exchanges.get(id) else { return };
-        let all: Vec<_> = exchange.bindings.values().chain(&exchange.inbound).copied().collect();
+    /// Takes an exchange away with its bindings, and returns the exchanges that may go for that.
+    pub(super) fn remove_exchange(&mut self, id: ExchangeId) -> Vec<ExchangeId> {
         let mut sources = Vec::new();
+        let Some(exchange) = self.exchanges.get(id) else { return sources };
+        let all: Vec<_> = exchange.bindings.values().chain(&exchange.inbound).copied().collect();
         for binding in all {
             sources.extend(self.remove_binding(binding));
         }
@@ -110,7 +114,7 @@ impl Vhost {
             self.exchange_names.remove(exchange.name.as_bytes());
         }
         self.topology += 1;
-        self.delete_unbound(sources);
+        sources
     }
 }
 

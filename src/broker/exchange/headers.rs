@@ -26,7 +26,9 @@ const MODES: [(&[u8], bool, bool); 4] = [
 pub fn check(arguments: &FieldTable) -> Result<(), Exception> {
     match arguments.inner().get("x-match") {
         None => Ok(()),
-        Some(AMQPValue::LongString(mode)) if MODES.iter().any(|(name, _, _)| *name == mode.as_bytes()) => Ok(()),
+        Some(AMQPValue::LongString(mode)) if MODES.iter().any(|(name, _, _)| *name == mode.as_bytes()) => {
+            Ok(())
+        }
         Some(AMQPValue::LongString(mode)) => Err(Exception::precondition_failed(format!(
             "Invalid x-match field value {}; expected all, any, all-with-x, or any-with-x",
             show_erlang(&AMQPValue::LongString(mode.clone()))
@@ -51,7 +53,10 @@ impl Pattern {
             let name = name.as_str();
             name != "x-match" && (with_x || !name.starts_with("x-"))
         });
-        Self { all, fields: fields.map(|(name, value)| (name.as_str().as_bytes().into(), value.clone())).collect() }
+        Self {
+            all,
+            fields: fields.map(|(name, value)| (name.as_str().as_bytes().into(), value.clone())).collect(),
+        }
     }
 
     /// Whether it takes a message with this header table.
@@ -128,9 +133,12 @@ mod tests {
         let fields = [("a", AMQPValue::LongInt(1)), ("x-b", AMQPValue::LongInt(2))];
         let only_a = b"\x01aI\0\0\0\x01";
         let only_x = b"\x03x-bI\0\0\0\x02";
-        for (mode, with_a, with_x) in
-            [("all", true, false), ("any", true, false), ("all-with-x", false, false), ("any-with-x", true, true)]
-        {
+        for (mode, with_a, with_x) in [
+            ("all", true, false),
+            ("any", true, false),
+            ("all-with-x", false, false),
+            ("any-with-x", true, true),
+        ] {
             let pattern = pattern(mode, &fields);
             assert_eq!((pattern.matches(only_a), pattern.matches(only_x)), (with_a, with_x), "{mode}");
         }

@@ -4,20 +4,24 @@
 //! out are the destinations the bindings lead to. This folder may not know queues' contents or consumers.
 //!
 //! - this file: what an exchange is, and the destinations of one exchange
-//! - [`declare`]: declaring and deleting
-//! - [`bind`]: binding and unbinding
-//! - [`topic`], [`headers`]: the matching of these two types
-//! - [`arguments`]: RabbitMQ's texts for arguments
+//! - [`declare`][]: declaring and deleting
+//! - [`bind`][]: binding and unbinding
+//! - [`topic`][], [`headers`][]: the matching of these two types
+//! - [`destinations`][]: where the bindings of one key lead
+//! - [`arguments`][]: RabbitMQ's texts for arguments
 
 pub mod arguments;
 pub mod bind;
 pub mod declare;
+pub mod destinations;
 pub mod headers;
 pub mod topic;
 
 use std::collections::{BTreeMap, HashSet};
 
 use amq_protocol::types::{AMQPValue, FieldTable};
+
+use destinations::Destinations;
 
 use super::{BindingId, ExchangeId, Map, Name, QueueId};
 
@@ -82,11 +86,10 @@ pub struct Exchange {
 /// An exchange's bindings in the form that its type searches.
 #[derive(Debug)]
 pub(super) enum Matcher {
-    Direct(Map<Box<[u8]>, Vec<Destination>>),
-    /// How often each destination is bound.
-    Fanout(BTreeMap<Destination, usize>),
+    Direct(Map<Box<[u8]>, Destinations>),
+    Fanout(Destinations),
     Topic(topic::Trie),
-    Headers(Vec<(BindingId, headers::Pattern, Destination)>),
+    Headers(BTreeMap<BindingId, (headers::Pattern, Destination)>),
 }
 
 impl Exchange {
@@ -100,9 +103,9 @@ impl Exchange {
     ) -> Self {
         let matcher = match kind {
             Kind::Direct => Matcher::Direct(Map::default()),
-            Kind::Fanout => Matcher::Fanout(BTreeMap::new()),
+            Kind::Fanout => Matcher::Fanout(Destinations::default()),
             Kind::Topic => Matcher::Topic(topic::Trie::default()),
-            Kind::Headers => Matcher::Headers(Vec::new()),
+            Kind::Headers => Matcher::Headers(BTreeMap::new()),
         };
         Self {
             name,
@@ -135,12 +138,13 @@ impl Exchange {
     /// `headers` are the octets of the message's header table.
     pub(super) fn matches(&self, routing_key: &[u8], headers: Option<&[u8]>, out: &mut Vec<Destination>) {
         match &self.matcher {
-            Matcher::Direct(keys) => out.extend(keys.get(routing_key).into_iter().flatten()),
-            Matcher::Fanout(all) => out.extend(all.keys()),
+            Matcher::Direct(keys) => keys.get(routing_key).into_iter().for_each(|found| found.append_to(out)),
+            Matcher::Fanout(all) => all.append_to(out),
             Matcher::Topic(trie) => trie.matches(routing_key, out),
             Matcher::Headers(patterns) => {
-                let matching = patterns.iter().filter(|(_, pattern, _)| pattern.matches(headers.unwrap_or(&[])));
-                out.extend(matching.map(|(_, _, destination)| *destination));
+                let headers = headers.unwrap_or(&[]);
+                let matching = patterns.values().filter(|(pattern, _)| pattern.matches(headers));
+                out.extend(matching.map(|(_, destination)| *destination));
             }
         }
     }
@@ -148,11 +152,11 @@ impl Exchange {
     pub(super) fn insert(&mut self, id: BindingId, binding: &Binding) {
         let destination = binding.destination;
         match &mut self.matcher {
-            Matcher::Direct(keys) => keys.entry(binding.routing_key.clone()).or_default().push(destination),
-            Matcher::Fanout(all) => *all.entry(destination).or_default() += 1,
+            Matcher::Direct(keys) => keys.entry(binding.routing_key.clone()).or_default().add(destination),
+            Matcher::Fanout(all) => all.add(destination),
             Matcher::Topic(trie) => trie.insert(&binding.routing_key, destination),
             Matcher::Headers(patterns) => {
-                patterns.push((id, headers::Pattern::new(&binding.arguments), destination));
+                patterns.insert(id, (headers::Pattern::new(&binding.arguments), destination));
             }
         }
     }
@@ -162,29 +166,17 @@ impl Exchange {
         match &mut self.matcher {
             Matcher::Direct(keys) => {
                 if let Some(found) = keys.get_mut(&binding.routing_key) {
-                    remove_one(found, destination);
+                    found.remove(destination);
                     if found.is_empty() {
                         keys.remove(&binding.routing_key);
                     }
                 }
             }
-            Matcher::Fanout(all) => {
-                if let Some(count) = all.get_mut(&destination) {
-                    *count -= 1;
-                    if *count == 0 {
-                        all.remove(&destination);
-                    }
-                }
-            }
+            Matcher::Fanout(all) => all.remove(destination),
             Matcher::Topic(trie) => trie.remove(&binding.routing_key, destination),
-            Matcher::Headers(patterns) => patterns.retain(|(other, _, _)| *other != id),
+            Matcher::Headers(patterns) => {
+                patterns.remove(&id);
+            }
         }
-    }
-}
-
-/// Takes one occurrence of a destination out of a list.
-pub(super) fn remove_one(list: &mut Vec<Destination>, destination: Destination) {
-    if let Some(at) = list.iter().position(|other| *other == destination) {
-        list.swap_remove(at);
     }
 }

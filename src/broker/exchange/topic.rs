@@ -3,7 +3,10 @@
 //! Words are what lies between dots; they may be empty, so that `a.` has two (as RabbitMQ counts them). The
 //! empty key is the one exception: it has no words at all.
 
-use super::{Destination, remove_one};
+use std::collections::HashSet;
+
+use super::Destination;
+use super::destinations::Destinations;
 use crate::broker::Map;
 
 #[derive(Debug, Default)]
@@ -17,7 +20,7 @@ struct Node {
     star: Option<Box<Node>>,
     hash: Option<Box<Node>>,
     /// What the patterns that end here lead to.
-    destinations: Vec<Destination>,
+    destinations: Destinations,
 }
 
 fn words(key: &[u8]) -> Vec<&[u8]> {
@@ -34,7 +37,7 @@ impl Trie {
                 _ => node.words.entry(word.into()).or_default(),
             };
         }
-        node.destinations.push(destination);
+        node.destinations.add(destination);
     }
 
     pub fn remove(&mut self, pattern: &[u8], destination: Destination) {
@@ -43,49 +46,70 @@ impl Trie {
 
     /// Appends the destinations of every pattern that matches; the same one may come more than once.
     pub fn matches(&self, key: &[u8], out: &mut Vec<Destination>) {
-        let words = words(key);
-        // Nodes reached after the first `at` words, without duplicates: a `#` stays where it is for every
-        // further word. So the work is bounded by words times nodes, whatever the patterns.
-        let mut reached: Vec<(&Node, bool)> = Vec::new();
-        reach(&self.root, false, &mut reached);
-        for word in words {
-            let mut next = Vec::new();
-            for (node, loops) in reached {
+        let mut reached = Reached::default();
+        reached.add(&self.root, false);
+        for word in words(key) {
+            let mut next = Reached::default();
+            for (node, loops) in reached.nodes {
                 if loops {
-                    reach(node, true, &mut next);
+                    next.add(node, true);
                 }
                 if let Some(child) = node.words.get(word) {
-                    reach(child, false, &mut next);
+                    next.add(child, false);
                 }
                 if let Some(child) = &node.star {
-                    reach(child, false, &mut next);
+                    next.add(child, false);
                 }
             }
             reached = next;
         }
-        for (node, _) in reached {
-            out.extend_from_slice(&node.destinations);
+        for (node, _) in reached.nodes {
+            node.destinations.append_to(out);
         }
     }
 }
 
-/// Adds a node, and those behind a `#` that matches no word. `loops` says that the node is itself behind a `#`,
-/// and takes any further word.
-fn reach<'a>(node: &'a Node, loops: bool, reached: &mut Vec<(&'a Node, bool)>) {
-    if let Some(found) = reached.iter_mut().find(|(other, _)| std::ptr::eq(*other, node)) {
-        found.1 |= loops;
-        return;
+/// The nodes that some words have led to, each once, so that the work is bounded by words times nodes, whatever the
+/// patterns. With each, whether it is behind a `#`, and so takes any further word.
+#[derive(Default)]
+struct Reached<'a> {
+    nodes: Vec<(&'a Node, bool)>,
+    /// The addresses of these nodes, once there are too many to look through.
+    known: HashSet<*const Node, foldhash::fast::RandomState>,
+}
+
+/// Up to this many nodes are looked through one by one.
+const FEW: usize = 16;
+
+impl<'a> Reached<'a> {
+    /// Adds a node, and those behind a `#` that matches no word.
+    ///
+    /// A node is either behind a `#` or not, so that it comes with the same `loops` every time.
+    fn add(&mut self, mut node: &'a Node, mut loops: bool) {
+        while self.is_new(node) {
+            self.nodes.push((node, loops));
+            match &node.hash {
+                Some(hash) => (node, loops) = (hash, true),
+                None => return,
+            }
+        }
     }
-    reached.push((node, loops));
-    if let Some(hash) = &node.hash {
-        reach(hash, true, reached);
+
+    fn is_new(&mut self, node: &'a Node) -> bool {
+        if self.nodes.len() < FEW {
+            return !self.nodes.iter().any(|(other, _)| std::ptr::eq(*other, node));
+        }
+        if self.known.is_empty() {
+            self.known.extend(self.nodes.iter().map(|(node, _)| std::ptr::from_ref(*node)));
+        }
+        self.known.insert(node)
     }
 }
 
 impl Node {
     fn remove(&mut self, words: &[&[u8]], destination: Destination) {
         let Some((word, rest)) = words.split_first() else {
-            remove_one(&mut self.destinations, destination);
+            self.destinations.remove(destination);
             return;
         };
         match *word {

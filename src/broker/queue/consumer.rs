@@ -112,7 +112,8 @@ impl Vhost {
         }
         check_arguments(&wanted.arguments, found.settings.queue_type, &described)?;
         let single = found.settings.single_active_consumer;
-        let in_use = found.exclusive_consumer || (wanted.exclusive && (single || !found.consumers.is_empty()));
+        let in_use =
+            found.exclusive_consumer || (wanted.exclusive && (single || !found.consumers.is_empty()));
         if in_use {
             return Err(Exception::access_refused(format!("{described} in exclusive use")));
         }
@@ -129,24 +130,35 @@ impl Vhost {
         let Some(id) = self.channels.get(channel).and_then(|c| c.consumers.get(tag)).copied() else {
             return;
         };
-        if let Some(queue) = self.detach_consumer(id) {
+        for queue in self.detach_consumers(&[id]) {
             self.delete_if_deserted(queue, fx);
         }
     }
 
-    /// Takes a consumer out of everything that knows it, and says which queue it was on. What it has not
-    /// acknowledged stays its channel's.
-    pub(in crate::broker) fn detach_consumer(&mut self, id: ConsumerId) -> Option<QueueId> {
-        let consumer = self.consumers.remove(id)?;
-        if let Some(channel) = self.channels.get_mut(consumer.channel) {
-            channel.consumers.remove(&consumer.tag);
+    /// Takes consumers out of everything that knows them, and says which queues they were on. What they have not
+    /// acknowledged stays their channels'.
+    pub(in crate::broker) fn detach_consumers(&mut self, ids: &[ConsumerId]) -> Vec<QueueId> {
+        let mut queues = Vec::new();
+        for id in ids {
+            let Some(consumer) = self.consumers.remove(*id) else { continue };
+            if let Some(channel) = self.channels.get_mut(consumer.channel) {
+                channel.consumers.remove(&consumer.tag);
+            }
+            if let Some(queue) = self.queues.get_mut(consumer.queue) {
+                queue.exclusive_consumer &= !consumer.exclusive;
+            }
+            queues.push(consumer.queue);
         }
-        if let Some(queue) = self.queues.get_mut(consumer.queue) {
-            queue.consumers.retain(|other| *other != id);
-            queue.ring.remove(id);
-            queue.exclusive_consumer &= !consumer.exclusive;
+        queues.sort_unstable();
+        queues.dedup();
+        let Self { queues: all, consumers, .. } = self;
+        for id in &queues {
+            if let Some(queue) = all.get_mut(*id) {
+                queue.consumers.retain(|id| consumers.contains_key(*id));
+                queue.ring.retain(|id| consumers.contains_key(id));
+            }
         }
-        Some(consumer.queue)
+        queues
     }
 
     pub fn consumer(&self, id: ConsumerId) -> Option<&Consumer> {
@@ -164,8 +176,9 @@ fn check_arguments(arguments: &FieldTable, kind: QueueType, described: &str) -> 
     ];
     for (key, supported) in known {
         let Some(value) = arguments.inner().get(key) else { continue };
-        let refuse =
-            |why: &str| Err(Exception::precondition_failed(format!("invalid arg '{key}' for {described}{why}")));
+        let refuse = |why: &str| {
+            Err(Exception::precondition_failed(format!("invalid arg '{key}' for {described}{why}")))
+        };
         if !supported.contains(&kind) {
             return refuse(&format!(" of queue type {}", kind.module()));
         }

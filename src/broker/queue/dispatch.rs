@@ -11,6 +11,9 @@ use crate::broker::{ChannelId, ConsumerId, Now, QueueId};
 use crate::wire::content::Message;
 use crate::wire::reply::Exception;
 
+/// Consumers that were cancelled while they were stalled are forgotten when there are this many, and at each doubling.
+const STALLED_MIN: usize = 64;
+
 impl Vhost {
     /// A message arrives at a queue: straight to the consumer whose turn it is, or into the log.
     pub(in crate::broker) fn enqueue(
@@ -20,12 +23,13 @@ impl Vhost {
         now: Now,
         fx: &mut impl Effects,
     ) {
+        self.work += 1;
         let Some(found) = self.queues.get_mut(queue) else { return };
-        if found.ring.is_empty() {
+        debug_assert!(found.is_empty() || found.ring.is_empty(), "consumers were idle while messages waited");
+        if found.ring.is_empty() || !found.is_empty() {
             found.push(now, message);
             return;
         }
-        debug_assert!(found.is_empty(), "consumers were idle while messages waited");
         let Some(id) = self.whose_turn(queue, fx) else {
             self.queues[queue].push(now, message);
             return;
@@ -47,6 +51,7 @@ impl Vhost {
         while self.queues.get(queue).is_some_and(|q| !q.is_empty() && !q.ring.is_empty()) {
             let Some(id) = self.whose_turn(queue, fx) else { return };
             let Some(next) = self.queues[queue].take_next() else { return };
+            self.work += 1;
             let tag = self.send_record(id, queue, next, fx);
             if self.consumers[id].no_ack {
                 self.queues[queue].settle(next.position);
@@ -68,7 +73,11 @@ impl Vhost {
             consumer.place = Place::Stalled;
             let connection = consumer.connection;
             self.queues.get_mut(queue)?.ring.pop();
-            self.connections.get_mut(connection)?.stalled.push(id);
+            let stalled = &mut self.connections.get_mut(connection)?.stalled;
+            stalled.push_back(id);
+            if stalled.len().is_power_of_two() && stalled.len() >= STALLED_MIN {
+                stalled.retain(|id| self.consumers.contains_key(*id));
+            }
         }
     }
 
@@ -88,7 +97,13 @@ impl Vhost {
         tag
     }
 
-    fn send(&mut self, id: ConsumerId, redelivered: bool, message: &Message<'_>, fx: &mut impl Effects) -> u64 {
+    fn send(
+        &mut self,
+        id: ConsumerId,
+        redelivered: bool,
+        message: &Message<'_>,
+        fx: &mut impl Effects,
+    ) -> u64 {
         let consumer = &self.consumers[id];
         let tag = self.channels[consumer.channel].next_delivery_tag();
         let to = Delivery {

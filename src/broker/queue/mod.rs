@@ -4,11 +4,11 @@
 //! [`Effects`](super::effects::Effects). This folder may not know exchanges but for the bindings it takes away.
 //!
 //! - this file: what a queue is, and which message is the next
-//! - [`arguments`]: the x-arguments, checked and typed
-//! - [`declare`]: declaring, purging, deleting
-//! - [`consumer`]: consuming and cancelling
-//! - [`ring`]: whose turn it is
-//! - [`dispatch`]: messages to consumers, one turn each
+//! - [`arguments`][]: the x-arguments, checked and typed
+//! - [`declare`][]: declaring, purging, deleting
+//! - [`consumer`][]: consuming and cancelling
+//! - [`ring`][]: whose turn it is
+//! - [`dispatch`][]: messages to consumers, one turn each
 
 pub mod arguments;
 pub mod consumer;

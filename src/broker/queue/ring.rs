@@ -49,9 +49,10 @@ impl Ring {
         }
     }
 
-    pub fn remove(&mut self, consumer: ConsumerId) {
+    /// Takes out all consumers that are not to stay.
+    pub fn retain(&mut self, stays: impl Fn(ConsumerId) -> bool) {
         for (_, turn) in &mut self.levels {
-            turn.retain(|other| *other != consumer);
+            turn.retain(|consumer| stays(*consumer));
         }
         self.levels.retain(|(_, turn)| !turn.is_empty());
     }
@@ -80,7 +81,7 @@ mod tests {
             ring.rotate();
         }
         assert_eq!(turns, [a, b, a, b]);
-        ring.remove(a);
+        ring.retain(|consumer| consumer != a);
         ring.pop();
         assert!(ring.is_empty() && ring.front().is_none());
     }

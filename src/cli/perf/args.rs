@@ -117,9 +117,7 @@ impl ThroughputArgs {
 
 /// Parses a duration in seconds, with or without decimals, of at most a day.
 fn seconds(text: &str) -> Result<Duration, String> {
-    let value: f64 = text
-        .parse()
-        .map_err(|_| "not a number of seconds".to_owned())?;
+    let value: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
     if (0.0..=86_400.0).contains(&value) {
         Duration::try_from_secs_f64(value).map_err(|error| error.to_string())
     } else {
@@ -140,9 +138,7 @@ mod tests {
     }
 
     fn parse(line: &str) -> ThroughputArgs {
-        let words = ["x", "--uri", "amqp://h"]
-            .into_iter()
-            .chain(line.split_whitespace());
+        let words = ["x", "--uri", "amqp://h"].into_iter().chain(line.split_whitespace());
         Line::try_parse_from(words).unwrap().args
     }
 

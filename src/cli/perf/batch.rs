@@ -64,12 +64,7 @@ impl Batch {
         if stamp_at.is_some() {
             bytes[body_at..body_at + 8].copy_from_slice(&message.mark.to_be_bytes());
         }
-        Ok(Self {
-            message_len: one.len(),
-            bytes,
-            count,
-            stamp_at,
-        })
+        Ok(Self { message_len: one.len(), bytes, count, stamp_at })
     }
 
     /// Messages in a full batch, at least 1.
@@ -113,11 +108,7 @@ fn preamble(message: &Message) -> Result<Vec<u8>, WireError> {
         properties = properties.with_headers(headers.clone());
     }
     let method = AMQPClass::Basic(basic::AMQPMethod::Publish(publish));
-    let header = AMQPContentHeader {
-        class_id: 60,
-        body_size: message.size.into(),
-        properties,
-    };
+    let header = AMQPContentHeader { class_id: 60, body_size: message.size.into(), properties };
     let mut bytes = wire::encode(&AMQPFrame::Method(CHANNEL, method))?;
     bytes.extend(wire::encode(&AMQPFrame::Header(CHANNEL, header))?);
     Ok(bytes)
@@ -162,15 +153,7 @@ mod tests {
     fn bodies(frames: &[AMQPFrame]) -> Vec<&[u8]> {
         let body = |frame: &'_ AMQPFrame| matches!(frame, AMQPFrame::Body(..));
         let found = frames.iter().filter(|frame| body(frame));
-        found
-            .map(|frame| {
-                if let AMQPFrame::Body(_, data) = frame {
-                    &data[..]
-                } else {
-                    &[]
-                }
-            })
-            .collect()
+        found.map(|frame| if let AMQPFrame::Body(_, data) = frame { &data[..] } else { &[] }).collect()
     }
 
     #[test]
@@ -181,18 +164,12 @@ mod tests {
         let frames = frames(batch.first(usize::MAX, 5));
         assert_eq!(frames.len(), 3 * count);
         for three in frames.chunks(3) {
-            let AMQPFrame::Method(1, AMQPClass::Basic(basic::AMQPMethod::Publish(publish))) =
-                &three[0]
+            let AMQPFrame::Method(1, AMQPClass::Basic(basic::AMQPMethod::Publish(publish))) = &three[0]
             else {
                 panic!("no publish: {:?}", three[0]);
             };
-            assert_eq!(
-                (publish.exchange.as_str(), publish.routing_key.as_str()),
-                ("x", "key")
-            );
-            let AMQPFrame::Header(1, header) = &three[1] else {
-                panic!("no header")
-            };
+            assert_eq!((publish.exchange.as_str(), publish.routing_key.as_str()), ("x", "key"));
+            let AMQPFrame::Header(1, header) = &three[1] else { panic!("no header") };
             assert_eq!((header.class_id, header.body_size), (60, 16));
             assert_eq!(*header.properties.delivery_mode(), Some(2));
         }
@@ -203,10 +180,7 @@ mod tests {
         let mut batch = Batch::new(&message(16), 4096).unwrap();
         for time in [7, u64::MAX] {
             let frames = frames(batch.first(3, time));
-            let stamps: Vec<_> = bodies(&frames)
-                .iter()
-                .map(|body| stamp(body, MARK))
-                .collect();
+            let stamps: Vec<_> = bodies(&frames).iter().map(|body| stamp(body, MARK)).collect();
             assert_eq!(stamps, [Some(time), None, None]);
         }
         assert_eq!(stamp(&MARK.to_be_bytes(), MARK), None);
@@ -218,10 +192,7 @@ mod tests {
             let mut batch = Batch::new(&message(size), 4096).unwrap();
             let frames = frames(batch.first(1, 7));
             let bodies = bodies(&frames);
-            assert_eq!(
-                bodies.iter().map(|body| body.len()).sum::<usize>(),
-                size as usize
-            );
+            assert_eq!(bodies.iter().map(|body| body.len()).sum::<usize>(), size as usize);
             assert!(bodies.iter().all(|body| stamp(body, MARK).is_none()));
         }
     }
@@ -233,10 +204,7 @@ mod tests {
         let frames = frames(batch.first(1, 7));
         let bodies = bodies(&frames);
         assert_eq!(bodies.len(), 1_000_000_usize.div_ceil(4088));
-        assert_eq!(
-            bodies.iter().map(|body| body.len()).sum::<usize>(),
-            1_000_000
-        );
+        assert_eq!(bodies.iter().map(|body| body.len()).sum::<usize>(), 1_000_000);
         assert_eq!(stamp(bodies[0], MARK), Some(7));
     }
 }

@@ -22,14 +22,7 @@ pub struct Confirms {
 impl Confirms {
     /// Nothing published yet, and at most `limit` publishes unconfirmed at a time.
     pub fn new(limit: u32) -> Self {
-        Self {
-            limit: limit as usize,
-            base: 1,
-            settled: VecDeque::new(),
-            outstanding: 0,
-            nacked: 0,
-            acked: 0,
-        }
+        Self { limit: limit as usize, base: 1, settled: VecDeque::new(), outstanding: 0, nacked: 0, acked: 0 }
     }
 
     /// How many messages may be published now.
@@ -75,9 +68,7 @@ impl Confirms {
         let before = self.outstanding;
         let last = match tag {
             0 if multiple => self.settled.len().checked_sub(1),
-            tag => tag
-                .checked_sub(self.base)
-                .and_then(|index| usize::try_from(index).ok()),
+            tag => tag.checked_sub(self.base).and_then(|index| usize::try_from(index).ok()),
         };
         let Some(last) = last.filter(|&index| index < self.settled.len()) else {
             return 0;
@@ -146,9 +137,6 @@ mod tests {
         assert!(!confirms.apply(&payload([0, 60, 0, 50], 5, 0)));
         assert!(!confirms.apply(&[0, 60]));
         assert!(!confirms.apply(&BASIC_ACK));
-        assert_eq!(
-            (confirms.acked, confirms.nacked, confirms.outstanding()),
-            (3, 1, 1)
-        );
+        assert_eq!((confirms.acked, confirms.nacked, confirms.outstanding()), (3, 1, 1));
     }
 }

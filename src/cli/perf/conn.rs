@@ -58,11 +58,7 @@ impl Connection {
             .and_then(|()| stream.set_write_timeout(Some(TICK)));
         configured.map_err(PerfError::Io)?;
         let input = FrameBuffer::new();
-        let mut connection = Self {
-            stream,
-            input,
-            frame_max: wire::MAX_FRAME,
-        };
+        let mut connection = Self { stream, input, frame_max: wire::MAX_FRAME };
         connection.log_in(uri, name)?;
         connection.open_channel()?;
         Ok(connection)
@@ -106,21 +102,13 @@ impl Connection {
             0 => wire::MAX_FRAME,
             limit => limit.clamp(4096, wire::MAX_FRAME),
         };
-        let tune_ok = connection::TuneOk {
-            channel_max: tune.channel_max,
-            frame_max: self.frame_max,
-            heartbeat: 0,
-        };
+        let tune_ok =
+            connection::TuneOk { channel_max: tune.channel_max, frame_max: self.frame_max, heartbeat: 0 };
         self.send(0, AMQPClass::Connection(Method::TuneOk(tune_ok)))?;
-        let open = connection::Open {
-            virtual_host: short(&uri.vhost)?,
-        };
-        self.call(
-            0,
-            AMQPClass::Connection(Method::Open(open)),
-            "connection.open",
-            |method| matches!(method, AMQPClass::Connection(Method::OpenOk(_))),
-        )?;
+        let open = connection::Open { virtual_host: short(&uri.vhost)? };
+        self.call(0, AMQPClass::Connection(Method::Open(open)), "connection.open", |method| {
+            matches!(method, AMQPClass::Connection(Method::OpenOk(_)))
+        })?;
         Ok(())
     }
 
@@ -222,12 +210,8 @@ impl Connection {
 
     /// Says goodbye and waits briefly for the broker to do the same; failures do not matter.
     pub fn close(mut self) {
-        let close = connection::Close {
-            reply_code: 200,
-            reply_text: "done".into(),
-            class_id: 0,
-            method_id: 0,
-        };
+        let close =
+            connection::Close { reply_code: 200, reply_text: "done".into(), class_id: 0, method_id: 0 };
         let close = AMQPClass::Connection(connection::AMQPMethod::Close(close));
         if self.send(0, close).is_err() {
             return;
@@ -300,11 +284,7 @@ pub fn closed(method: &AMQPClass) -> Option<PerfError> {
         }
         _ => return None,
     };
-    Some(PerfError::Closed {
-        scope,
-        code,
-        text: text.to_string(),
-    })
+    Some(PerfError::Closed { scope, code, text: text.to_string() })
 }
 
 /// Makes a short string.
@@ -313,21 +293,14 @@ pub fn closed(method: &AMQPClass) -> Option<PerfError> {
 ///
 /// [`PerfError::Usage`] when `text` is longer than 255 bytes.
 pub fn short(text: &str) -> Result<ShortString, PerfError> {
-    ShortString::try_new(text)
-        .map_err(|_| PerfError::Usage(format!("'{text}' is longer than 255 bytes")))
+    ShortString::try_new(text).map_err(|_| PerfError::Usage(format!("'{text}' is longer than 255 bytes")))
 }
 
 /// Connects to the first address of the host that answers.
 fn connect(uri: &AmqpUri) -> Result<TcpStream, PerfError> {
-    let failed = |source| PerfError::Connect {
-        address: uri.address(),
-        source,
-    };
+    let failed = |source| PerfError::Connect { address: uri.address(), source };
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-    for address in (uri.host.as_str(), uri.port)
-        .to_socket_addrs()
-        .map_err(failed)?
-    {
+    for address in (uri.host.as_str(), uri.port).to_socket_addrs().map_err(failed)? {
         match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
             Ok(stream) => return Ok(stream),
             Err(error) => last = error,
@@ -349,10 +322,7 @@ fn client_properties(name: &str) -> FieldTable {
         capabilities.insert(capability.into(), AMQPValue::Boolean(true));
     }
     let mut properties = FieldTable::default();
-    properties.insert(
-        "product".into(),
-        AMQPValue::LongString("Leveret perf".into()),
-    );
+    properties.insert("product".into(), AMQPValue::LongString("Leveret perf".into()));
     let version = env!("CARGO_PKG_VERSION");
     properties.insert("version".into(), AMQPValue::LongString(version.into()));
     properties.insert("connection_name".into(), AMQPValue::LongString(name.into()));

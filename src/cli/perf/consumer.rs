@@ -41,10 +41,7 @@ impl Consumer {
         let mut connection = Connection::open(uri, &format!("leveret perf consumer {number}"))?;
         let prefetch_count = args.prefetch_count();
         if prefetch_count > 0 {
-            let qos = basic::AMQPMethod::Qos(basic::Qos {
-                prefetch_count,
-                global: false,
-            });
+            let qos = basic::AMQPMethod::Qos(basic::Qos { prefetch_count, global: false });
             connection.call(CHANNEL, AMQPClass::Basic(qos), "basic.qos", |answer| {
                 matches!(answer, AMQPClass::Basic(basic::AMQPMethod::QosOk(_)))
             })?;
@@ -62,10 +59,7 @@ impl Consumer {
         connection.call(CHANNEL, consume, "basic.consume", |answer| {
             matches!(answer, AMQPClass::Basic(basic::AMQPMethod::ConsumeOk(_)))
         })?;
-        Ok(Self {
-            connection,
-            ack_every: args.ack_every.unwrap_or(0),
-        })
+        Ok(Self { connection, ack_every: args.ack_every.unwrap_or(0) })
     }
 
     /// Receives until told to stop, keeping the number of messages in `received`, and returns the

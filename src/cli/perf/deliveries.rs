@@ -140,8 +140,7 @@ impl<'a> Deliveries<'a> {
         }
         self.unacked = 0;
         let channel = CHANNEL.to_be_bytes();
-        self.acks
-            .extend([wire::METHOD, channel[0], channel[1], 0, 0, 0, 13]);
+        self.acks.extend([wire::METHOD, channel[0], channel[1], 0, 0, 0, 13]);
         self.acks.extend(BASIC_ACK);
         self.acks.extend(self.arrived.to_be_bytes());
         self.acks.extend([1, wire::FRAME_END]);
@@ -152,8 +151,7 @@ impl<'a> Deliveries<'a> {
 fn delivery_tag(payload: &[u8]) -> Result<u64, WireError> {
     let length = payload.get(4).copied().map(usize::from);
     let tag = length.and_then(|length| payload.get(5 + length..)?.first_chunk());
-    tag.map(|tag| u64::from_be_bytes(*tag))
-        .ok_or(WireError::Malformed("basic.deliver"))
+    tag.map(|tag| u64::from_be_bytes(*tag)).ok_or(WireError::Malformed("basic.deliver"))
 }
 
 /// Handles whatever is not a delivery: mostly bad news.
@@ -166,9 +164,7 @@ fn other_method(payload: &[u8]) -> Result<(), PerfError> {
         AMQPClass::Basic(basic::AMQPMethod::Cancel(_)) => Err(PerfError::Cancelled),
         // connection.blocked and the like concern producers only.
         AMQPClass::Connection(_) | AMQPClass::Channel(channel::AMQPMethod::Flow(_)) => Ok(()),
-        other => Err(PerfError::Protocol(format!(
-            "method {other:?} on a consuming channel"
-        ))),
+        other => Err(PerfError::Protocol(format!("method {other:?} on a consuming channel"))),
     }
 }
 
@@ -192,27 +188,16 @@ mod tests {
 
     fn give(taker: &mut Deliveries<'_>, frame: &AMQPFrame, now: u64) -> Result<(), PerfError> {
         let bytes = wire::encode(frame).unwrap();
-        let frame = Frame {
-            kind: bytes[0],
-            payload: &bytes[7..bytes.len() - 1],
-        };
+        let frame = Frame { kind: bytes[0], payload: &bytes[7..bytes.len() - 1] };
         taker.take(&frame, now)
     }
 
     fn deliver(taker: &mut Deliveries<'_>, tag: u64, body: &[u8], part: usize, now: u64) {
-        let deliver = basic::Deliver {
-            delivery_tag: tag,
-            consumer_tag: "c".into(),
-            ..Default::default()
-        };
+        let deliver = basic::Deliver { delivery_tag: tag, consumer_tag: "c".into(), ..Default::default() };
         let method = AMQPClass::Basic(basic::AMQPMethod::Deliver(deliver));
         let size = body.len() as u64;
         let properties = BasicProperties::default();
-        let header = AMQPContentHeader {
-            class_id: 60,
-            body_size: size,
-            properties,
-        };
+        let header = AMQPContentHeader { class_id: 60, body_size: size, properties };
         give(taker, &AMQPFrame::Method(1, method), now).unwrap();
         give(taker, &AMQPFrame::Header(1, header), now).unwrap();
         for chunk in body.chunks(part) {
@@ -241,10 +226,7 @@ mod tests {
         taker.acknowledge();
         taker.acknowledge();
         let ack = |delivery_tag| {
-            let ack = basic::AMQPMethod::Ack(basic::Ack {
-                delivery_tag,
-                multiple: true,
-            });
+            let ack = basic::AMQPMethod::Ack(basic::Ack { delivery_tag, multiple: true });
             wire::encode(&AMQPFrame::Method(1, AMQPClass::Basic(ack))).unwrap()
         };
         assert_eq!(taker.acks, [ack(2), ack(4), ack(5)].concat());
@@ -267,20 +249,13 @@ mod tests {
     fn bad_news_ends_the_run() {
         let shared = running();
         let mut taker = Deliveries::new(&shared, 0).unwrap();
-        let close = channel::Close {
-            reply_code: 404,
-            reply_text: "gone".into(),
-            ..Default::default()
-        };
+        let close = channel::Close { reply_code: 404, reply_text: "gone".into(), ..Default::default() };
         let close = AMQPClass::Channel(channel::AMQPMethod::Close(close));
         let error = give(&mut taker, &AMQPFrame::Method(1, close), 0).unwrap_err();
         assert_eq!(error.to_string(), "the broker closed the channel: 404 gone");
         let cancel = basic::AMQPMethod::Cancel(basic::Cancel::default());
         let cancel = AMQPFrame::Method(1, AMQPClass::Basic(cancel));
-        assert!(matches!(
-            give(&mut taker, &cancel, 0),
-            Err(PerfError::Cancelled)
-        ));
+        assert!(matches!(give(&mut taker, &cancel, 0), Err(PerfError::Cancelled)));
         assert!(give(&mut taker, &AMQPFrame::Heartbeat, 0).is_ok());
     }
 }

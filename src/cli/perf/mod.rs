@@ -2,6 +2,16 @@
 //!
 //! Everything here uses plain threads and blocking sockets, so that the generator takes as little
 //! processor time as possible away from a broker on the same machine.
+//!
+//! - [`args`][], [`uri`][], [`error`][]: what is asked for, of whom, and why it cannot be had
+//! - [`throughput`][]: the run: its phases and their measurement
+//! - [`conn`][], [`topology`][]: connections, and what is declared for a run
+//! - [`producer`][], [`batch`][], [`confirms`][]: publishing from prepared buffers
+//! - [`consumer`][], [`deliveries`][]: counting and acknowledging in place
+//! - [`wire`][]: frames
+//! - [`process`][]: the broker's processor time and memory
+//! - [`shared`][]: what the threads of a run share
+//! - [`report`][]: the result as a table or as JSON
 
 mod args;
 mod batch;

@@ -32,10 +32,7 @@ pub struct CpuTime {
 impl Process {
     /// The process with this id.
     pub fn new(pid: u32) -> Self {
-        Self {
-            pid: pid.to_string(),
-            root: PathBuf::from(format!("/proc/{pid}")),
-        }
+        Self { pid: pid.to_string(), root: PathBuf::from(format!("/proc/{pid}")) }
     }
 
     /// The process that calls.
@@ -79,10 +76,7 @@ impl Process {
     }
 
     fn failed(&self, source: io::Error) -> PerfError {
-        PerfError::Process {
-            pid: self.pid.clone(),
-            source,
-        }
+        PerfError::Process { pid: self.pid.clone(), source }
     }
 }
 
@@ -123,10 +117,7 @@ fn parse_resident(text: &str) -> Option<u32> {
 }
 
 fn unreadable(file: &str) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidData,
-        format!("unknown format of {file}"),
-    )
+    io::Error::new(io::ErrorKind::InvalidData, format!("unknown format of {file}"))
 }
 
 #[cfg(test)]
@@ -145,18 +136,12 @@ mod tests {
     fn schedstat_and_status_are_read() {
         assert_eq!(parse_schedstat("29284202 431558 18\n"), Some(29_284_202));
         assert_eq!(parse_schedstat(""), None);
-        assert_eq!(
-            parse_resident("Name:\tx\nVmRSS:\t  129840 kB\nVmData: 1 kB\n"),
-            Some(129_840)
-        );
+        assert_eq!(parse_resident("Name:\tx\nVmRSS:\t  129840 kB\nVmData: 1 kB\n"), Some(129_840));
         assert_eq!(parse_resident("Name:\tkthread\n"), None);
     }
 
     fn time(threads: &[(&str, u64)], process: u64) -> CpuTime {
-        let threads = threads
-            .iter()
-            .map(|&(id, nanos)| (id.to_owned(), nanos))
-            .collect();
+        let threads = threads.iter().map(|&(id, nanos)| (id.to_owned(), nanos)).collect();
         CpuTime { threads, process }
     }
 
@@ -167,10 +152,7 @@ mod tests {
         assert_eq!(after.since(&before), 2_507);
         let without_thread_2 = time(&[("1", 3_000)], 500_000_000);
         assert_eq!(without_thread_2.since(&before), 500_000_000);
-        assert_eq!(
-            time(&[], 90_000_000).since(&time(&[], 10_000_000)),
-            80_000_000
-        );
+        assert_eq!(time(&[], 90_000_000).since(&time(&[], 10_000_000)), 80_000_000);
     }
 
     #[test]

@@ -66,22 +66,13 @@ impl Producer {
         let mut connection = Connection::open(uri, &format!("leveret perf producer {number}"))?;
         if window.is_some() {
             let select = confirm::AMQPMethod::Select(confirm::Select { nowait: false });
-            connection.call(
-                CHANNEL,
-                AMQPClass::Confirm(select),
-                "confirm.select",
-                |answer| matches!(answer, AMQPClass::Confirm(confirm::AMQPMethod::SelectOk(_))),
-            )?;
+            connection.call(CHANNEL, AMQPClass::Confirm(select), "confirm.select", |answer| {
+                matches!(answer, AMQPClass::Confirm(confirm::AMQPMethod::SelectOk(_)))
+            })?;
         }
         let batch = Batch::new(message, connection.frame_max)?;
         let confirms = window.map(Confirms::new);
-        let link = Link {
-            connection,
-            confirms,
-            blocked: false,
-            paused: false,
-            owes_flow_ok: false,
-        };
+        let link = Link { connection, confirms, blocked: false, paused: false, owes_flow_ok: false };
         Ok(Self { link, batch })
     }
 
@@ -91,10 +82,7 @@ impl Producer {
     ///
     /// When the broker closes the connection or channel.
     pub fn run(self, shared: &Shared, published: &Counter) -> Result<Outcome, PerfError> {
-        let Self {
-            mut link,
-            mut batch,
-        } = self;
+        let Self { mut link, mut batch } = self;
         let mut total = 0;
         let mut looked = shared.now();
         let mut whole = true;
@@ -205,13 +193,8 @@ impl Link {
         if !std::mem::take(&mut self.owes_flow_ok) {
             return Ok(());
         }
-        let answer = channel::FlowOk {
-            active: !self.paused,
-        };
-        self.connection.send(
-            CHANNEL,
-            AMQPClass::Channel(channel::AMQPMethod::FlowOk(answer)),
-        )
+        let answer = channel::FlowOk { active: !self.paused };
+        self.connection.send(CHANNEL, AMQPClass::Channel(channel::AMQPMethod::FlowOk(answer)))
     }
 
     /// Waits for outstanding confirms and closes the connection; `whole` tells whether the last

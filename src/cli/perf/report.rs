@@ -120,14 +120,8 @@ impl Report {
     ) -> Self {
         let rate = |count| rounded(as_f64(count) / interval.seconds, 1);
         let size = f64::from(args.size);
-        let messages = if args.consumers > 0 {
-            interval.delivered
-        } else {
-            interval.published
-        };
-        let each = |nanos: u64| {
-            (messages > 0).then(|| rounded(as_f64(nanos) / 1000.0 / as_f64(messages), 4))
-        };
+        let messages = if args.consumers > 0 { interval.delivered } else { interval.published };
+        let each = |nanos: u64| (messages > 0).then(|| rounded(as_f64(nanos) / 1000.0 / as_f64(messages), 4));
         let confirming = |count| args.confirm.map(|_| count);
         let cores = |nanos| rounded(as_f64(nanos) / 1e9 / interval.seconds, 3);
         Self {
@@ -167,45 +161,24 @@ impl Report {
         } else {
             write!(out, "{self}")
         };
-        written
-            .and_then(|()| out.flush())
-            .map_err(PerfError::Output)
+        written.and_then(|()| out.flush()).map_err(PerfError::Output)
     }
 
     /// The lines of the table about messages.
     fn write_rates(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mib = |bytes: f64| bytes / 1_048_576.0;
         for (label, rate, bytes, count) in [
-            (
-                "published",
-                self.publish_rate,
-                self.publish_bytes_per_second,
-                self.published,
-            ),
-            (
-                "delivered",
-                self.delivery_rate,
-                self.delivery_bytes_per_second,
-                self.delivered,
-            ),
+            ("published", self.publish_rate, self.publish_bytes_per_second, self.published),
+            ("delivered", self.delivery_rate, self.delivery_bytes_per_second, self.delivered),
         ] {
             let mib = mib(bytes);
-            writeln!(
-                f,
-                "{label}   {rate:>12.0} msg/s  {mib:>9.2} MiB/s  {count:>13} messages"
-            )?;
+            writeln!(f, "{label}   {rate:>12.0} msg/s  {mib:>9.2} MiB/s  {count:>13} messages")?;
         }
         if let (Some(confirmed), Some(nacked)) = (self.confirmed_total, self.nacked_total) {
-            writeln!(
-                f,
-                "confirmed   {confirmed} in the whole run, {nacked} refused"
-            )?;
+            writeln!(f, "confirmed   {confirmed} in the whole run, {nacked} refused")?;
         }
         if self.blocked {
-            writeln!(
-                f,
-                "note        the broker blocked publishing for lack of resources"
-            )?;
+            writeln!(f, "note        the broker blocked publishing for lack of resources")?;
         }
         Ok(())
     }
@@ -218,11 +191,7 @@ impl fmt::Display for Report {
             "load        {} to {}, {} of {} bytes, {} s",
             plural(self.producers, "producer"),
             plural(self.consumers, "consumer"),
-            if self.settings.persistent {
-                "persistent messages"
-            } else {
-                "transient messages"
-            },
+            if self.settings.persistent { "persistent messages" } else { "transient messages" },
             self.size,
             self.seconds,
         )?;
@@ -231,10 +200,7 @@ impl fmt::Display for Report {
             writeln!(f, "latency     {latency}")?;
         }
         if let (Some(each), Some(cores)) = (self.cpu_us_per_message, self.broker_cores) {
-            writeln!(
-                f,
-                "broker cpu  {each:.3} µs per message, {cores:.2} processors busy"
-            )?;
+            writeln!(f, "broker cpu  {each:.3} µs per message, {cores:.2} processors busy")?;
         }
         if let Some(each) = self.client_cpu_us_per_message {
             writeln!(f, "client cpu  {each:.3} µs per message")?;
@@ -263,18 +229,8 @@ impl Latency {
 
 impl fmt::Display for Latency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            p50,
-            p90,
-            p99,
-            p999,
-            max,
-            ..
-        } = self;
-        write!(
-            f,
-            "p50 {p50} µs, p90 {p90} µs, p99 {p99} µs, p99.9 {p999} µs, max {max} µs"
-        )
+        let Self { p50, p90, p99, p999, max, .. } = self;
+        write!(f, "p50 {p50} µs, p90 {p90} µs, p99 {p99} µs, p99.9 {p999} µs, max {max} µs")
     }
 }
 
@@ -296,10 +252,7 @@ impl Settings {
 }
 
 /// A count as a floating-point number, exact below 2^53.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "reported figures are rounded far more coarsely"
-)]
+#[expect(clippy::cast_precision_loss, reason = "reported figures are rounded far more coarsely")]
 fn as_f64(count: u64) -> f64 {
     count as f64
 }
@@ -328,9 +281,7 @@ mod tests {
 
     fn report(line: &str) -> Report {
         let words = ["x", "--uri", "amqp://h", "--size", "100"].into_iter();
-        let args = Line::try_parse_from(words.chain(line.split_whitespace()))
-            .unwrap()
-            .args;
+        let args = Line::try_parse_from(words.chain(line.split_whitespace())).unwrap().args;
         let interval = Interval {
             seconds: 2.0,
             published: 4000,
@@ -340,16 +291,8 @@ mod tests {
         };
         let mut latency = deliveries::histogram().unwrap();
         latency.record(1500).unwrap();
-        let outcome = Outcome {
-            confirmed: 3,
-            ..Default::default()
-        };
-        let totals = Totals {
-            published: 5000,
-            delivered: 5000,
-            outcome,
-            latency,
-        };
+        let outcome = Outcome { confirmed: 3, ..Default::default() };
+        let totals = Totals { published: 5000, delivered: 5000, outcome, latency };
         Report::new(&args, &args.check().unwrap(), "q", &interval, &totals)
     }
 

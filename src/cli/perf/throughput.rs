@@ -126,23 +126,11 @@ impl Crew {
         let latency = join_consumers(consuming)?;
         wait(&failed, Duration::ZERO)?;
         let (published, delivered) = (sum(&self.published), sum(&self.received));
-        Ok((
-            interval,
-            Totals {
-                published,
-                delivered,
-                outcome,
-                latency,
-            },
-        ))
+        Ok((interval, Totals { published, delivered, outcome, latency }))
     }
 
     /// Lets the load warm up, measures it for the planned time and stops producers.
-    fn measure(
-        &self,
-        plan: &Plan<'_>,
-        failed: &Receiver<PerfError>,
-    ) -> Result<Interval, PerfError> {
+    fn measure(&self, plan: &Plan<'_>, failed: &Receiver<PerfError>) -> Result<Interval, PerfError> {
         wait(failed, plan.args.warmup)?;
         let before = self.snapshot(plan)?;
         self.shared.measure_from_now();
@@ -151,9 +139,8 @@ impl Crew {
         let after = self.snapshot(plan)?;
         let rss_mib = plan.broker.map(Process::resident_mib).transpose()?;
         self.shared.stop_producers.store(true, Ordering::Relaxed);
-        let used = |after: &Option<CpuTime>, before: &Option<CpuTime>| {
-            Some(after.as_ref()?.since(before.as_ref()?))
-        };
+        let used =
+            |after: &Option<CpuTime>, before: &Option<CpuTime>| Some(after.as_ref()?.since(before.as_ref()?));
         Ok(Interval {
             seconds: after.at.duration_since(before.at).as_secs_f64(),
             published: after.published - before.published,
@@ -170,13 +157,7 @@ impl Crew {
         let client = Process::this().cpu_time().ok();
         let at = Instant::now();
         let (published, delivered) = (sum(&self.published), sum(&self.received));
-        Ok(Snapshot {
-            at,
-            published,
-            delivered,
-            broker,
-            client,
-        })
+        Ok(Snapshot { at, published, delivered, broker, client })
     }
 
     /// Waits until everything published has been received, or for a short time.
@@ -224,15 +205,11 @@ fn wait(failed: &Receiver<PerfError>, time: Duration) -> Result<(), PerfError> {
 
 /// Waits for a thread.
 fn join<T>(handle: ScopedJoinHandle<'_, Option<T>>) -> Result<Option<T>, PerfError> {
-    handle
-        .join()
-        .map_err(|_| PerfError::Worker("it panicked".to_owned()))
+    handle.join().map_err(|_| PerfError::Worker("it panicked".to_owned()))
 }
 
 /// Waits for all producers and adds up what they heard.
-fn join_producers(
-    handles: Vec<ScopedJoinHandle<'_, Option<Outcome>>>,
-) -> Result<Outcome, PerfError> {
+fn join_producers(handles: Vec<ScopedJoinHandle<'_, Option<Outcome>>>) -> Result<Outcome, PerfError> {
     let mut all = Outcome::default();
     for handle in handles {
         let one = join(handle)?.unwrap_or_default();
@@ -250,8 +227,7 @@ fn join_consumers(
     let mut all = deliveries::histogram()?;
     for handle in handles {
         if let Some(one) = join(handle)? {
-            all.add(one)
-                .map_err(|error| PerfError::Worker(error.to_string()))?;
+            all.add(one).map_err(|error| PerfError::Worker(error.to_string()))?;
         }
     }
     Ok(all)

@@ -44,10 +44,7 @@ impl Topology {
         };
         let mut topology = Self {
             control,
-            queue: args
-                .queue
-                .clone()
-                .unwrap_or_else(|| format!("leveret-perf-{id:08x}")),
+            queue: args.queue.clone().unwrap_or_else(|| format!("leveret-perf-{id:08x}")),
             owns_queue: !existing,
             exchange: String::new(),
             kind: args.exchange,
@@ -96,19 +93,12 @@ impl Topology {
     /// When the broker refuses or has gone.
     pub fn delete(mut self) -> Result<(), PerfError> {
         if !self.exchange.is_empty() {
-            let delete = exchange::Delete {
-                exchange: conn::short(&self.exchange)?,
-                if_unused: false,
-                nowait: false,
-            };
+            let delete =
+                exchange::Delete { exchange: conn::short(&self.exchange)?, if_unused: false, nowait: false };
             let delete = AMQPClass::Exchange(exchange::AMQPMethod::Delete(delete));
-            self.control
-                .call(CHANNEL, delete, "exchange.delete", |answer| {
-                    matches!(
-                        answer,
-                        AMQPClass::Exchange(exchange::AMQPMethod::DeleteOk(_))
-                    )
-                })?;
+            self.control.call(CHANNEL, delete, "exchange.delete", |answer| {
+                matches!(answer, AMQPClass::Exchange(exchange::AMQPMethod::DeleteOk(_)))
+            })?;
         }
         if self.owns_queue {
             let delete = queue::Delete {
@@ -118,10 +108,9 @@ impl Topology {
                 nowait: false,
             };
             let delete = AMQPClass::Queue(queue::AMQPMethod::Delete(delete));
-            self.control
-                .call(CHANNEL, delete, "queue.delete", |answer| {
-                    matches!(answer, AMQPClass::Queue(queue::AMQPMethod::DeleteOk(_)))
-                })?;
+            self.control.call(CHANNEL, delete, "queue.delete", |answer| {
+                matches!(answer, AMQPClass::Queue(queue::AMQPMethod::DeleteOk(_)))
+            })?;
         }
         self.control.close();
         Ok(())
@@ -154,13 +143,9 @@ impl Topology {
             arguments: FieldTable::default(),
         };
         let declare = AMQPClass::Exchange(exchange::AMQPMethod::Declare(declare));
-        self.control
-            .call(CHANNEL, declare, "exchange.declare", |answer| {
-                matches!(
-                    answer,
-                    AMQPClass::Exchange(exchange::AMQPMethod::DeclareOk(_))
-                )
-            })?;
+        self.control.call(CHANNEL, declare, "exchange.declare", |answer| {
+            matches!(answer, AMQPClass::Exchange(exchange::AMQPMethod::DeclareOk(_)))
+        })?;
         let mut arguments = FieldTable::default();
         if self.kind == ExchangeKind::Headers {
             arguments = batch::routing_header();
@@ -169,12 +154,7 @@ impl Topology {
         let bind = queue::Bind {
             queue: conn::short(&self.queue)?,
             exchange: conn::short(&self.exchange)?,
-            routing_key: if self.kind == ExchangeKind::Topic {
-                "perf.#"
-            } else {
-                "perf"
-            }
-            .into(),
+            routing_key: if self.kind == ExchangeKind::Topic { "perf.#" } else { "perf" }.into(),
             nowait: false,
             arguments,
         };
@@ -189,18 +169,10 @@ impl Topology {
 /// Whether a queue exists, by a passive declaration. The channel is usable afterwards.
 fn queue_exists(control: &mut Connection, name: &str) -> Result<bool, PerfError> {
     let queue = conn::short(name)?;
-    let declare = queue::Declare {
-        queue,
-        passive: true,
-        ..Default::default()
-    };
+    let declare = queue::Declare { queue, passive: true, ..Default::default() };
     match declare_queue(control, declare) {
         Ok(()) => Ok(true),
-        Err(PerfError::Closed {
-            scope: "channel",
-            code: NOT_FOUND,
-            ..
-        }) => {
+        Err(PerfError::Closed { scope: "channel", code: NOT_FOUND, .. }) => {
             control.open_channel()?;
             Ok(false)
         }

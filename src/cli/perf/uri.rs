@@ -64,11 +64,7 @@ impl AmqpUri {
             password: decode(password)?,
             host,
             port,
-            vhost: if path.is_empty() {
-                "/".to_owned()
-            } else {
-                decode(path)?
-            },
+            vhost: if path.is_empty() { "/".to_owned() } else { decode(path)? },
         })
     }
 
@@ -154,10 +150,7 @@ mod tests {
     #[test]
     fn everything_has_a_default_but_the_host() {
         let uri = parsed("amqp://localhost");
-        assert_eq!(
-            (uri.user.as_str(), uri.password.as_str()),
-            ("guest", "guest")
-        );
+        assert_eq!((uri.user.as_str(), uri.password.as_str()), ("guest", "guest"));
         assert_eq!((uri.host.as_str(), uri.port), ("localhost", 5672));
         assert_eq!(uri.vhost, "/");
         assert_eq!(parsed("amqp://localhost/").vhost, "/");
@@ -183,26 +176,11 @@ mod tests {
     fn mistakes_are_named() {
         assert_eq!(AmqpUri::parse("amqps://h"), Err(UriError::Scheme));
         assert_eq!(AmqpUri::parse("localhost"), Err(UriError::Scheme));
-        assert_eq!(
-            AmqpUri::parse("amqp://h:0"),
-            Err(UriError::Port("0".into()))
-        );
-        assert_eq!(
-            AmqpUri::parse("amqp://h:70000"),
-            Err(UriError::Port("70000".into()))
-        );
-        assert_eq!(
-            AmqpUri::parse("amqp://h/%2"),
-            Err(UriError::Escape("%2".into()))
-        );
-        assert_eq!(
-            AmqpUri::parse("amqp://h/%+1"),
-            Err(UriError::Escape("%+1".into()))
-        );
-        assert_eq!(
-            AmqpUri::parse("amqp://h/%ff"),
-            Err(UriError::Escape("%ff".into()))
-        );
+        assert_eq!(AmqpUri::parse("amqp://h:0"), Err(UriError::Port("0".into())));
+        assert_eq!(AmqpUri::parse("amqp://h:70000"), Err(UriError::Port("70000".into())));
+        assert_eq!(AmqpUri::parse("amqp://h/%2"), Err(UriError::Escape("%2".into())));
+        assert_eq!(AmqpUri::parse("amqp://h/%+1"), Err(UriError::Escape("%+1".into())));
+        assert_eq!(AmqpUri::parse("amqp://h/%ff"), Err(UriError::Escape("%ff".into())));
     }
 
     #[test]

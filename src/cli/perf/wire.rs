@@ -62,11 +62,7 @@ pub struct FrameBuffer {
 impl FrameBuffer {
     /// An empty buffer with room for one read besides an incomplete frame.
     pub fn new() -> Self {
-        Self {
-            bytes: vec![0; 2 * READ_CHUNK],
-            start: 0,
-            end: 0,
-        }
+        Self { bytes: vec![0; 2 * READ_CHUNK], start: 0, end: 0 }
     }
 
     /// Reads once from `source`, at most 256 KiB, and returns the number of bytes; 0 means the
@@ -110,10 +106,7 @@ impl FrameBuffer {
             return Err(WireError::NoEnd);
         }
         self.start += length + FRAME_OVERHEAD;
-        Ok(Some(Frame {
-            kind,
-            payload: &pending[PREFIX..PREFIX + length],
-        }))
+        Ok(Some(Frame { kind, payload: &pending[PREFIX..PREFIX + length] }))
     }
 }
 
@@ -124,9 +117,7 @@ impl FrameBuffer {
 /// When the frame holds a value its field cannot carry.
 pub fn encode(frame: &AMQPFrame) -> Result<Vec<u8>, WireError> {
     let context = gen_frame(frame)(WriteContext::from(Vec::new()));
-    context
-        .map(|done| done.write)
-        .map_err(|_| WireError::Malformed("outgoing"))
+    context.map(|done| done.write).map_err(|_| WireError::Malformed("outgoing"))
 }
 
 #[cfg(test)]
@@ -180,18 +171,11 @@ mod tests {
     #[test]
     fn long_streams_of_large_frames_pass_through_one_buffer() {
         let frame = body(MAX_FRAME as usize - FRAME_OVERHEAD);
-        let wire: Vec<u8> = std::iter::repeat_n(frame.as_slice(), 20)
-            .flatten()
-            .copied()
-            .collect();
+        let wire: Vec<u8> = std::iter::repeat_n(frame.as_slice(), 20).flatten().copied().collect();
         for step in [usize::MAX, 100_000, 65_537] {
             let frames = walk(&wire, step).unwrap();
             assert_eq!(frames.len(), 20);
-            assert!(
-                frames
-                    .iter()
-                    .all(|(_, payload)| payload[..] == frame[7..frame.len() - 1])
-            );
+            assert!(frames.iter().all(|(_, payload)| payload[..] == frame[7..frame.len() - 1]));
         }
     }
 
@@ -203,10 +187,7 @@ mod tests {
 
     #[test]
     fn garbage_is_refused() {
-        assert_eq!(
-            walk(b"AMQP\0\0\x09\x01", 8),
-            Err(WireError::TooLarge(0x5000_0009))
-        );
+        assert_eq!(walk(b"AMQP\0\0\x09\x01", 8), Err(WireError::TooLarge(0x5000_0009)));
         let mut wire = body(3);
         *wire.last_mut().unwrap() = 0;
         assert_eq!(walk(&wire, 8), Err(WireError::NoEnd));

@@ -1,0 +1,144 @@
+//! Who asks, and what they may see and do.
+//!
+//! A handler says who may call it by what it takes: [`Caller`] is anybody with one of the management tags,
+//! [`Administrator`] only an administrator.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::refusal::Refusal;
+use crate::auth::{Access, Auth, User};
+use crate::node::Node;
+use crate::node::cell::VhostCell;
+
+/// The tags each of which lets a user use the API (RabbitMQ, "Access and Permissions" of the management plugin).
+const TAGS: [&str; 4] = ["administrator", "monitoring", "policymaker", "management"];
+
+/// A user of the API.
+pub(super) struct Caller {
+    pub user: Arc<User>,
+    /// Users and permissions as they were when the request came.
+    auth: Arc<Auth>,
+}
+
+/// A user of the API who is an administrator.
+pub(super) struct Administrator(pub Caller);
+
+impl Caller {
+    pub(super) fn is_administrator(&self) -> bool {
+        self.user.is_administrator()
+    }
+
+    /// Whether they may see everybody's connections, and that there are vhosts which they may not enter.
+    pub(super) fn monitors(&self) -> bool {
+        self.is_administrator() || self.user.has_tag("monitoring")
+    }
+
+    /// Whether they may look into a vhost.
+    pub(super) fn sees(&self, vhost: &str) -> bool {
+        self.is_administrator() || self.auth.may_enter(&self.user.name, vhost)
+    }
+
+    /// The vhosts they may look into, by name.
+    pub(super) fn vhosts(&self, node: &Node) -> Vec<Arc<VhostCell>> {
+        node.vhosts().into_iter().filter(|vhost| self.sees(&vhost.name)).collect()
+    }
+
+    /// A vhost to look into.
+    pub(super) fn vhost(&self, node: &Node, name: &str) -> Result<Arc<VhostCell>, Refusal> {
+        let vhost = node.vhost(name).ok_or(Refusal::NotFound)?;
+        if self.sees(name) { Ok(vhost) } else { Err(Refusal::out_of_reach()) }
+    }
+
+    /// Refuses what the user's permissions do not cover, be they an administrator or not. An empty name is that of the
+    /// default exchange.
+    pub(super) fn check(&self, vhost: &str, access: Access, name: &str) -> Result<(), Refusal> {
+        let name = if name.is_empty() { "amq.default" } else { name };
+        if self.auth.permits(&self.user.name, vhost, access, name) {
+            return Ok(());
+        }
+        Err(Refusal::access_refused())
+    }
+}
+
+impl FromRequestParts<Arc<Node>> for Caller {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, node: &Arc<Node>) -> Result<Self, Refusal> {
+        let (name, password) = credentials(parts)?;
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        let loopback = peer.is_some_and(|ConnectInfo(peer)| peer.ip().to_canonical().is_loopback());
+        let auth = node.auth();
+        let user = auth.login(&name, &password, loopback).map_err(|refused| {
+            tracing::warn!("HTTP access denied: {refused}");
+            Refusal::LoginFailed
+        })?;
+        if !TAGS.iter().any(|tag| user.has_tag(tag)) {
+            return Err(Refusal::NotAuthorised("Not management user"));
+        }
+        Ok(Self { user, auth })
+    }
+}
+
+impl FromRequestParts<Arc<Node>> for Administrator {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, node: &Arc<Node>) -> Result<Self, Refusal> {
+        let caller = Caller::from_request_parts(parts, node).await?;
+        if !caller.is_administrator() {
+            return Err(Refusal::NotAuthorised("Not administrator user"));
+        }
+        Ok(Self(caller))
+    }
+}
+
+/// Name and password out of the `Authorization` header (RFC 7617).
+fn credentials(parts: &Parts) -> Result<(String, Vec<u8>), Refusal> {
+    let header = parts.headers.get(AUTHORIZATION).ok_or(Refusal::LoginNeeded)?;
+    let (scheme, rest) =
+        header.to_str().ok().and_then(|h| h.split_once(' ')).ok_or(Refusal::BadCredentials)?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Err(Refusal::LoginFailed);
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return Err(Refusal::BadCredentials);
+    }
+    let octets = STANDARD.decode(rest.trim()).map_err(|_| Refusal::BadCredentials)?;
+    let colon = octets.iter().position(|octet| *octet == b':').ok_or(Refusal::BadCredentials)?;
+    // A name that is not UTF-8 is nobody's.
+    let name = String::from_utf8(octets[..colon].to_vec()).map_err(|_| Refusal::LoginFailed)?;
+    Ok((name, octets[colon + 1..].to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(authorization: &str) -> Result<(String, Vec<u8>), Refusal> {
+        let request = axum::http::Request::builder().header(AUTHORIZATION, authorization).body(());
+        credentials(&request.expect("a request").into_parts().0)
+    }
+
+    #[test]
+    fn basic_credentials() {
+        let guest = Ok(("guest".to_owned(), b"guest".to_vec()));
+        assert_eq!(read("Basic Z3Vlc3Q6Z3Vlc3Q="), guest);
+        assert_eq!(read("basic Z3Vlc3Q6Z3Vlc3Q="), guest);
+        // "a:b:c": only the first colon divides.
+        assert_eq!(read("Basic YTpiOmM="), Ok(("a".to_owned(), b"b:c".to_vec())));
+    }
+
+    #[test]
+    fn other_credentials() {
+        for wrong in ["", "Basic", "Basic !!!", "Basic bm9jb2xvbg==", "Digest x"] {
+            assert_eq!(read(wrong), Err(Refusal::BadCredentials), "{wrong:?}");
+        }
+        assert_eq!(read("Bearer x"), Err(Refusal::LoginFailed));
+    }
+}

@@ -1,0 +1,130 @@
+//! Connections, as they are at this moment.
+
+use std::sync::Arc;
+
+use amq_protocol::types::AMQPValue;
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use serde_json::{Value, json};
+
+use super::caller::Caller;
+use super::refusal::Refusal;
+use super::resource::Names;
+use super::table;
+use crate::node::connections::ConnectionInfo;
+use crate::node::{NODE_NAME, Node};
+use crate::wire::reply::{Exception, ReplyCode};
+
+fn to_json(connection: &ConnectionInfo) -> Value {
+    let mut value = json!({
+        "name": &*connection.name,
+        "node": NODE_NAME,
+        "type": "network",
+        "protocol": "AMQP 0-9-1",
+        "state": "running",
+        "user": &*connection.user,
+        "user_who_performed_action": &*connection.user,
+        "vhost": &*connection.vhost,
+        "auth_mechanism": connection.mechanism,
+        "peer_host": connection.peer.ip().to_canonical().to_string(),
+        "peer_port": connection.peer.port(),
+        "host": connection.local.ip().to_canonical().to_string(),
+        "port": connection.local.port(),
+        "ssl": false,
+        "connected_at": connection.connected_at,
+        "channels": connection.channels(),
+        "channel_max": connection.channel_max,
+        "frame_max": connection.frame_max,
+        "timeout": connection.heartbeat,
+        "client_properties": table::to_json(&connection.client_properties),
+    });
+    if let Some(AMQPValue::LongString(name)) = connection.client_properties.inner().get("connection_name") {
+        value["user_provided_name"] = String::from_utf8_lossy(name.as_bytes()).into();
+    }
+    value
+}
+
+/// Those who monitor see all connections, others their own.
+fn may_touch(caller: &Caller, user: &str) -> bool {
+    caller.monitors() || *caller.user.name == *user
+}
+
+fn check_may_touch(caller: &Caller, user: &str) -> Result<(), Refusal> {
+    if may_touch(caller, user) {
+        return Ok(());
+    }
+    Err(Refusal::NotAuthorised("User not authorised to access object"))
+}
+
+fn find(node: &Node, caller: &Caller, name: &str) -> Result<Arc<ConnectionInfo>, Refusal> {
+    let connection = node.connections.get(name).ok_or(Refusal::NotFound)?;
+    check_may_touch(caller, &connection.user)?;
+    Ok(connection)
+}
+
+/// The connections a caller may see, by name.
+pub(super) fn visible(node: &Node, caller: &Caller) -> Vec<Arc<ConnectionInfo>> {
+    let mut all = node.connections.all();
+    all.retain(|connection| may_touch(caller, &connection.user));
+    all
+}
+
+pub(super) async fn list(State(node): State<Arc<Node>>, caller: Caller) -> Json<Value> {
+    Json(visible(&node, &caller).iter().map(|connection| to_json(connection)).collect())
+}
+
+pub(super) async fn show(
+    State(node): State<Arc<Node>>,
+    caller: Caller,
+    Names(name): Names<String>,
+) -> Result<Json<Value>, Refusal> {
+    Ok(Json(to_json(&*find(&node, &caller, &name)?)))
+}
+
+pub(super) async fn close(
+    State(node): State<Arc<Node>>,
+    caller: Caller,
+    Names(name): Names<String>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Refusal> {
+    find(&node, &caller, &name)?.close(reason(&headers));
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn list_of_user(
+    State(node): State<Arc<Node>>,
+    caller: Caller,
+    Names(user): Names<String>,
+) -> Result<Json<Value>, Refusal> {
+    check_may_touch(&caller, &user)?;
+    let mut all = node.connections.all();
+    all.retain(|connection| *connection.user == *user);
+    let brief = all.iter().map(|connection| {
+        json!({
+            "name": &*connection.name,
+            "node": NODE_NAME,
+            "user": &*connection.user,
+            "vhost": &*connection.vhost,
+        })
+    });
+    Ok(Json(brief.collect()))
+}
+
+pub(super) async fn close_of_user(
+    State(node): State<Arc<Node>>,
+    caller: Caller,
+    Names(user): Names<String>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Refusal> {
+    check_may_touch(&caller, &user)?;
+    node.connections.close_where(&reason(&headers), |connection| *connection.user == *user);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What the client is told: the header `X-Reason`, or RabbitMQ's text.
+fn reason(headers: &HeaderMap) -> Exception {
+    let given = headers.get("x-reason").map(|reason| String::from_utf8_lossy(reason.as_bytes()).into_owned());
+    let text = given.unwrap_or_else(|| "Closed via management plugin".to_owned());
+    Exception::new(ReplyCode::ConnectionForced, text)
+}

@@ -1,0 +1,97 @@
+//! The node at a glance.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde_json::{Value, json};
+
+use super::caller::Caller;
+use super::connections::visible;
+use crate::broker::exchange::Kind;
+use crate::node::{NODE_NAME, Node, RABBITMQ_VERSION};
+
+/// The Erlang/OTP of the RabbitMQ whose behaviour is followed. None is used here, but tools look for a version.
+const ERLANG_VERSION: &str = "29.1.2";
+
+pub(super) async fn version(_: Caller) -> Json<Value> {
+    Json(RABBITMQ_VERSION.into())
+}
+
+pub(super) async fn cluster_name(State(node): State<Arc<Node>>, _: Caller) -> Json<Value> {
+    Json(json!({ "name": node.offer.cluster_name }))
+}
+
+/// What there is in the vhosts a caller may look into.
+#[derive(Default)]
+struct Totals {
+    exchanges: usize,
+    queues: usize,
+    consumers: usize,
+    ready: usize,
+    unacknowledged: usize,
+}
+
+impl Totals {
+    fn of(node: &Node, caller: &Caller) -> Self {
+        let mut totals = Self::default();
+        for vhost in caller.vhosts(node) {
+            vhost.with(|vhost, _| {
+                totals.exchanges += vhost.exchanges().count();
+                totals.consumers += vhost.consumer_count();
+                for queue in vhost.queues() {
+                    totals.queues += 1;
+                    totals.ready += queue.ready();
+                    totals.unacknowledged += queue.unacked();
+                }
+            });
+        }
+        totals
+    }
+}
+
+fn exchange_type(kind: Kind) -> Value {
+    let description = format!("AMQP {} exchange, as per the AMQP specification", kind.name());
+    json!({ "name": kind.name(), "description": description, "enabled": true })
+}
+
+pub(super) async fn overview(State(node): State<Arc<Node>>, caller: Caller) -> Json<Value> {
+    let totals = Totals::of(&node, &caller);
+    let connections = visible(&node, &caller);
+    let channels: usize = connections.iter().map(|connection| connection.channels()).sum();
+    let exchange_types = [Kind::Direct, Kind::Fanout, Kind::Headers, Kind::Topic].map(exchange_type);
+    let mut overview = json!({
+        "management_version": RABBITMQ_VERSION,
+        "rabbitmq_version": RABBITMQ_VERSION,
+        "product_name": "RabbitMQ",
+        "product_version": RABBITMQ_VERSION,
+        "cluster_name": node.offer.cluster_name,
+        "cluster_tags": {},
+        "node_tags": {},
+        "erlang_version": ERLANG_VERSION,
+        "rates_mode": "basic",
+        "default_queue_type": "classic",
+        "disable_stats": false,
+        "enable_queue_totals": false,
+        "exchange_types": exchange_types,
+        "message_stats": {},
+        "queue_totals": {
+            "messages": totals.ready + totals.unacknowledged,
+            "messages_ready": totals.ready,
+            "messages_unacknowledged": totals.unacknowledged,
+        },
+        "object_totals": {
+            "channels": channels,
+            "connections": connections.len(),
+            "consumers": totals.consumers,
+            "exchanges": totals.exchanges,
+            "queues": totals.queues,
+        },
+    });
+    if caller.monitors() {
+        overview["node"] = NODE_NAME.into();
+        overview["listeners"] = json!([]);
+        overview["contexts"] = json!([]);
+    }
+    Json(overview)
+}

@@ -1,0 +1,104 @@
+//! Permissions of users in vhosts.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use super::body::{Body, Fields};
+use super::caller::Administrator;
+use super::refusal::Refusal;
+use super::resource::Names;
+use crate::auth::{Auth, Pattern, Permission};
+use crate::node::Node;
+
+fn to_json(user: &str, vhost: &str, permission: &Permission) -> Value {
+    json!({
+        "user": user,
+        "vhost": vhost,
+        "configure": &*permission.configure.source,
+        "write": &*permission.write.source,
+        "read": &*permission.read.source,
+    })
+}
+
+/// All permissions for which `which` says so of user and vhost.
+fn all(auth: &Auth, which: impl Fn(&str, &str) -> bool) -> Json<Value> {
+    let mut found = Vec::new();
+    for user in auth.users() {
+        let chosen = user.permissions.iter().filter(|(vhost, _)| which(&user.name, vhost));
+        found.extend(chosen.map(|(vhost, permission)| to_json(&user.name, vhost, permission)));
+    }
+    Json(found.into())
+}
+
+pub(super) async fn list(State(node): State<Arc<Node>>, _: Administrator) -> Json<Value> {
+    all(&node.auth(), |_, _| true)
+}
+
+pub(super) async fn list_of_user(
+    State(node): State<Arc<Node>>,
+    _: Administrator,
+    Names(name): Names<String>,
+) -> Result<Json<Value>, Refusal> {
+    let auth = node.auth();
+    auth.user(&name).ok_or(Refusal::NotFound)?;
+    Ok(all(&auth, |user, _| user == name))
+}
+
+pub(super) async fn list_of_vhost(
+    State(node): State<Arc<Node>>,
+    _: Administrator,
+    Names(name): Names<String>,
+) -> Result<Json<Value>, Refusal> {
+    node.vhost(&name).ok_or(Refusal::NotFound)?;
+    Ok(all(&node.auth(), |_, vhost| vhost == name))
+}
+
+pub(super) async fn show(
+    State(node): State<Arc<Node>>,
+    _: Administrator,
+    Names((vhost, user)): Names<(String, String)>,
+) -> Result<Json<Value>, Refusal> {
+    let auth = node.auth();
+    let permission = auth.user(&user).and_then(|user| user.permissions.get(vhost.as_str()));
+    permission.map(|permission| Json(to_json(&user, &vhost, permission))).ok_or(Refusal::NotFound)
+}
+
+pub(super) async fn put(
+    State(node): State<Arc<Node>>,
+    _: Administrator,
+    Names((vhost, user)): Names<(String, String)>,
+    body: Body,
+) -> Result<StatusCode, Refusal> {
+    let nowhere = || Refusal::bad_request("vhost_or_user_not_found");
+    if node.vhost(&vhost).is_none() || node.auth().user(&user).is_none() {
+        return Err(nowhere());
+    }
+    let permission = permission(&body.fields()?)?;
+    let is_new = node.change_auth(|auth| {
+        // Once more, since the vhost may have gone meanwhile: whoever removes it forgets its permissions after that.
+        node.vhost(&vhost).and_then(|_| auth.put_permission(&user, &vhost, permission))
+    });
+    Ok(if is_new.ok_or_else(nowhere)? { StatusCode::CREATED } else { StatusCode::NO_CONTENT })
+}
+
+fn permission(fields: &Fields) -> Result<Permission, Refusal> {
+    fields.require(&["configure", "write", "read"])?;
+    let pattern = |key| {
+        let source = fields.text(key)?.ok_or_else(|| Refusal::bad_request(json!(["not_string", null])))?;
+        Pattern::new(source).map_err(|e| Refusal::bad_request(format!("{key}: {e}")))
+    };
+    Ok(Permission { configure: pattern("configure")?, write: pattern("write")?, read: pattern("read")? })
+}
+
+pub(super) async fn delete(
+    State(node): State<Arc<Node>>,
+    _: Administrator,
+    Names((vhost, user)): Names<(String, String)>,
+) -> Result<StatusCode, Refusal> {
+    let removed = node.change_auth(|auth| auth.remove_permission(&user, &vhost));
+    if removed { Ok(StatusCode::NO_CONTENT) } else { Err(Refusal::NotFound) }
+}

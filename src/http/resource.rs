@@ -1,0 +1,70 @@
+//! What all paths have in common.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, Path, Request};
+use axum::http::header::{ALLOW, CACHE_CONTROL};
+use axum::http::request::Parts;
+use axum::http::uri::PathAndQuery;
+use axum::http::{HeaderValue, Method, StatusCode, Uri};
+use axum::middleware::map_response;
+use axum::response::Response;
+use axum::routing::MethodRouter;
+use serde::de::DeserializeOwned;
+
+use super::refusal::Refusal;
+use crate::node::Node;
+
+/// The methods of what can only be looked at.
+pub(super) const READ: &str = "HEAD, GET, OPTIONS";
+/// The methods of what can be looked at, put in place and deleted.
+pub(super) const CHANGE: &str = "HEAD, GET, PUT, DELETE, OPTIONS";
+
+/// A resource with these methods, which every reply names in `Allow`. Nobody has to log in to be told that a method
+/// is not among them.
+pub(super) fn resource(allowed: &'static str, methods: MethodRouter<Arc<Node>>) -> MethodRouter<Arc<Node>> {
+    let label = move |mut response: Response| async move {
+        let headers = response.headers_mut();
+        headers.insert(ALLOW, HeaderValue::from_static(allowed));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        response
+    };
+    methods.fallback(other_method).layer(map_response(label))
+}
+
+async fn other_method(method: Method) -> StatusCode {
+    if method == Method::OPTIONS { StatusCode::OK } else { StatusCode::METHOD_NOT_ALLOWED }
+}
+
+/// A path that does not exist.
+pub(super) async fn unknown() -> Refusal {
+    Refusal::NotFound
+}
+
+/// Drops a slash at the end of the path, which means nothing.
+pub(super) async fn without_trailing_slash(mut request: Request) -> Request {
+    let path = request.uri().path();
+    let trimmed = path.trim_end_matches('/');
+    if trimmed.len() == path.len() || trimmed.is_empty() {
+        return request;
+    }
+    let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+    if let Ok(path_and_query) = format!("{trimmed}{query}").parse::<PathAndQuery>() {
+        let mut parts = std::mem::take(request.uri_mut()).into_parts();
+        parts.path_and_query = Some(path_and_query);
+        *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+    }
+    request
+}
+
+/// The names in a path, percent-decoded. One that is not UTF-8 names nothing.
+pub(super) struct Names<T>(pub T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<Arc<Node>> for Names<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, node: &Arc<Node>) -> Result<Self, Refusal> {
+        let found = Path::<T>::from_request_parts(parts, node).await;
+        found.map(|Path(names)| Self(names)).map_err(|_| Refusal::NotFound)
+    }
+}

@@ -1,0 +1,125 @@
+//! Users.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use super::body::{Body, Fields};
+use super::caller::{Administrator, Caller};
+use super::refusal::Refusal;
+use super::resource::Names;
+use crate::auth::User;
+use crate::auth::password::{Algorithm, PasswordHash};
+use crate::node::{Node, salt};
+
+fn to_json(user: &User) -> Value {
+    let algorithm = user.password.as_ref().map_or(Algorithm::Sha256, |hash| hash.algorithm);
+    json!({
+        "name": &*user.name,
+        "password_hash": user.password.as_ref().map(PasswordHash::to_base64).unwrap_or_default(),
+        "hashing_algorithm": algorithm.name(),
+        "tags": tags(user),
+        "limits": {},
+    })
+}
+
+fn tags(user: &User) -> Vec<&str> {
+    user.tags.iter().map(|tag| &**tag).collect()
+}
+
+pub(super) async fn whoami(caller: Caller) -> Json<Value> {
+    let user = &caller.user;
+    Json(json!({ "name": &*user.name, "tags": tags(user), "is_internal_user": true }))
+}
+
+pub(super) async fn hash_password(_: Administrator, Names(password): Names<String>) -> Json<Value> {
+    Json(json!({ "ok": PasswordHash::new(password.as_bytes(), salt()).to_base64() }))
+}
+
+pub(super) async fn list(State(node): State<Arc<Node>>, _: Administrator) -> Json<Value> {
+    Json(node.auth().users().map(|user| to_json(user)).collect())
+}
+
+pub(super) async fn list_without_permissions(State(node): State<Arc<Node>>, _: Administrator) -> Json<Value> {
+    let auth = node.auth();
+    let without = auth.users().filter(|user| user.permissions.is_empty());
+    Json(without.map(|user| to_json(user)).collect())
+}
+
+pub(super) async fn show(
+    State(node): State<Arc<Node>>,
+    _: Administrator,
+    Names(name): Names<String>,
+) -> Result<Json<Value>, Refusal> {
+    node.auth().user(&name).map(|user| Json(to_json(user))).ok_or(Refusal::NotFound)
+}
+
+/// Creates a user or replaces one: without a password in the request there is none afterwards.
+pub(super) async fn put(
+    State(node): State<Arc<Node>>,
+    _: Administrator,
+    Names(name): Names<String>,
+    body: Body,
+) -> Result<StatusCode, Refusal> {
+    let fields = body.fields()?;
+    let tags = fields.words("tags")?.ok_or_else(|| Refusal::bad_request("tags_not_present"))?;
+    let tags = tags.into_iter().filter(|tag| !tag.is_empty()).map(Into::into).collect();
+    let password = password(&fields)?;
+    let is_new = node.change_auth(|auth| {
+        let is_new = auth.user(&name).is_none();
+        auth.put_user(&name, password, tags);
+        is_new
+    });
+    Ok(if is_new { StatusCode::CREATED } else { StatusCode::NO_CONTENT })
+}
+
+/// The password that a request gives, in clear or hashed.
+fn password(fields: &Fields) -> Result<Option<PasswordHash>, Refusal> {
+    match (fields.text("password")?, fields.get("password_hash")) {
+        (Some(_), Some(_)) => Err(Refusal::bad_request("both_password_and_password_hash_are_provided")),
+        (Some(password), None) => Ok(Some(PasswordHash::new(password.as_bytes(), salt()))),
+        (None, Some(hash)) => hashed(fields, hash),
+        (None, None) => Ok(None),
+    }
+}
+
+/// A hash in base64. With an algorithm that nobody knows it fits no password, as in RabbitMQ.
+fn hashed(fields: &Fields, hash: &Value) -> Result<Option<PasswordHash>, Refusal> {
+    let refused = || Refusal::bad_request(json!(["not_base64", hash]));
+    let text: String = hash.as_str().ok_or_else(refused)?.split_ascii_whitespace().collect();
+    let name = fields.text("hashing_algorithm")?.unwrap_or(Algorithm::Sha256.name());
+    let algorithm = Algorithm::from_name(name);
+    let hash =
+        PasswordHash::from_base64(&text, algorithm.unwrap_or(Algorithm::Sha256)).ok_or_else(refused)?;
+    if algorithm.is_none() {
+        tracing::warn!("unknown password hashing algorithm {name:?}: the user cannot log in");
+    }
+    Ok(algorithm.filter(|_| !text.is_empty()).map(|_| hash))
+}
+
+pub(super) async fn delete(
+    State(node): State<Arc<Node>>,
+    _: Administrator,
+    Names(name): Names<String>,
+) -> Result<StatusCode, Refusal> {
+    if node.remove_user(&name) { Ok(StatusCode::NO_CONTENT) } else { Err(Refusal::NotFound) }
+}
+
+/// Deletes many users; those that are not there are as good as deleted.
+pub(super) async fn bulk_delete(
+    State(node): State<Arc<Node>>,
+    _: Administrator,
+    body: Body,
+) -> Result<StatusCode, Refusal> {
+    let fields = body.fields()?;
+    fields.require(&["users"])?;
+    let names = fields.get("users").and_then(Value::as_array);
+    let names: Option<Vec<_>> = names.and_then(|names| names.iter().map(Value::as_str).collect());
+    for name in names.ok_or_else(|| Refusal::bad_request("users must be an array of names"))? {
+        node.remove_user(name);
+    }
+    Ok(StatusCode::NO_CONTENT)
+}

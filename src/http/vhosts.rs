@@ -1,0 +1,137 @@
+//! Vhosts.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use super::body::{Body, Fields};
+use super::caller::{Administrator, Caller};
+use super::refusal::Refusal;
+use super::resource::Names;
+use crate::auth::Permission;
+use crate::broker::queue::arguments::QueueType;
+use crate::node::cell::VhostCell;
+use crate::node::{NODE_NAME, Node};
+
+fn to_json(vhost: &VhostCell) -> Value {
+    let about = vhost.about();
+    let mut metadata = json!({
+        "description": about.description,
+        "tags": about.tags,
+        "default_queue_type": about.default_queue_type.name(),
+    });
+    if about.protected {
+        metadata["protected_from_deletion"] = true.into();
+    }
+    json!({
+        "name": &*vhost.name,
+        "description": about.description,
+        "tags": about.tags,
+        "default_queue_type": about.default_queue_type.name(),
+        "protected_from_deletion": about.protected,
+        "metadata": metadata,
+        "tracing": about.tracing,
+        "cluster_state": { NODE_NAME: "running" },
+    })
+}
+
+/// Those who monitor see all vhosts, others those they may enter.
+pub(super) async fn list(State(node): State<Arc<Node>>, caller: Caller) -> Json<Value> {
+    let vhosts = if caller.monitors() { node.vhosts() } else { caller.vhosts(&node) };
+    Json(vhosts.iter().map(|vhost| to_json(vhost)).collect())
+}
+
+pub(super) async fn show(
+    State(node): State<Arc<Node>>,
+    _: Administrator,
+    Names(name): Names<String>,
+) -> Result<Json<Value>, Refusal> {
+    node.vhost(&name).map(|vhost| Json(to_json(&vhost))).ok_or(Refusal::NotFound)
+}
+
+/// Creates a vhost, in which its creator may do everything, or describes one anew. What a request does not say is
+/// back to the default, except for tracing.
+pub(super) async fn put(
+    State(node): State<Arc<Node>>,
+    Administrator(caller): Administrator,
+    Names(name): Names<String>,
+    body: Body,
+) -> Result<StatusCode, Refusal> {
+    let fields = body.fields()?;
+    let queue_type = default_queue_type(&fields)?;
+    let tracing = fields.flag("tracing")?;
+    let description = fields.text("description")?.unwrap_or_default();
+    let everything = Permission::all().map_err(|e| Refusal::bad_request(e.to_string()))?;
+    let is_new = node.add_vhost(&name, description, fields.words("tags")?.unwrap_or_default());
+    if let Some(vhost) = node.vhost(&name) {
+        vhost.change_about(|about| {
+            about.default_queue_type = queue_type;
+            about.tracing = tracing.unwrap_or(about.tracing);
+        });
+    }
+    if !is_new {
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    node.change_auth(|auth| auth.put_permission(&caller.user.name, &name, everything));
+    Ok(StatusCode::CREATED)
+}
+
+fn default_queue_type(fields: &Fields) -> Result<QueueType, Refusal> {
+    let types = [QueueType::Classic, QueueType::Quorum, QueueType::Stream];
+    match fields.get("default_queue_type") {
+        None | Some(Value::Null) => Ok(QueueType::Classic),
+        Some(Value::String(name)) if name == "undefined" => Ok(QueueType::Classic),
+        Some(Value::String(name)) if name.is_empty() => {
+            Err(Refusal::bad_request("default_queue_type must not be an empty string"))
+        }
+        Some(Value::String(name)) => {
+            let found = types.into_iter().find(|queue_type| queue_type.name() == name);
+            found.ok_or_else(|| Refusal::bad_request(format!("{name} is not a valid queue type")))
+        }
+        Some(other) => Err(Refusal::bad_request(format!("{other} is not a valid default_queue_type value"))),
+    }
+}
+
+pub(super) async fn delete(
+    State(node): State<Arc<Node>>,
+    _: Administrator,
+    Names(name): Names<String>,
+) -> Result<StatusCode, Refusal> {
+    let vhost = node.vhost(&name).ok_or(Refusal::NotFound)?;
+    if vhost.about().protected {
+        return Err(Refusal::Precondition(format!(
+            "Refusing to delete virtual host '{name}' because it is protected from deletion"
+        )));
+    }
+    if node.remove_vhost(&name) { Ok(StatusCode::NO_CONTENT) } else { Err(Refusal::NotFound) }
+}
+
+pub(super) async fn protect(
+    State(node): State<Arc<Node>>,
+    _: Administrator,
+    Names(name): Names<String>,
+) -> Result<StatusCode, Refusal> {
+    set_protection(&node, &name, true)
+}
+
+pub(super) async fn unprotect(
+    State(node): State<Arc<Node>>,
+    _: Administrator,
+    Names(name): Names<String>,
+) -> Result<StatusCode, Refusal> {
+    set_protection(&node, &name, false)
+}
+
+fn set_protection(node: &Node, name: &str, protected: bool) -> Result<StatusCode, Refusal> {
+    let Some(vhost) = node.vhost(name) else {
+        let verb = if protected { "enable" } else { "disable" };
+        return Err(Refusal::Missing(format!(
+            "Cannot {verb} deletion protection of virtual host '{name}' because it does not exist"
+        )));
+    };
+    vhost.change_about(|about| about.protected = protected);
+    Ok(StatusCode::NO_CONTENT)
+}

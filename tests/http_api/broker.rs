@@ -1,0 +1,31 @@
+//! A node in this process on ports of its own.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use leveret::node::Node;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// A running node. Each test has its own.
+pub struct Broker {
+    pub node: Arc<Node>,
+    pub amqp: SocketAddr,
+    pub http: SocketAddr,
+    /// Ends when the HTTP API has ended.
+    pub serving: JoinHandle<()>,
+}
+
+pub async fn start() -> Broker {
+    let node = Arc::new(Node::new().expect("a node"));
+    let amqp = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let http = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let (amqp_address, http_address) = (amqp.local_addr(), http.local_addr());
+    tokio::spawn(leveret::net::listener::accept(amqp, Arc::clone(&node)));
+    Broker {
+        amqp: amqp_address.expect("an address"),
+        http: http_address.expect("an address"),
+        serving: tokio::spawn(leveret::http::serve(http, Arc::clone(&node))),
+        node,
+    }
+}
