@@ -1,5 +1,6 @@
 //! Frames that are none, and frames where they do not belong.
 
+use crate::common::Table;
 use crate::common::client::{BODY, HEADER, HEARTBEAT, METHOD, frame, header};
 use crate::common::method::method;
 use crate::{ENDS, Range};
@@ -110,7 +111,6 @@ fn payloads_that_are_no_method() {
         ("method 10.200", 0, [0, 10, 0, 200]),
         ("class 70", 1, [0, 70, 0, 10]),
         ("method 50.99", 1, [0, 50, 0, 99]),
-        ("method 60.200", 1, [0, 60, 0, 200]),
     ] {
         range.case(name, &frame(METHOD, channel, &payload), ENDS);
     }
@@ -140,5 +140,32 @@ fn half_a_frame_and_the_end_of_the_stream() {
         client.send_bytes(&frame(METHOD, 1, QOS)[..size]);
         client.end_output();
         range.finish(&format!("{size} octets"), client, ENDS);
+    }
+}
+
+#[test]
+fn a_close_that_was_answered_ends_the_connection() {
+    let range = Range::open();
+    let mut table = Table::default();
+    for (name, octets) in [
+        ("frame type 9", frame(9, 0, b"")),
+        ("heartbeat on channel 1", frame(8, 1, b"")),
+        ("body without method", frame(BODY, 1, b"abc")),
+        ("unknown method", frame(METHOD, 1, &[0, 99, 0, 1])),
+        ("cut short", frame(METHOD, 1, &[0, 60, 0, 10, 0, 0])),
+        ("not UTF-8", frame(METHOD, 1, &method("queue.declare").set("queue", b"q\xff").payload())),
+        ("class 60 on channel 0", frame(METHOD, 0, &method("basic.ack delivery-tag=1").payload())),
+    ] {
+        let mut client = range.broker.channel();
+        client.label = format!("{name}:");
+        client.send_bytes(&octets);
+        let close = client.next(0);
+        assert!(close.text.starts_with("connection.close "), "{name}: {close}");
+        // What a client sends before it reads the close is ignored; its answer is not.
+        client.send(1, "basic.qos");
+        client.send(0, "connection.close-ok");
+        // The client keeps its side open: it is the broker that ends the connection.
+        let end = client.next(0);
+        table.check(name, &end.to_string(), "end");
     }
 }

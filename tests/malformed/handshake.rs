@@ -239,6 +239,12 @@ fn silent_ends() {
             waiting.push((name, client, wanted));
         }
     }
+    // Whoever sends what is no frame is waited for just as long.
+    let mut lost = range.broker.channel();
+    lost.send_bytes(&[8, 0, 0, 0, 0, 0, 0, 7]);
+    let text =
+        "connection.close 501 FRAME_ERROR - type 8, all octets = <<>>: {invalid_frame_end_marker,7} (0,0)";
+    waiting.push(("wrong end octet, later", lost, text));
     range.bystander_is_served();
     for (name, mut client, wanted) in waiting {
         let got = client.until_end();

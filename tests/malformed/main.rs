@@ -54,6 +54,12 @@ impl Range {
             let got = client.until_end();
             let ended = got.is_empty() || got.starts_with("connection.close ");
             self.table.check(name, if ended { ENDS } else { &got }, ENDS);
+        } else if wanted.contains("{invalid_frame_end_marker,") || wanted.contains("{frame_too_large,") {
+            // Where a frame's end is not known any more, no answer is; the broker would wait for a while.
+            let got = client.next(0).to_string();
+            self.table.check(name, &got, wanted);
+            client.end_output();
+            self.table.check(name, &client.until_end(), "");
         } else if wanted.contains("connection.close ") {
             let got = client.until_end();
             self.table.check(name, &got, wanted);

@@ -52,6 +52,7 @@ fn arguments_that_do_not_fit_the_method() {
         ("tx.select, more behind", 1, with("tx.select", b"zz"), cannot("122,122", "(90,10)")),
         ("basic.publish, cut short", 1, vec![0, 60, 0, 40, 0, 0, 3, b'a'], cannot("0,0,3,97", "(60,40)")),
         ("basic.ack, cut short", 1, vec![0, 60, 0, 80, 0, 0, 1], cannot("0,0,1", "(60,80)")),
+        ("method 60.200", 1, vec![0, 60, 0, 200], cannot("", "(60,200)")),
         ("basic.nack, more behind", 1, with("basic.nack delivery-tag=0", &[1]), {
             cannot("0,0,0,0,0,0,0,0,0,1", "(60,120)")
         }),

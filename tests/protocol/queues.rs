@@ -168,6 +168,16 @@ fn somebody_elses_exclusive_queue() {
     owner.open_channel(2);
     assert_eq!(owner.call(2, "queue.declare queue=ex passive"), declared("ex", 1, 0));
     assert_eq!(owner.bodies(2, "ex"), ["from elsewhere"]);
+    owner.all_ok(
+        2,
+        &[
+            "queue.bind queue=ex exchange=amq.direct",
+            "queue.unbind queue=ex exchange=amq.direct",
+            "queue.purge queue=ex",
+            "basic.consume queue=ex consumer-tag=c",
+            "basic.cancel consumer-tag=c",
+        ],
+    );
     // It outlives its channel, and goes with its connection.
     owner.all_ok(1, &["channel.close"]);
     assert!(bench.broker.queue("ex").is_some());

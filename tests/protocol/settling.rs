@@ -32,6 +32,7 @@ fn tags_that_are_unknown() {
         ("basic.nack delivery-tag=0", "0", "(60,120)"),
         ("basic.reject delivery-tag=0", "0", "(60,90)"),
         ("basic.ack delivery-tag=18446744073709551615", "18446744073709551615", "(60,80)"),
+        ("basic.ack delivery-tag=18446744073709551615 multiple", "18446744073709551615", "(60,80)"),
     ] {
         bench.case(text, &format!("{UNKNOWN} {tag} {id}"));
     }

@@ -184,6 +184,22 @@ fn the_end_of_the_channel_undoes_what_is_not_committed() {
 }
 
 #[test]
+fn a_connection_that_is_lost_undoes_what_is_not_committed() {
+    let broker = Broker::start();
+    let mut client = broker.channel();
+    client.all_ok(1, &["queue.declare queue=q", "tx.select"]);
+    broker.channel().publish(1, "", "q", "m");
+    broker.until("q", 1, 0);
+    assert_eq!(client.get_all(1, "q", ""), "m#1(left 0)");
+    client.send(1, "basic.ack delivery-tag=1");
+    client.publish(1, "", "q", "never");
+    client.quiet(1);
+    client.drop_it();
+    broker.until("q", 1, 0);
+    assert_eq!(broker.channel().get_all(1, "q", ""), "mR#1(left 0)");
+}
+
+#[test]
 fn a_window_opens_with_the_commit() {
     let broker = Broker::start();
     let mut client = broker.channel();
