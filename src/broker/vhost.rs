@@ -169,6 +169,11 @@ impl Vhost {
         self.queues.get(*self.queue_names.get(name)?)
     }
 
+    /// The name of a queue, as long as it is there.
+    pub fn queue_name(&self, id: QueueId) -> Option<Name> {
+        self.queues.get(id).map(|queue| Name::clone(&queue.name))
+    }
+
     pub(super) fn queue_id(&self, name: &[u8]) -> Result<QueueId, Exception> {
         self.queue_names.get(name).copied().ok_or_else(|| self.no_queue(name))
     }

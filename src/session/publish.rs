@@ -56,7 +56,7 @@ impl Session {
         };
         check_properties(message, &self.settings.user)?;
         if let Mode::Tx(transaction) = &mut channel.mode {
-            transaction.publish(incoming, targets);
+            transaction.publish(incoming, targets, cx.vhost);
             return Ok(());
         }
         cx.vhost.publish(targets, message, cx.now, cx.outboxes);
@@ -84,7 +84,7 @@ impl Session {
         let Route { targets, cacheable } = cx.vhost.route(message);
         let Some(channel) = self.channels.get_mut(&number) else { return Ok(()) };
         if let Mode::Tx(transaction) = &mut channel.mode {
-            transaction.publish(incoming, &targets);
+            transaction.publish(incoming, &targets, cx.vhost);
         } else {
             cx.vhost.publish(&targets, message, cx.now, cx.outboxes);
             if channel.mode.count_publish() {

@@ -6,10 +6,11 @@ use super::channel::{Channel, Mode};
 use super::command::Incoming;
 use super::run::unimplemented_method;
 use super::{Context, Session};
-use crate::broker::QueueId;
 use crate::broker::channel::Unacked;
 use crate::broker::settle::Verdict;
+use crate::broker::{Name, QueueId, Vhost};
 use crate::wire::content::{Body, Message};
+use crate::wire::frame::erlang_binary;
 use crate::wire::reply::Exception;
 
 /// What a transaction has gathered so far.
@@ -28,10 +29,12 @@ struct Publish {
     body: bytes::Bytes,
     mandatory: bool,
     targets: Box<[QueueId]>,
+    /// The names of the targets, should one be gone at commit.
+    names: Box<[Name]>,
 }
 
 impl Transaction {
-    pub fn publish(&mut self, incoming: &Incoming<'_>, targets: &[QueueId]) {
+    pub fn publish(&mut self, incoming: &Incoming<'_>, targets: &[QueueId], vhost: &Vhost) {
         let message = &incoming.message;
         let body = match message.body {
             Body::Inline(octets) => bytes::Bytes::copy_from_slice(octets),
@@ -44,6 +47,7 @@ impl Transaction {
             body,
             mandatory: incoming.mandatory,
             targets: targets.into(),
+            names: targets.iter().filter_map(|id| vhost.queue_name(*id)).collect(),
         });
     }
 
@@ -84,8 +88,7 @@ impl Session {
             }
             (M::Commit(_), Mode::Tx(transaction)) => {
                 let transaction = std::mem::take(&mut **transaction);
-                self.commit(number, &transaction, cx);
-                return Ok(());
+                return self.commit(number, &transaction, cx);
             }
             (M::Rollback(_), Mode::Tx(_)) => {
                 channel.give_back(cx);
@@ -101,9 +104,21 @@ impl Session {
     }
 
     /// Publishes first, then settles, each in the order they came. Returns go out before `commit-ok`, deliveries that
-    /// acknowledgements make room for after it.
-    fn commit(&mut self, number: u16, transaction: &Transaction, cx: &mut Context<'_>) {
+    /// acknowledgements make room for after it. A message whose queue is gone ends the connection, as in RabbitMQ.
+    fn commit(
+        &mut self,
+        number: u16,
+        transaction: &Transaction,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Exception> {
         for publish in &transaction.publishes {
+            let mut targets = publish.targets.iter().zip(&publish.names);
+            if let Some((_, name)) = targets.find(|(id, _)| cx.vhost.queue_name(**id).is_none()) {
+                for (_, taken) in &transaction.settlements {
+                    cx.vhost.settle_collected(taken, Verdict::Requeue, cx.outboxes);
+                }
+                return Err(undeliverable(&cx.vhost.name, name));
+            }
             let message = Message {
                 exchange: &publish.exchange,
                 routing_key: &publish.routing_key,
@@ -121,5 +136,36 @@ impl Session {
         for (verdict, taken) in &transaction.settlements {
             cx.vhost.settle_collected(taken, *verdict, cx.outboxes);
         }
+        Ok(())
+    }
+}
+
+/// RabbitMQ's text shows an Erlang term, which begins a new line where it would end after the 78th column.
+fn undeliverable(vhost: &str, queue: &str) -> Exception {
+    let before = "failed to deliver message: {not_found,";
+    let term = format!(
+        "{{resource,{},queue,{}}}}}",
+        erlang_binary(vhost.as_bytes()),
+        erlang_binary(queue.as_bytes())
+    );
+    let gap = if before.len() + term.len() > 78 { format!("\n{:31}", "") } else { String::new() };
+    Exception::resource_error(format!("{before}{gap}{term}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_recorded_texts() {
+        assert_eq!(
+            undeliverable("probe", "fg").explanation,
+            "failed to deliver message: {not_found,{resource,<<\"probe\">>,queue,<<\"fg\">>}}"
+        );
+        assert_eq!(
+            undeliverable("probe", "fgone").explanation,
+            "failed to deliver message: {not_found,\n                               \
+             {resource,<<\"probe\">>,queue,<<\"fgone\">>}}"
+        );
     }
 }

@@ -316,3 +316,23 @@ fn errors_after_tune_ok_are_answered() {
         range.finish(name, client, &wanted);
     }
 }
+
+#[test]
+fn a_handshake_all_at_once() {
+    let broker = Broker::start();
+    let mut client = Client::raw(broker.address);
+    let mut octets = PROTOCOL_HEADER.to_vec();
+    for method in [
+        start_ok("guest", "guest"),
+        method("connection.tune-ok channel-max=2047 frame-max=131072"),
+        method("connection.open virtual-host=/"),
+    ] {
+        octets.extend(frame(METHOD, 0, &method.payload()));
+    }
+    octets.extend(frame(METHOD, 1, &method("channel.open").payload()));
+    client.send_bytes(&octets);
+    let got: Vec<_> = (0..4).map(|_| client.next(1).to_string()).collect();
+    assert!(got[0].starts_with("connection.start "), "{got:?}");
+    let tune = "connection.tune channel-max=2047 frame-max=131072 heartbeat=60";
+    assert_eq!(got[1..], [tune, "connection.open-ok", "channel.open-ok"]);
+}

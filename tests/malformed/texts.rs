@@ -116,3 +116,13 @@ fn names_of_255_octets() {
     let whole = format!("NOT_FOUND - no queue '{missing}' in vhost '/'");
     assert_eq!(got, format!("channel.close 404 {}... (50,30)", &whole[..252]));
 }
+
+#[test]
+fn octets_that_are_not_utf8_in_a_reply_text() {
+    let broker = Broker::start();
+    let mut client = broker.channel();
+    client.publish_with(1, method("basic.publish").set("exchange", b"\xff"), &[0, 0], b"");
+    let got = client.next(1);
+    let wanted = "channel.close 404 NOT_FOUND - no exchange 'ÿ' in vhost '/' (60,40)";
+    assert_eq!(got.to_string(), wanted);
+}

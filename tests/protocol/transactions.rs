@@ -222,3 +222,27 @@ fn recover_needs_no_commit() {
     assert_eq!(client.call(1, "basic.recover requeue"), "basic.recover-ok");
     assert_eq!(client.get_all(1, "q", ""), "m0R#4(left 3) m1R#5(left 2) m2R#6(left 1) m3#7(left 0)");
 }
+
+#[test]
+fn a_queue_that_is_gone_at_the_commit() {
+    for queue in ["fg", "fgone"] {
+        let broker = Broker::start();
+        let mut client = broker.channel();
+        client.all_ok(1, &["queue.declare queue=q", &format!("queue.declare queue={queue}"), "tx.select"]);
+        load(&broker, "q", 1);
+        assert!(client.call(1, "basic.get queue=q").starts_with("basic.get-ok delivery-tag=1 "));
+        client.send(1, "basic.ack delivery-tag=1");
+        client.publish(1, "", queue, "m");
+        // Both have arrived before the queue goes.
+        client.all_ok(1, &["basic.qos"]);
+        broker.channel().all_ok(1, &[&format!("queue.delete queue={queue}")]);
+        client.send(1, "tx.commit");
+        let wanted = format!(
+            "connection.close 506 RESOURCE_ERROR - failed to deliver message: \
+             {{not_found,{{resource,<<\"/\">>,queue,<<\"{queue}\">>}}}} (90,20)"
+        );
+        assert_eq!(client.next(1).to_string(), wanted);
+        // What was acknowledged and not committed is there.
+        broker.until("q", 1, 0);
+    }
+}
