@@ -6,9 +6,10 @@
 mod common;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use common::Broker;
-use common::client::{Client, PLAIN};
+use common::client::{BODY, Client, HEARTBEAT, PLAIN, PROTOCOL_HEADER, frame, start_ok};
 use common::method::method;
 
 /// 32 MiB in messages of 16 KiB.
@@ -184,4 +185,34 @@ impl Client {
         self.send(1, "basic.ack delivery-tag=0 multiple");
         self.quiet(1);
     }
+}
+
+/// While much waits to be written the broker does not read, heartbeats included: that somebody takes it is the sign of
+/// life then.
+#[test]
+fn a_slow_reader_is_not_a_silent_one() {
+    let broker = Broker::start();
+    let mut publisher = broker.channel();
+    publisher.all_ok(1, &["queue.declare queue=q"]);
+    publisher.publish_with(1, "basic.publish routing-key=q", PLAIN, &vec![7; 16 << 20]);
+    broker.until("q", 1, 0);
+    let mut client = Client::on(broker.narrow_socket());
+    client.send_bytes(PROTOCOL_HEADER);
+    assert!(client.next(0).text.starts_with("connection.start"));
+    client.call(0, start_ok("guest", "guest"));
+    client.send(0, "connection.tune-ok channel-max=2047 frame-max=131072 heartbeat=1");
+    client.all_ok(0, &["connection.open virtual-host=/"]);
+    client.open_channel(1);
+    client.send(1, "basic.get queue=q no-ack");
+    let begin = Instant::now();
+    let mut missing = 16 << 20;
+    while missing > 0 {
+        let found = client.read_frame().expect("the connection lives");
+        missing -= if found.kind == BODY { found.payload.len() } else { 0 };
+        if begin.elapsed() < Duration::from_secs(5) {
+            client.send_bytes(&frame(HEARTBEAT, 0, b""));
+            std::thread::sleep(Duration::from_millis(60));
+        }
+    }
+    client.quiet(1);
 }

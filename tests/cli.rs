@@ -26,7 +26,18 @@ impl Drop for TempFolder {
 
 fn server(listen: &str, folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
-    command.args(["server", "--listen", listen, "--http-listen", "none", "--data-dir"]).arg(folder);
+    command
+        .args([
+            "server",
+            "--listen",
+            listen,
+            "--http-listen",
+            "none",
+            "--metrics-listen",
+            "none",
+            "--data-dir",
+        ])
+        .arg(folder);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -123,6 +134,25 @@ fn a_folder_serves_one_instance() {
     Running::start(&folder.0).terminate();
 }
 
+/// Reads frames up to the method with this class and method id, and returns its arguments.
+fn read_up_to(client: &mut TcpStream, id: [u8; 4]) -> Vec<u8> {
+    loop {
+        let mut head = [0; 7];
+        client.read_exact(&mut head).expect("a frame");
+        let mut rest = vec![0; u32::from_be_bytes([head[3], head[4], head[5], head[6]]) as usize + 1];
+        client.read_exact(&mut rest).expect("the rest of it");
+        if rest.starts_with(&id) {
+            return rest[4..rest.len() - 1].to_vec();
+        }
+    }
+}
+
+fn send(client: &mut TcpStream, payload: &[u8]) {
+    let size = (payload.len() as u32).to_be_bytes();
+    let frame = [&[1, 0, 0], &size[..], payload, &[0xce]].concat();
+    client.write_all(&frame).expect("sent");
+}
+
 #[test]
 fn sigterm_closes_connections_and_exits_with_0() {
     let folder = TempFolder::new("term");
@@ -130,11 +160,45 @@ fn sigterm_closes_connections_and_exits_with_0() {
     let mut client = TcpStream::connect(("127.0.0.1", running.port)).expect("connected");
     client.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
     client.write_all(b"AMQP\0\0\x09\x01").expect("sent");
-    let mut start = [0; 12];
-    client.read_exact(&mut start).expect("connection.start");
-    assert_eq!((start[0], &start[7..11]), (1, &[0, 10, 0, 10][..]));
+    send(&mut client, b"\0\x0a\0\x0b\0\0\0\0\x05PLAIN\0\0\0\x0c\0guest\0guest\x05en_US");
+    send(&mut client, b"\0\x0a\0\x1f\x07\xff\0\x02\0\0\0\0");
+    send(&mut client, b"\0\x0a\0\x28\x01/\0\0");
+    read_up_to(&mut client, [0, 10, 0, 41]);
     running.terminate();
+    let close = read_up_to(&mut client, [0, 10, 0, 50]);
+    let text = b"CONNECTION_FORCED - broker forced connection closure with reason 'shutdown'";
+    let wanted = [&320u16.to_be_bytes()[..], &[text.len() as u8], text, &[0; 4]].concat();
+    assert_eq!(close, wanted, "{}", String::from_utf8_lossy(&close));
+    send(&mut client, &[0, 10, 0, 51]);
+    assert_eq!(client.read(&mut [0]).expect("the end of the stream"), 0);
     assert_eq!(running.exit_status(), 0);
+}
+
+#[test]
+fn the_load_generator_measures_a_server() {
+    let folder = TempFolder::new("perf");
+    let running = Running::start(&folder.0);
+    let uri = format!("amqp://guest:guest@127.0.0.1:{}", running.port);
+    let pid = running.child.id().to_string();
+    let mut perf = Command::new(env!("CARGO_BIN_EXE_leveret"));
+    perf.args(["perf", "throughput", "--json", "--uri", &uri, "--time", "1", "--warmup", "0"]);
+    perf.args(["--size", "16", "--confirm", "10", "--ack-every", "5", "--broker-pid", &pid]);
+    let output = perf.output().expect("it runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    for key in ["publish_rate", "delivery_rate", "cpu_us_per_message"] {
+        assert!(report[key].as_f64().is_some_and(|figure| figure > 0.0), "{key}: {report}");
+    }
+    // All that was published has been confirmed and delivered.
+    assert_eq!(report["published_total"], report["confirmed_total"], "{report}");
+    assert_eq!(report["published_total"], report["delivered_total"], "{report}");
+}
+
+#[test]
+fn metrics_can_be_turned_off_only() {
+    let output = server("127.0.0.1:0", Path::new("/nowhere")).arg("--metrics-listen=127.0.0.1:1").output();
+    let text = String::from_utf8_lossy(&output.expect("it runs").stderr).into_owned();
+    assert!(text.contains("metrics are not served yet"), "{text}");
 }
 
 #[test]

@@ -143,8 +143,8 @@ impl RouteCache {
         if self.weight > WEIGHT_MAX {
             self.clear();
         }
-        self.weight += targets.len() + ENTRY_WEIGHT;
         self.write_key(exchange, routing_key);
+        self.weight += targets.len() + ENTRY_WEIGHT + self.key.len() / size_of::<QueueId>();
         self.routes.insert(self.key.as_slice().into(), targets);
     }
 

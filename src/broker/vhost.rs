@@ -8,6 +8,7 @@ use slotmap::SlotMap;
 use super::channel::Channel;
 use super::effects::Effects;
 use super::exchange::{Binding, Exchange, Kind};
+use super::queue::arguments::QueueType;
 use super::queue::{Consumer, Queue};
 use super::{BindingId, ChannelId, ConnectionId, ConsumerId, ExchangeId, Map, Name, QueueId};
 use crate::wire::reply::Exception;
@@ -34,6 +35,8 @@ pub struct Vhost {
     pub(super) queues: SlotMap<QueueId, Queue>,
     pub(super) queue_names: Map<Box<[u8]>, QueueId>,
     pub(super) consumers: SlotMap<ConsumerId, Consumer>,
+    /// What a durable, shared queue is whose declaration does not say.
+    pub default_queue_type: QueueType,
     /// Grows with every change that may route a message differently.
     pub(super) topology: u64,
     /// Messages moved so far, as a measure of time spent.
@@ -63,6 +66,7 @@ impl Vhost {
             queues: SlotMap::with_key(),
             queue_names: Map::default(),
             consumers: SlotMap::with_key(),
+            default_queue_type: QueueType::default(),
             topology: 1,
             work: 0,
         };

@@ -39,6 +39,14 @@ impl FromStr for Listen {
     }
 }
 
+/// What there is to say of metrics so far. Scripts may already turn them off.
+fn only_none(text: &str) -> Result<Listen, String> {
+    match text.parse()? {
+        Listen(None) => Ok(Listen(None)),
+        Listen(Some(_)) => Err("metrics are not served yet: only none is possible".to_owned()),
+    }
+}
+
 #[derive(Args, Debug)]
 pub struct ServerArgs {
     /// Serve AMQP here; may be given more than once; none turns it off [default: port 5672 of all addresses]
@@ -49,6 +57,10 @@ pub struct ServerArgs {
     /// all addresses]
     #[arg(long, value_name = "ADDR:PORT")]
     http_listen: Vec<Listen>,
+
+    /// Where metrics are to be served: they are not yet, so that none is all there is
+    #[arg(long, value_name = "ADDR:PORT", value_parser = only_none)]
+    metrics_listen: Vec<Listen>,
 
     /// Keep data in this folder, which no other instance may use
     #[arg(long, value_name = "DIR", default_value = "leveret-data")]
@@ -105,9 +117,10 @@ async fn serve(args: ServerArgs) -> Result<(), ServerError> {
         say_where("AMQP", &listener);
         tokio::spawn(listener::accept(listener, Arc::clone(&node)));
     }
+    let mut serving = Vec::new();
     for listener in management {
         say_where("HTTP API", &listener);
-        tokio::spawn(http::serve(listener, Arc::clone(&node)));
+        serving.push(tokio::spawn(http::serve(listener, Arc::clone(&node))));
     }
     match &folder {
         Some(folder) => {
@@ -127,6 +140,9 @@ async fn serve(args: ServerArgs) -> Result<(), ServerError> {
     node.shut_down();
     if tokio::time::timeout(DRAIN, node.connections.none_left()).await.is_err() {
         tracing::warn!("some connections did not close in time");
+    }
+    for api in serving {
+        api.await.map_err(|e| ServerError::Runtime(e.into()))?;
     }
     Ok(())
 }

@@ -29,13 +29,19 @@ mod vhosts;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{ConnectInfo, DefaultBodyLimit};
 use axum::middleware::map_request;
 use axum::routing::{delete, get, post};
-use axum::serve::ListenerExt as _;
-use tokio::net::TcpListener;
+use axum::{Extension, Router};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
 
 use crate::node::Node;
 use resource::{CHANGE, READ, resource};
@@ -43,21 +49,62 @@ use resource::{CHANGE, READ, resource};
 /// Octets a request's body may have (RabbitMQ's `management.http.max_body_size`).
 const BODY_MAX: usize = 20_000_000;
 
-/// Serves the API until the node goes down.
+/// How long a connection may take to send a request's head, which is also how long it may be idle. (Cowboy, which
+/// serves RabbitMQ's API, ends idle connections after a minute.)
+const HEAD: Duration = Duration::from_secs(60);
+/// As many connections are served at a time; others wait to be accepted, so that AMQP always has sockets left.
+const CONNECTIONS_MAX: usize = 500;
+/// How long requests have to end when the node goes down.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Serves the API until the node goes down, and ends what is under way.
 pub async fn serve(listener: TcpListener, node: Arc<Node>) {
     let mut going_down = node.going_down();
-    let listener = listener.tap_io(|socket| {
-        if let Err(e) = socket.set_nodelay(true) {
-            tracing::debug!("no TCP_NODELAY: {e}");
+    let api = router(node);
+    let connections = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let accepted = tokio::select! {
+            accepted = accept(&listener, &places) => accepted,
+            _ = going_down.wait_for(|down| *down) => break,
+        };
+        let Some((socket, peer, place)) = accepted else { continue };
+        let service = TowerToHyperService::new(api.clone().layer(Extension(ConnectInfo(peer))));
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD)
+            .serve_connection(TokioIo::new(socket), service);
+        let connection = connections.watch(connection);
+        tokio::spawn(async move {
+            if let Err(e) = connection.await {
+                tracing::debug!(%peer, "HTTP connection lost: {e}");
+            }
+            drop(place);
+        });
+    }
+    if timeout(DRAIN, connections.shutdown()).await.is_err() {
+        tracing::warn!("some HTTP requests did not end in time");
+    }
+}
+
+/// The next connection, when there is a place for it.
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let place = Arc::clone(places).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((socket, peer)) => {
+            if let Err(e) = socket.set_nodelay(true) {
+                tracing::debug!("no TCP_NODELAY: {e}");
+            }
+            Some((socket, SocketAddr::new(peer.ip().to_canonical(), peer.port()), place))
         }
-    });
-    let service = router(node).into_make_service_with_connect_info::<SocketAddr>();
-    let served = axum::serve(listener, service).with_graceful_shutdown(async move {
-        // An error would mean that the node is gone, which is as good as going down.
-        let _ = going_down.wait_for(|down| *down).await;
-    });
-    if let Err(e) = served.await {
-        tracing::error!("the HTTP API ends: {e}");
+        Err(e) => {
+            tracing::error!("cannot accept an HTTP connection: {e}");
+            sleep(Duration::from_millis(100)).await;
+            None
+        }
     }
 }
 

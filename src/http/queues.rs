@@ -17,6 +17,7 @@ use super::table;
 use crate::auth::Access;
 use crate::broker::exchange::declare::check_not_reserved;
 use crate::broker::queue::Queue;
+use crate::broker::queue::arguments::Declared;
 use crate::broker::queue::arguments::QueueType;
 use crate::broker::queue::declare::Declaration;
 use crate::broker::{Name, Vhost};
@@ -122,10 +123,12 @@ pub(super) async fn declare(
         return Err(Refusal::Missing("vhost_not_found".to_owned()));
     }
     let cell = caller.vhost(&node, &vhost)?;
-    let declaration = declaration(&body.fields()?, &name)?;
+    let mut declaration = declaration(&body.fields()?, &name)?;
     check_not_reserved("queue", &declaration.name)?;
     caller.check(&vhost, Access::Configure, &declaration.name)?;
     cell.with(|vhost, _| {
+        let Declaration { durable, exclusive, auto_delete, .. } = declaration;
+        vhost.add_default_type(&mut declaration.arguments, &Declared { durable, exclusive, auto_delete });
         let is_new = vhost.queue(declaration.name.as_bytes()).is_none();
         if is_new {
             check_dead_letter_exchange(&caller, vhost, &declaration)?;

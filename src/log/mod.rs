@@ -101,12 +101,13 @@ impl Log {
         if index == last {
             segment.begin(self.next);
             segment.shrink();
-            if last == 0 {
-                self.spare = None;
-            }
         } else {
             segment.begin(self.next);
             self.spare = self.segments.remove(index);
+        }
+        // An empty queue keeps no memory for more.
+        if self.segments.len() == 1 && self.segments[0].is_settled() {
+            self.spare = None;
         }
     }
 }
@@ -166,10 +167,21 @@ mod tests {
             log.append(0, &parts(&n.to_be_bytes()));
         }
         log.settle_all(10..29_990);
+        assert!(log.spare.is_some(), "something for the next segment");
         assert!(log.segments.len() <= 3, "{} segments", log.segments.len());
         for n in (0..10).chain(29_990..30_000) {
             assert_eq!(body_of(&log, n), Some(n.to_be_bytes().to_vec()));
         }
+    }
+
+    #[test]
+    fn an_empty_log_keeps_nothing_to_spare() {
+        let mut log = Log::default();
+        for n in 0u64..30_000 {
+            log.append(0, &parts(&n.to_be_bytes()));
+        }
+        log.settle_all(0..30_000);
+        assert!(log.spare.is_none() && log.segments.len() == 1);
     }
 
     #[test]

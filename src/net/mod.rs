@@ -1,7 +1,7 @@
 //! The network: listeners, and one driver per connection.
 //!
 //! What comes in are sockets, what goes out are octets to sessions and from outboxes to sockets. With `http`, the
-//! only home of tokio. This folder may not hold broker state.
+//! only home of tokio's sockets and tasks. This folder may not hold broker state.
 //!
 //! - [`listener`][]: accepting
 //! - [`connection`][]: a connection's life: handshake, batches, close

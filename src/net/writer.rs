@@ -35,7 +35,7 @@ pub async fn write<W: AsyncWrite + Unpin>(
     loop {
         let open = port.take(&mut pieces);
         if !pieces.is_empty() {
-            write_all(&mut socket, &pieces).await?;
+            write_all(&mut socket, &pieces, || port.wrote()).await?;
             settle(&port, &mut pieces, &vhost, id);
             if let Some(beats) = &mut beats {
                 beats.reset();
@@ -49,7 +49,7 @@ pub async fn write<W: AsyncWrite + Unpin>(
             () = port.output() => {}
             () = tick(&mut beats) => {
                 pieces.push(heartbeat());
-                write_all(&mut socket, &pieces).await?;
+                write_all(&mut socket, &pieces, || ()).await?;
                 pieces.clear();
                 port.relax();
             }
@@ -76,7 +76,12 @@ fn settle(port: &Port, pieces: &mut Vec<Piece>, vhost: &VhostCell, id: Connectio
     port.wrote();
 }
 
-async fn write_all<W: AsyncWrite + Unpin>(socket: &mut W, pieces: &[Piece]) -> io::Result<()> {
+/// Writes all of it, and rings `progress` whenever the peer has taken some.
+async fn write_all<W: AsyncWrite + Unpin>(
+    socket: &mut W,
+    pieces: &[Piece],
+    progress: impl Fn(),
+) -> io::Result<()> {
     let (mut first, mut offset) = (0, 0);
     while first < pieces.len() {
         let mut slices = [IoSlice::new(&[]); SLICES];
@@ -93,6 +98,7 @@ async fn write_all<W: AsyncWrite + Unpin>(socket: &mut W, pieces: &[Piece]) -> i
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
+        progress();
         written += offset;
         while first < pieces.len() && written >= pieces[first].octets().len() {
             written -= pieces[first].octets().len();
@@ -118,7 +124,7 @@ mod tests {
             .collect();
         let wanted: Vec<u8> = pieces.iter().flat_map(|piece| piece.octets().to_vec()).collect();
         let (mut near, mut far) = tokio::io::duplex(97);
-        let writer = tokio::spawn(async move { write_all(&mut near, &pieces).await });
+        let writer = tokio::spawn(async move { write_all(&mut near, &pieces, || ()).await });
         let mut found = vec![0; wanted.len()];
         far.read_exact(&mut found).await.expect("all of it");
         writer.await.expect("no panic").expect("written");

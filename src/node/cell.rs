@@ -54,7 +54,9 @@ impl VhostCell {
     }
 
     pub fn change_about(&self, change: impl FnOnce(&mut About)) {
-        change(&mut self.about.lock());
+        let mut about = self.about.lock();
+        change(&mut about);
+        self.state.lock().vhost.default_queue_type = about.default_queue_type;
     }
 
     /// Runs something on the vhost, hands what it sent to the writers, and wakes these, once each, when the lock is

@@ -233,7 +233,7 @@ impl Handshake {
             }
             Phase::Closing => Progress::End,
             _ => {
-                tracing::warn!("handshake failed: {}", String::from_utf8_lossy(&exception.reply_text()));
+                tracing::warn!("handshake failed: {:?}", String::from_utf8_lossy(&exception.reply_text()));
                 Progress::EndSilently
             }
         }

@@ -12,7 +12,7 @@ use super::run::{no_previous_queue, unimplemented_method};
 use super::{Context, Session};
 use crate::broker::exchange::arguments::check_exchange_name;
 use crate::broker::exchange::declare::check_not_reserved;
-use crate::broker::queue::arguments::check_server_named;
+use crate::broker::queue::arguments::{Declared, check_server_named};
 use crate::broker::queue::declare::{Counts, Declaration};
 use crate::wire::reply::Exception;
 
@@ -81,7 +81,7 @@ impl Session {
 
     fn declare_queue(
         &mut self,
-        wanted: queue::Declare,
+        mut wanted: queue::Declare,
         cx: &mut Context<'_>,
     ) -> Result<(Arc<str>, Counts), Exception> {
         let name = strip_cr_lf(wanted.queue.as_str());
@@ -90,6 +90,8 @@ impl Session {
             let counts = cx.vhost.check_queue(self.id, name.as_bytes())?;
             return Ok((name.into(), counts));
         }
+        let queue::Declare { durable, exclusive, auto_delete, .. } = wanted;
+        cx.vhost.add_default_type(&mut wanted.arguments, &Declared { durable, exclusive, auto_delete });
         let name: Arc<str> = if name.is_empty() {
             check_server_named(&wanted.arguments)?;
             made_up("amq.gen", cx).into()
@@ -103,9 +105,9 @@ impl Session {
         }
         let declaration = Declaration {
             name: Arc::clone(&name),
-            durable: wanted.durable,
-            exclusive: wanted.exclusive,
-            auto_delete: wanted.auto_delete,
+            durable,
+            exclusive,
+            auto_delete,
             arguments: wanted.arguments,
         };
         let counts = cx.vhost.declare_queue(Some(self.id), declaration)?;

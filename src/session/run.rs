@@ -84,7 +84,7 @@ impl Session {
                 user = &*self.settings.user,
                 vhost = &*self.settings.vhost,
                 channel = number,
-                "closing connection: {}",
+                "closing connection: {:?}",
                 String::from_utf8_lossy(&exception.reply_text())
             );
             self.leave(cx);
@@ -164,6 +164,9 @@ impl Session {
             return self.open_channel(number, cx);
         }
         self.check_shortcut(number, &class, cx)?;
+        if self.state != State::Running {
+            return Ok(());
+        }
         if self.channel(number)?.closing {
             self.method_while_closing(number, &class, cx);
             return Ok(());
@@ -214,6 +217,9 @@ impl Session {
             _ => return Ok(()),
         };
         if queue.as_str().is_empty() && !self.channels.contains_key(&number) {
+            if self.has_too_many_channels(cx) {
+                return Ok(());
+            }
             let id = cx.vhost.open_channel(self.id, number);
             self.channels.insert(number, Channel::new(id));
             return Err(no_previous_queue());
@@ -225,14 +231,7 @@ impl Session {
         if self.channels.contains_key(&number) {
             return Err(Exception::channel_error("second 'channel.open' seen"));
         }
-        let max = self.settings.channel_max;
-        if self.channels.len() >= max as usize {
-            let text = format!(
-                "number of channels opened ({}) has reached the negotiated channel_max ({max})",
-                self.channels.len()
-            );
-            // This one names no method.
-            self.refuse(0, &Exception::not_allowed(text), cx);
+        if self.has_too_many_channels(cx) {
             return Ok(());
         }
         let id = cx.vhost.open_channel(self.id, number);
@@ -240,6 +239,18 @@ impl Session {
         let ok = channel::AMQPMethod::OpenOk(channel::OpenOk {});
         self.reply(number, &AMQPClass::Channel(ok), cx);
         Ok(())
+    }
+
+    /// Whether there are as many channels as were agreed on. One more closes the connection, without naming a method.
+    fn has_too_many_channels(&mut self, cx: &mut Context<'_>) -> bool {
+        let (count, max) = (self.channels.len(), self.settings.channel_max);
+        let full = count >= max as usize;
+        if full {
+            let text =
+                format!("number of channels opened ({count}) has reached the negotiated channel_max ({max})");
+            self.refuse(0, &Exception::not_allowed(text), cx);
+        }
+        full
     }
 
     fn method_while_closing(&mut self, number: u16, class: &AMQPClass, cx: &mut Context<'_>) {

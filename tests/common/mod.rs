@@ -10,7 +10,7 @@ pub mod client;
 pub mod method;
 pub mod table;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Once};
@@ -96,14 +96,18 @@ impl Broker {
         runtime.block_on(async { tokio::time::timeout(PATIENCE, client).await }).expect("an end in time")
     }
 
-    /// A connection with channel 1 open whose socket takes little before it is read.
-    pub fn narrow_channel(&self) -> Client {
-        let stream = self.block_on(async {
+    /// A socket that takes little before it is read.
+    pub fn narrow_socket(&self) -> TcpStream {
+        self.block_on(async {
             let socket = tokio::net::TcpSocket::new_v4().unwrap();
             socket.set_recv_buffer_size(16 << 10).unwrap();
             socket.connect(self.address).await.unwrap().into_std().unwrap()
-        });
-        let mut client = Client::on(stream);
+        })
+    }
+
+    /// A connection with channel 1 open on such a socket.
+    pub fn narrow_channel(&self) -> Client {
+        let mut client = Client::on(self.narrow_socket());
         client.shake_hands("guest", &client::start_ok("guest", "guest"), client::FRAME_MAX);
         client.open_channel(1);
         client

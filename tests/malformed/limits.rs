@@ -83,6 +83,18 @@ fn more_channels_than_agreed_on() {
                   channel_max (3) (0,0)";
     range.finish("a fourth channel", client, wanted);
 
+    // A method that RabbitMQ answers on a channel that was never opened makes one as well.
+    let mut client = Client::begun(range.broker.address);
+    client.call(0, start_ok("guest", "guest"));
+    client.send(0, "connection.tune-ok channel-max=3 frame-max=131072");
+    assert_eq!(client.call(0, "connection.open virtual-host=/"), "connection.open-ok");
+    for channel in 1..=3 {
+        let got = client.call(channel, "basic.get");
+        assert_eq!(got, "channel.close 404 NOT_FOUND - no previously declared queue (60,70)");
+    }
+    client.send(4, "basic.get");
+    range.finish("a fourth channel that was not opened", client, wanted);
+
     let mut client = range.broker.connect();
     for channel in 1..=2047 {
         client.open_channel(channel);

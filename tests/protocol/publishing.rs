@@ -336,3 +336,33 @@ fn a_message_for_several_queues() {
         assert_eq!(client.bodies(1, queue), [&*body], "{queue}");
     }
 }
+
+/// More than a batch may move at once: it is run in parts, in the same order, and to its end.
+#[test]
+fn a_burst_to_many_queues() {
+    const QUEUES: usize = 64;
+    let broker = Broker::start();
+    let mut client = broker.channel();
+    for queue in 0..QUEUES {
+        let queue = format!("q{queue}");
+        client.all_ok(
+            1,
+            &[
+                &format!("queue.declare queue={queue}"),
+                &format!("queue.bind queue={queue} exchange=amq.fanout"),
+            ],
+        );
+    }
+    for number in 0..1000 {
+        client.publish(1, "amq.fanout", "", &number.to_string());
+    }
+    // What closes the channel comes after all of it.
+    client.publish(1, "no such exchange", "", "lost");
+    client.publish(1, "amq.fanout", "", "ignored");
+    assert!(client.next(1).text.starts_with("channel.close 404 "));
+    for queue in 0..QUEUES {
+        broker.until(&format!("q{queue}"), 1000, 0);
+    }
+    let wanted: Vec<_> = (0..1000).map(|number| number.to_string()).collect();
+    assert_eq!(broker.channel().bodies(1, "q63"), wanted);
+}

@@ -1,5 +1,7 @@
 //! Queues: names, owners, counts, deleting, and those that go by themselves.
 
+use leveret::broker::queue::arguments::QueueType;
+
 use crate::common::client::{Client, start_ok};
 use crate::common::method::method;
 use crate::common::table::{flag, map, table};
@@ -390,4 +392,29 @@ fn no_wait_gets_no_answer() {
     client.send(1, "queue.delete queue=q no-wait");
     client.quiet(1);
     assert_eq!(broker.queue("q"), None);
+}
+
+#[test]
+fn a_vhost_has_a_default_type() {
+    let broker = Broker::start();
+    broker.node.vhost("/").unwrap().change_about(|about| about.default_queue_type = QueueType::Quorum);
+    let mut client = broker.channel();
+    let kind = |name: &str| {
+        let vhost = broker.node.vhost("/").unwrap();
+        vhost.with(|vhost, _| vhost.queue(name.as_bytes()).map(|queue| queue.settings.queue_type))
+    };
+    for (name, flags, wanted) in [
+        ("durable", "durable", QueueType::Quorum),
+        ("exclusive", "durable exclusive", QueueType::Classic),
+        ("auto", "durable auto-delete", QueueType::Classic),
+        ("transient", "", QueueType::Classic),
+    ] {
+        let declare = format!("queue.declare queue={name} {flags}").trim_end().to_owned();
+        // And once more, which is the same.
+        client.all_ok(1, &[&declare, &declare]);
+        assert_eq!(kind(name), Some(wanted), "{name}");
+    }
+    let wanted = "channel.close 406 PRECONDITION_FAILED - Cannot declare a server-named queue for type \
+                  rabbit_quorum_queue (50,10)";
+    assert_eq!(client.call(1, "queue.declare durable"), wanted);
 }

@@ -1,6 +1,6 @@
 //! Declaring, purging and deleting queues.
 
-use amq_protocol::types::FieldTable;
+use amq_protocol::types::{AMQPValue, FieldTable};
 
 use super::Queue;
 use super::arguments::{self, Declared, QueueType};
@@ -29,6 +29,21 @@ pub struct Counts {
 }
 
 impl Vhost {
+    /// Names the vhost's default type in a declaration that names none, as RabbitMQ does; queues that are transient,
+    /// exclusive or auto-delete stay classic. To be called before anything is checked.
+    pub fn add_default_type(&self, arguments: &mut FieldTable, declared: &Declared) {
+        let other = self.default_queue_type != QueueType::Classic;
+        if other
+            && declared.durable
+            && !declared.exclusive
+            && !declared.auto_delete
+            && !arguments.contains_key("x-queue-type")
+        {
+            let name = self.default_queue_type.name();
+            arguments.insert("x-queue-type".into(), AMQPValue::LongString(name.into()));
+        }
+    }
+
     /// The counts of a queue that is there and not locked (`queue.declare` with `passive`).
     pub fn check_queue(&self, connection: ConnectionId, name: &[u8]) -> Result<Counts, Exception> {
         let id = self.queue_id(name)?;
