@@ -10,6 +10,7 @@ use amq_protocol::protocol::{AMQPClass, channel};
 use bytes::Bytes;
 
 use super::command::{Assembled, Command};
+use super::run::not_open;
 use crate::broker::Map;
 use crate::wire::content::{self, BASIC, HEADER_FIXED};
 use crate::wire::frame::{self, BODY, Frame, HEADER, HEARTBEAT, METHOD, OVERHEAD};
@@ -231,9 +232,7 @@ impl Assembler {
                 debug_assert!(at < frame.start);
                 Ok(Step::Wait)
             }
-            InPlace::No if !self.opened.contains(&frame.channel) => {
-                Err(Exception::channel_error("expected 'channel.open'").caused_by(Publish::ID))
-            }
+            InPlace::No if !self.opened.contains(&frame.channel) => Err(not_open().caused_by(Publish::ID)),
             InPlace::No => {
                 let payload = frame.payload(input).into();
                 self.partials.insert(frame.channel, Partial::Method { publish, payload });

@@ -4,7 +4,7 @@ use amq_protocol::protocol::{AMQPClass, confirm};
 
 use super::channel::{Confirms, Mode};
 use super::command::Incoming;
-use super::run::unimplemented_method;
+use super::run::{not_open, unimplemented_method};
 use super::{Context, Session};
 use crate::broker::publish::Route;
 use crate::broker::text;
@@ -36,21 +36,21 @@ impl Session {
         incoming: &Incoming<'_>,
         cx: &mut Context<'_>,
     ) -> Result<(), Exception> {
-        let max = self.settings.message_size_max;
-        let channel = self.channel(number)?;
+        // Looked up once: this is the path of every message.
+        let channel = self.channels.get_mut(&number).ok_or_else(not_open)?;
         if channel.closing {
             return Ok(());
         }
         if incoming.immediate {
             return Err(Exception::not_implemented("immediate=true"));
         }
+        let max = self.settings.message_size_max;
         if incoming.size > max {
             let text = format!("message size {} is larger than configured max size {max}", incoming.size);
             return Err(Exception::precondition_failed(text));
         }
         let message = &incoming.message;
         let version = (cx.vhost.topology(), cx.auth.version());
-        let Some(channel) = self.channels.get_mut(&number) else { return Ok(()) };
         let Some(targets) = channel.routes.get(version, message.exchange, message.routing_key) else {
             return self.publish_anew(number, incoming, cx);
         };

@@ -265,7 +265,7 @@ impl Session {
 
     /// An open channel, or the error that RabbitMQ has for methods on one never opened.
     pub(super) fn channel(&mut self, number: u16) -> Result<&mut Channel, Exception> {
-        self.channels.get_mut(&number).ok_or_else(|| Exception::channel_error("expected 'channel.open'"))
+        self.channels.get_mut(&number).ok_or_else(not_open)
     }
 
     fn settle(
@@ -314,6 +314,11 @@ impl Session {
     pub fn flow(&self) -> ControlFlow<()> {
         if self.state == State::Over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
+}
+
+/// RabbitMQ's answer to methods on a channel that was never opened.
+pub(super) fn not_open() -> Exception {
+    Exception::channel_error("expected 'channel.open'")
 }
 
 pub(super) fn no_previous_queue() -> Exception {

@@ -152,12 +152,6 @@ impl Vhost {
             }
         }
     }
-
-    /// The bindings of a queue, its implicit one to the default exchange left aside.
-    pub fn bindings_of(&self, queue: QueueId) -> impl Iterator<Item = &Binding> {
-        let ids = self.queues.get(queue).map(|queue| &queue.bindings);
-        ids.into_iter().flatten().filter_map(|id| self.bindings.get(*id))
-    }
 }
 
 fn binding_key(destination: Destination, routing_key: &[u8], arguments: &FieldTable) -> BindingKey {
