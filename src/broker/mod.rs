@@ -11,9 +11,11 @@
 //! - [`queue`][]: queues, their arguments, their consumers, and dispatch
 //! - [`channel`][]: a channel's consumers and unacknowledged deliveries
 //! - [`settle`][]: acknowledgement, rejection, requeueing, recovery
+//! - [`commit`][]: from which moment on what has happened is on disk
 //! - [`vhost`][]: the value that holds all of this; connections and channels come and go here
 
 pub mod channel;
+pub mod commit;
 pub mod effects;
 pub mod exchange;
 pub mod publish;

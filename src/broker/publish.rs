@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::commit::Commit;
 use super::effects::Effects;
 use super::exchange::Destination;
 use super::vhost::Vhost;
@@ -86,10 +87,19 @@ impl Vhost {
     }
 
     /// Brings a message to its queues. Queues that have gone meanwhile are passed over.
-    pub fn publish(&mut self, targets: &[QueueId], message: &Message<'_>, now: Now, fx: &mut impl Effects) {
+    ///
+    /// Returns the commit that its publisher has to wait for, `None` if it is taken care of already.
+    pub fn publish(
+        &mut self,
+        targets: &[QueueId],
+        message: &Message<'_>,
+        now: Now,
+        fx: &mut impl Effects,
+    ) -> Option<Commit> {
         for queue in targets {
             self.enqueue(*queue, message, now, fx);
         }
+        None
     }
 }
 

@@ -6,6 +6,7 @@ use amq_protocol::types::FieldTable;
 use slotmap::SlotMap;
 
 use super::channel::Channel;
+use super::commit::Commits;
 use super::effects::Effects;
 use super::exchange::{Binding, Exchange, Kind};
 use super::queue::arguments::QueueType;
@@ -39,6 +40,7 @@ pub struct Vhost {
     pub default_queue_type: QueueType,
     /// Grows with every change that may route a message differently.
     pub(super) topology: u64,
+    pub commits: Commits,
     /// Messages moved so far, as a measure of time spent.
     pub(super) work: u64,
 }
@@ -68,6 +70,7 @@ impl Vhost {
             consumers: SlotMap::with_key(),
             default_queue_type: QueueType::default(),
             topology: 1,
+            commits: Commits::default(),
             work: 0,
         };
         for (name, kind, internal) in PREDECLARED {

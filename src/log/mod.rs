@@ -5,9 +5,11 @@
 //! needs, as runs of octets (`wire::content::Message`). For now segments live in memory only (see `ARCHITECTURE.md`,
 //! "What is deliberately absent").
 //!
+//! - [`disk`][]: files, real or simulated
 //! - [`record`][]: how a record lies in a segment
 //! - [`segment`][]: a run of records, and how many of them are still wanted
 
+pub mod disk;
 pub mod record;
 pub mod segment;
 
