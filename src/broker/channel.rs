@@ -11,6 +11,8 @@ pub struct Unacked {
     pub delivery_tag: u64,
     pub queue: QueueId,
     pub position: Position,
+    /// Octets of its body.
+    pub size: u32,
     /// The consumer it went to; `None` for `basic.get`.
     pub consumer: Option<ConsumerId>,
 }
@@ -138,7 +140,7 @@ mod tests {
     use super::*;
 
     fn delivery(delivery_tag: u64) -> Unacked {
-        Unacked { delivery_tag, queue: QueueId::default(), position: delivery_tag, consumer: None }
+        Unacked { delivery_tag, queue: QueueId::default(), position: delivery_tag, size: 0, consumer: None }
     }
 
     #[test]

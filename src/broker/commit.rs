@@ -47,6 +47,11 @@ impl Commits {
         self.thorough = true;
     }
 
+    /// Whether somebody waits for the open commit without anything being written for it.
+    pub fn is_open(&self) -> bool {
+        self.thorough || self.definitions > self.closed
+    }
+
     /// Closes the open commit. Returns its number, and whether it is to make acknowledgements durable too.
     pub fn close(&mut self) -> (Commit, bool) {
         self.closed += 1;

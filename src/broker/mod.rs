@@ -11,6 +11,7 @@
 //! - [`queue`][]: queues, their arguments, their consumers, and dispatch
 //! - [`channel`][]: a channel's consumers and unacknowledged deliveries
 //! - [`settle`][]: acknowledgement, rejection, requeueing, recovery
+//! - [`storage`][]: what queues' logs ask of whoever owns the disk, and what comes back
 //! - [`commit`][]: from which moment on what has happened is on disk
 //! - [`vhost`][]: the value that holds all of this; connections and channels come and go here
 
@@ -21,6 +22,7 @@ pub mod exchange;
 pub mod publish;
 pub mod queue;
 pub mod settle;
+pub mod storage;
 pub mod vhost;
 
 use std::borrow::Cow;

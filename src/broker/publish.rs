@@ -96,10 +96,11 @@ impl Vhost {
         now: Now,
         fx: &mut impl Effects,
     ) -> Option<Commit> {
+        let mut kept = false;
         for queue in targets {
-            self.enqueue(*queue, message, now, fx);
+            kept |= self.enqueue(*queue, message, now, fx);
         }
-        None
+        if kept { self.commits.current() } else { None }
     }
 }
 

@@ -88,10 +88,11 @@ impl Vhost {
         let freed = delivery.consumer.is_some_and(|consumer| self.release(consumer));
         let queue = self.queues.get_mut(delivery.queue)?;
         if verdict == Verdict::Requeue {
-            queue.put_back(delivery.position);
+            queue.put_back(delivery.position, delivery.size);
             return Some(delivery.queue);
         }
         queue.settle(delivery.position);
+        self.heed(delivery.queue);
         freed.then_some(delivery.queue)
     }
 

@@ -11,6 +11,7 @@ use super::effects::Effects;
 use super::exchange::{Binding, Exchange, Kind};
 use super::queue::arguments::QueueType;
 use super::queue::{Consumer, Queue};
+use super::storage::Storage;
 use super::{BindingId, ChannelId, ConnectionId, ConsumerId, ExchangeId, Map, Name, QueueId};
 use crate::wire::reply::Exception;
 
@@ -41,6 +42,7 @@ pub struct Vhost {
     /// Grows with every change that may route a message differently.
     pub(super) topology: u64,
     pub commits: Commits,
+    pub(super) storage: Storage,
     /// Messages moved so far, as a measure of time spent.
     pub(super) work: u64,
 }
@@ -71,6 +73,7 @@ impl Vhost {
             default_queue_type: QueueType::default(),
             topology: 1,
             commits: Commits::default(),
+            storage: Storage::default(),
             work: 0,
         };
         for (name, kind, internal) in PREDECLARED {

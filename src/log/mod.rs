@@ -1,200 +1,394 @@
 //! The log: what every queue stands on.
 //!
-//! Records come in, each gets the next position, and can be read and settled by it; a segment whose records are all
-//! settled gives its memory back. Nothing here knows what the octets mean: a record is a timestamp and what a delivery
-//! needs, as runs of octets (`wire::content::Message`). For now segments live in memory only (see `ARCHITECTURE.md`,
-//! "What is deliberately absent").
+//! Records come in, each gets the next position, and can be read and settled by it. They lie in chunks, which come and
+//! go between memory and disk; what is to survive is gathered into batches, written to segments by whoever owns the
+//! disk, and found again by recovery. A [`Log`] itself is plain data: it never waits. Nothing here knows what the
+//! octets mean: a record is a timestamp and what a delivery needs, as runs of octets (`wire::content::Message`).
 //!
+//! In memory:
+//! - this file: appending, reading, settling
+//! - [`chunk`][]: a run of records, in memory or not
+//! - [`resident`][]: leaving memory and coming back
+//! - [`budget`][]: how much memory all logs take
+//!
+//! Between memory and disk:
+//! - [`gather`][]: what is to be written, into a batch
+//! - [`batch`][]: writes in their order, done without a lock
+//! - [`spill`][]: files for what has to leave memory and need not survive
+//! - [`recover`][]: logs out of files
+//!
+//! On disk:
 //! - [`disk`][]: files, real or simulated
-//! - [`record`][]: how a record lies in a segment
-//! - [`segment`][]: a run of records, and how many of them are still wanted
+//! - [`segment`][]: a file of records, its settlements and its index
+//! - [`record`][]: how a record lies in memory and on disk
 
+pub mod batch;
+pub mod budget;
+pub mod chunk;
 pub mod disk;
+pub mod gather;
 pub mod record;
+pub mod recover;
+pub mod resident;
 pub mod segment;
+pub mod spill;
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
 
+use budget::Budget;
+use chunk::Chunk;
+use disk::FileName;
+pub use disk::LogId;
 use record::{Parts, Record};
 use segment::Segment;
+use spill::Extent;
 
 /// A record's number in its log, counted from 0. It never changes and is never given twice.
 pub type Position = u64;
 
+/// What a log asks of whoever owns the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Calls {
+    /// There is something to gather.
+    pub gather: bool,
+    /// There is something to read.
+    pub read: bool,
+}
+
+/// What there is at a position or after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At {
+    /// The first record from there on, in memory.
+    Here(Position),
+    /// It is on disk, and has been asked for.
+    OnDisk,
+    End,
+}
+
 /// An append-only sequence of records, of which any may be settled at any time.
 #[derive(Debug, Default)]
 pub struct Log {
+    /// Under which its files are found. What has none does not survive the node.
+    id: Option<LogId>,
+    budget: Arc<Budget>,
     /// In order of their positions, with gaps where all is settled; only the last one grows.
+    chunks: VecDeque<Chunk>,
+    /// In order; the last one is written to.
     segments: VecDeque<Segment>,
     next: Position,
-    /// The buffers of a segment that was settled while others were not, for the next one.
-    spare: Option<Segment>,
+    /// The first record that has not been gathered.
+    gathered: Position,
+    /// Messages before this one may have been delivered, as far as the disk knows once it is written.
+    mark: Position,
+    mark_due: bool,
+    /// How many have been delivered since the log was opened.
+    delivered: u64,
+    /// Runs that are on disk and settled, and not gathered yet.
+    settled: Vec<Range<Position>>,
+    removed: Vec<FileName>,
+    freed: Vec<Extent>,
+    /// The chunks to be read.
+    wanted: Vec<Position>,
+    calls: Calls,
 }
 
 impl Log {
+    /// An empty log; with a number its persistent records survive.
+    pub fn new(id: Option<LogId>, budget: Arc<Budget>) -> Self {
+        let mut log = Self::default();
+        (log.id, log.budget) = (id, budget);
+        log
+    }
+
     /// The position that the next record will get.
     pub fn next(&self) -> Position {
         self.next
     }
 
-    /// Appends a record. `timestamp` is in milliseconds since 1970.
-    pub fn append(&mut self, timestamp: u64, parts: &Parts<'_>) -> Position {
-        let position = self.next;
-        match self.segments.back_mut() {
-            Some(tail) if tail.has_room(record::size(parts)) => tail.push(timestamp, parts),
-            tail => {
-                let mut segment = self.spare.take().unwrap_or_default();
-                segment.begin(position);
-                if tail.is_some() {
-                    segment.reserve();
-                }
-                segment.push(timestamp, parts);
-                self.segments.push_back(segment);
-            }
-        }
-        self.next += 1;
-        position
+    /// Whether persistent records survive.
+    pub fn is_durable(&self) -> bool {
+        self.id.is_some()
     }
 
-    /// The record at a position that has been appended and not been settled; else `None` or a record
-    /// that nobody wants any more.
+    /// What has come up since the last call that the owner of the disk has to be told.
+    pub fn take_calls(&mut self) -> Option<Calls> {
+        if !self.calls.gather && !self.calls.read {
+            return None;
+        }
+        Some(std::mem::take(&mut self.calls))
+    }
+
+    /// Appends a record. `timestamp` is in milliseconds since 1970. Returns its position, and whether it is to be
+    /// written and will survive from a commit on.
+    pub fn append(&mut self, timestamp: u64, persistent: bool, parts: &Parts<'_>) -> (Position, bool) {
+        let position = self.next;
+        let weight = record::weight(parts);
+        let persistent = persistent && self.id.is_some();
+        if !self.chunks.back().is_some_and(|tail| tail.has_room(weight)) {
+            self.begin_chunk(weight);
+        }
+        if let Some(tail) = self.chunks.back_mut() {
+            let grown = tail.push(timestamp, persistent, parts);
+            if grown > 0 {
+                self.budget.take(grown);
+            }
+        }
+        if persistent {
+            if let Some(segment) = self.segments.back_mut() {
+                segment.appended += weight as u64;
+            }
+            self.calls.gather = true;
+        }
+        self.next += 1;
+        (position, persistent)
+    }
+
+    /// Begins a chunk at the end, in a segment that has room.
+    fn begin_chunk(&mut self, weight: usize) {
+        if let Some(tail) = self.chunks.back_mut() {
+            if self.id.is_some() && tail.unwritten == 0 {
+                tail.unwritten = u32::try_from(tail.ungathered()).unwrap_or(u32::MAX);
+                self.budget.add_unwritten(tail.unwritten as usize);
+            }
+        }
+        let base = self.join_segment();
+        // The first chunk of a queue grows as it needs to, later ones are going to be full.
+        let mut buffer = Vec::new();
+        if !self.chunks.is_empty() {
+            buffer = self.budget.buffer().unwrap_or_default();
+            buffer.reserve_exact(chunk::FULL.max(weight));
+        }
+        let chunk = Chunk::new(self.next, base, buffer);
+        self.budget.take(chunk.weight());
+        self.chunks.push_back(chunk);
+    }
+
+    /// The first position of the segment that the next chunk belongs to.
+    fn join_segment(&mut self) -> Position {
+        let Some(id) = self.id else { return self.next };
+        let full = match self.segments.back() {
+            Some(last) => last.appended >= segment::FULL || self.next - last.first > u64::from(u32::MAX / 2),
+            None => true,
+        };
+        if full {
+            self.complete_segment();
+            self.segments.push_back(Segment::new(id, self.next, self.budget.seed));
+        }
+        match self.segments.back_mut() {
+            Some(last) => {
+                last.chunks += 1;
+                last.first
+            }
+            None => self.next,
+        }
+    }
+
+    /// The last segment grows no more.
+    fn complete_segment(&mut self) {
+        let next = self.next;
+        let Some(last) = self.segments.back_mut() else { return };
+        last.end = last.end.min(next);
+        if last.chunks == 0 {
+            self.remove_segment(self.segments.len() - 1);
+        } else {
+            if last.index == segment::Index::Growing {
+                last.index = segment::Index::Complete;
+            }
+        }
+    }
+
+    /// The record at a position, if it is in memory.
     pub fn get(&self, position: Position) -> Option<Record<'_>> {
-        self.segments.get(self.index(position)?)?.get(position)
+        self.chunks.get(self.index(position)?)?.get(position)
+    }
+
+    /// The first record at or after a position.
+    pub fn seek(&mut self, from: Position) -> At {
+        let mut index = match self.index(from) {
+            Some(index) => index,
+            None if self.chunks.is_empty() || from >= self.next => return At::End,
+            None => 0,
+        };
+        while let Some(chunk) = self.chunks.get(index) {
+            if from < chunk.end {
+                if chunk.data().is_none() {
+                    self.read_ahead(index);
+                    return At::OnDisk;
+                }
+                if let Some(position) = chunk.present(from) {
+                    if position == chunk.first {
+                        self.read_ahead(index + 1);
+                    }
+                    return At::Here(position);
+                }
+            }
+            index += 1;
+        }
+        At::End
     }
 
     /// Gives up one record. Each record is settled at most once.
     pub fn settle(&mut self, position: Position) {
-        if let Some(index) = self.index(position) {
-            self.segments[index].settle(position);
+        let Some(index) = self.index(position) else { return };
+        let chunk = &mut self.chunks[index];
+        let (on_disk, freed) = chunk.settle(position);
+        let left = chunk.live;
+        if on_disk {
+            self.note_settled(position..position + 1);
+        }
+        if freed > 0 {
+            self.budget.give(freed);
+        }
+        if left == 0 {
             self.reclaim(index);
         }
     }
 
-    /// Gives up a run of records of which none has been settled; costs segments, not records.
-    pub fn settle_all(&mut self, positions: Range<Position>) {
-        for segment in &mut self.segments {
-            segment.settle_run(positions.clone());
+    fn note_settled(&mut self, run: Range<Position>) {
+        self.calls.gather = true;
+        match self.settled.last_mut() {
+            Some(last) if last.end == run.start => last.end = run.end,
+            _ => self.settled.push(run),
         }
-        for index in (0..self.segments.len()).rev() {
-            self.reclaim(index);
+    }
+
+    /// Gives up a run of records of which none has been settled one by one; costs chunks, not records, but for those at
+    /// its ends. Returns how many there were.
+    pub fn settle_all(&mut self, run: Range<Position>) -> usize {
+        let mut count = 0;
+        // From behind, since chunks go.
+        for index in (0..self.chunks.len()).rev() {
+            let chunk = &mut self.chunks[index];
+            let (first, end) = (chunk.first.max(run.start), chunk.end.min(run.end));
+            if first >= end {
+                continue;
+            }
+            if (first, end) == (chunk.first, chunk.end) {
+                count += chunk.live as usize;
+                chunk.live = 0;
+                if chunk.saved > 0 {
+                    self.note_settled(first..end);
+                }
+                self.reclaim(index);
+                continue;
+            }
+            let held: Vec<_> = (first..end).filter(|position| chunk.holds(*position)).collect();
+            count += held.len();
+            held.into_iter().for_each(|position| self.settle(position));
         }
+        count
     }
 
     fn index(&self, position: Position) -> Option<usize> {
-        if position >= self.next {
+        let last = self.chunks.back()?;
+        if position >= last.end {
             return None;
         }
         // Nearly every access is at one of the ends.
-        if self.segments.back()?.first() <= position {
-            return Some(self.segments.len() - 1);
+        if last.first <= position {
+            return Some(self.chunks.len() - 1);
         }
-        let after = self.segments.partition_point(|segment| segment.first() <= position);
+        if self.chunks[0].end > position {
+            return (self.chunks[0].first <= position).then_some(0);
+        }
+        let after = self.chunks.partition_point(|chunk| chunk.first <= position);
         after.checked_sub(1)
     }
 
-    /// Frees the segment if nothing in it is wanted. The last one stays, to grow again.
+    /// Frees a chunk of which nothing is wanted. The last one stays, to grow again.
     fn reclaim(&mut self, index: usize) {
-        let last = self.segments.len() - 1;
-        let Some(segment) = self.segments.get_mut(index) else { return };
-        if !segment.is_settled() {
+        self.count_gathered(index);
+        self.freed.extend(self.chunks[index].spilled.take());
+        self.calls.gather |= !self.freed.is_empty();
+        let base = self.chunks[index].base;
+        if index == self.chunks.len() - 1 {
+            self.leave_segment(base);
+            let next = self.next;
+            let before = self.chunks[index].weight();
+            let base = if self.chunks.len() == 1 { self.restart_segment() } else { self.join_segment() };
+            let chunk = &mut self.chunks[index];
+            chunk.begin(next, base);
+            self.budget.take(chunk.weight());
+            self.budget.give(before);
+        } else if let Some(mut chunk) = self.chunks.remove(index) {
+            self.budget.give(chunk.weight());
+            if let Some(buffer) = chunk.leave() {
+                if buffer.capacity() == chunk::FULL {
+                    self.budget.keep(buffer);
+                }
+            }
+            self.leave_segment(base);
+            if self.chunks.len() == 1 && self.chunks[0].live == 0 {
+                self.reclaim(0);
+            }
+        }
+    }
+
+    /// What counted as unwritten of a chunk does so no more.
+    fn count_gathered(&mut self, index: usize) {
+        let chunk = &mut self.chunks[index];
+        if chunk.unwritten > 0 {
+            self.budget.sub_unwritten(chunk.unwritten as usize);
+            chunk.unwritten = 0;
+        }
+    }
+
+    /// A chunk of a segment is gone; the segment goes with its last one, unless it is the one written to.
+    fn leave_segment(&mut self, base: Position) {
+        let Ok(index) = self.segments.binary_search_by_key(&base, |segment| segment.first) else { return };
+        let segment = &mut self.segments[index];
+        segment.chunks = segment.chunks.saturating_sub(1);
+        if segment.chunks == 0 && index + 1 < self.segments.len() {
+            self.remove_segment(index);
+        }
+    }
+
+    /// The log is empty: the segment goes if it is large, and the next chunk gets a new one.
+    fn restart_segment(&mut self) -> Position {
+        if self.segments.back().is_some_and(|last| last.chunks == 0 && last.size > segment::EMPTY_MAX) {
+            self.remove_segment(self.segments.len() - 1);
+        }
+        self.join_segment()
+    }
+
+    fn remove_segment(&mut self, index: usize) {
+        let (Some(id), Some(segment)) = (self.id, self.segments.remove(index)) else { return };
+        if segment.size > 0 {
+            self.removed.extend([segment.file(id), segment.settled_file(id)]);
+            // What it said of deliveries is to be found elsewhere.
+            self.mark_due = true;
+            self.calls.gather = true;
+        }
+    }
+
+    /// Notes that a record is being delivered, so that after a crash it is known to be perhaps a redelivery.
+    ///
+    /// The mark on disk runs ahead of the deliveries, by as many as there have been, so that it is written seldom and is
+    /// there before they happen.
+    pub fn note_delivered(&mut self, position: Position) {
+        const AHEAD_MAX: u64 = 1 << 16;
+        if self.id.is_none() {
             return;
         }
-        if index == last {
-            segment.begin(self.next);
-            segment.shrink();
-        } else {
-            segment.begin(self.next);
-            self.spare = self.segments.remove(index);
+        self.delivered += 1;
+        if position >= self.mark {
+            self.mark = position + 1 + (self.delivered - 1).min(AHEAD_MAX);
+            self.mark_due = true;
+            self.calls.gather = true;
         }
-        // An empty queue keeps no memory for more.
-        if self.segments.len() == 1 && self.segments[0].is_settled() {
-            self.spare = None;
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        for index in 0..self.chunks.len() {
+            self.count_gathered(index);
+            self.budget.give(self.chunks[index].weight());
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::wire::content::Body;
-
-    fn parts(body: &[u8]) -> Parts<'_> {
-        Parts { exchange: b"x", routing_key: b"key", properties: &[0, 0], body: Body::Inline(body) }
-    }
-
-    fn body_of(log: &Log, position: Position) -> Option<Vec<u8>> {
-        log.get(position).map(|r| r.parts.body.octets().to_vec())
-    }
-
-    #[test]
-    fn reads_back_what_was_appended() {
-        let mut log = Log::default();
-        for n in 0u64..50_000 {
-            assert_eq!(log.append(n + 7, &parts(&n.to_be_bytes())), n);
-        }
-        for n in (0u64..50_000).step_by(77) {
-            let record = log.get(n).expect("there");
-            assert_eq!((record.timestamp, record.parts.exchange), (n + 7, &b"x"[..]));
-            assert_eq!(record.parts.body.octets(), n.to_be_bytes());
-        }
-        assert!(log.get(50_000).is_none());
-        assert!(log.segments.len() > 3);
-    }
-
-    #[test]
-    fn settling_in_any_order_frees_everything_and_nothing_else() {
-        let mut log = Log::default();
-        let count = 30_000u64;
-        for n in 0..count {
-            log.append(0, &parts(&n.to_be_bytes()));
-        }
-        // Odd ones backwards, then the even ones forwards.
-        for n in (0..count).rev().filter(|n| n % 2 == 1) {
-            log.settle(n);
-        }
-        for n in (0..count).step_by(2) {
-            assert_eq!(body_of(&log, n), Some(n.to_be_bytes().to_vec()));
-            log.settle(n);
-        }
-        assert_eq!(log.segments.len(), 1);
-        assert_eq!(log.append(0, &parts(b"after")), count);
-        assert_eq!(body_of(&log, count), Some(b"after".to_vec()));
-    }
-
-    #[test]
-    fn a_range_is_settled_whole() {
-        let mut log = Log::default();
-        for n in 0u64..30_000 {
-            log.append(0, &parts(&n.to_be_bytes()));
-        }
-        log.settle_all(10..29_990);
-        assert!(log.spare.is_some(), "something for the next segment");
-        assert!(log.segments.len() <= 3, "{} segments", log.segments.len());
-        for n in (0..10).chain(29_990..30_000) {
-            assert_eq!(body_of(&log, n), Some(n.to_be_bytes().to_vec()));
-        }
-    }
-
-    #[test]
-    fn an_empty_log_keeps_nothing_to_spare() {
-        let mut log = Log::default();
-        for n in 0u64..30_000 {
-            log.append(0, &parts(&n.to_be_bytes()));
-        }
-        log.settle_all(0..30_000);
-        assert!(log.spare.is_none() && log.segments.len() == 1);
-    }
-
-    #[test]
-    fn shared_bodies_stay_shared() {
-        let mut log = Log::default();
-        let bytes = bytes::Bytes::from(vec![7; 100_000]);
-        let body = Body::Shared(&bytes);
-        let at = log.append(0, &Parts { exchange: b"", routing_key: b"q", properties: &[0, 0], body });
-        match log.get(at).expect("there").parts.body {
-            Body::Shared(found) => assert_eq!(found.as_ptr(), bytes.as_ptr()),
-            Body::Inline(_) => panic!("copied"),
-        }
-    }
-}
+mod tests;

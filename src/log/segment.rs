@@ -1,101 +1,248 @@
-//! A run of records one after the other, with the offset of each, and the number of those still wanted.
+//! Segments: a file of records, and beside it a file that says which of them are settled.
+//!
+//! Both begin with a head of 40 octets: a magic number, the format's version, the salt that all checksums of the file
+//! begin with, the log, the first position, the mark at the time the file was begun, and a checksum. A complete segment
+//! ends with an index of its chunks, so that it need not be read to be known.
 
-use std::ops::Range;
+use super::chunk::Chunk;
+use super::disk::{FileName, Kind};
+use super::record;
+use super::{LogId, Position};
 
-use bytes::Bytes;
+/// A segment takes chunks as long as it has fewer octets.
+pub const FULL: u64 = 16 << 20;
+/// The segment of an empty log is given up when it has more octets.
+pub const EMPTY_MAX: u32 = 256 << 10;
+/// Octets of a file's head.
+pub const HEAD: usize = 40;
+/// Octets of one settlement.
+pub const SETTLEMENT: usize = 12;
+/// Octets of the trailer behind an index.
+pub const TRAILER: usize = 16;
+/// Octets of a chunk in an index.
+const ENTRY: usize = 28;
+const VERSION: u16 = 1;
 
-use super::Position;
-use super::record::{self, Parts, Record};
+/// How far the index of a segment is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Index {
+    /// The segment grows.
+    Growing,
+    /// It is complete, but perhaps not durable: what an index says has to be there.
+    Complete,
+    /// It is complete and durable.
+    Due,
+    Written,
+}
 
-/// A segment takes records as long as it holds at most this many octets...
-const FULL: usize = 256 << 10;
-/// ... and fewer than this many shared bodies, which are not in its octets.
-const FULL_SHARED: usize = 64;
-/// An empty segment keeps buffers of at most this many octets.
-const KEEP: usize = 64 << 10;
-
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Segment {
-    first: Position,
-    offsets: Vec<u32>,
-    data: Vec<u8>,
-    shared: Vec<Bytes>,
-    /// Records not settled yet.
-    wanted: usize,
+    pub first: Position,
+    /// The position after its last record, once it is complete.
+    pub end: Position,
+    /// Octets of its file, once all that was gathered is written. There is no file if it is 0.
+    pub size: u32,
+    /// Octets of the file of its settlements.
+    pub settled: u32,
+    pub salt: u32,
+    /// Octets that were appended while it was the last one.
+    pub appended: u64,
+    /// Chunks of which something is wanted.
+    pub chunks: u32,
+    pub index: Index,
 }
 
 impl Segment {
-    /// Empties it, to begin anew at a position.
-    pub fn begin(&mut self, first: Position) {
-        self.first = first;
-        self.offsets.clear();
-        self.data.clear();
-        self.shared.clear();
-        self.wanted = 0;
-    }
-
-    pub fn first(&self) -> Position {
-        self.first
-    }
-
-    /// The position after its last record.
-    pub fn end(&self) -> Position {
-        self.first + self.offsets.len() as u64
-    }
-
-    /// Whether a record of so many octets is to be pushed here, rather than to a segment of its own.
-    pub fn has_room(&self, size: usize) -> bool {
-        self.data.is_empty() || (self.data.len() + size <= FULL && self.shared.len() < FULL_SHARED)
-    }
-
-    /// Takes the memory of a full segment at once, which a queue that fills its second one will need.
-    pub fn reserve(&mut self) {
-        self.data.reserve_exact(FULL);
-    }
-
-    /// Whether nobody wants any record of it.
-    pub fn is_settled(&self) -> bool {
-        self.wanted == 0
-    }
-
-    pub fn push(&mut self, timestamp: u64, parts: &Parts<'_>) {
-        self.offsets.push(self.data.len() as u32);
-        record::put(&mut self.data, &mut self.shared, timestamp, parts);
-        self.wanted += 1;
-    }
-
-    pub fn get(&self, position: Position) -> Option<Record<'_>> {
-        let offset = *self.offsets.get(position.checked_sub(self.first)? as usize)?;
-        record::get(&self.data[offset as usize..], &self.shared)
-    }
-
-    /// Gives up one record. A shared body goes at once, the rest with the segment.
-    pub fn settle(&mut self, position: Position) {
-        self.settle_run(position..position + 1);
-    }
-
-    /// Gives up those records of a run that are in here.
-    pub fn settle_run(&mut self, run: Range<Position>) {
-        let first = run.start.max(self.first);
-        let end = run.end.min(self.end());
-        let records = end.saturating_sub(first) as usize;
-        debug_assert!(records <= self.wanted, "settled twice");
-        self.wanted = self.wanted.saturating_sub(records);
-        if !self.shared.is_empty() {
-            for position in first..end {
-                let offset = self.offsets[(position - self.first) as usize] as usize;
-                if let Some(number) = record::shared(&self.data[offset..]) {
-                    self.shared[number] = Bytes::new();
-                }
-            }
+    pub fn new(log: LogId, first: Position, seed: u32) -> Self {
+        let salt = crc32c::crc32c_append(seed, &[log.0.to_le_bytes(), first.to_le_bytes()].concat());
+        Self {
+            first,
+            end: Position::MAX,
+            size: 0,
+            settled: 0,
+            salt,
+            appended: 0,
+            chunks: 0,
+            index: Index::Growing,
         }
     }
 
-    /// Keeps buffers for a few records only.
-    pub fn shrink(&mut self) {
-        if self.data.capacity() > KEEP {
-            self.data = Vec::new();
-            self.offsets = Vec::new();
+    pub fn file(&self, log: LogId) -> FileName {
+        FileName { log, first: self.first, kind: Kind::Records }
+    }
+
+    pub fn settled_file(&self, log: LogId) -> FileName {
+        FileName { log, first: self.first, kind: Kind::Settled }
+    }
+}
+
+/// The head of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    pub salt: u32,
+    pub mark: Position,
+}
+
+fn magic(kind: Kind) -> [u8; 4] {
+    if kind == Kind::Settled { *b"LVRS" } else { *b"LVRL" }
+}
+
+/// Writes a file's head.
+pub fn put_head(file: FileName, head: Head) -> [u8; HEAD] {
+    let mut octets = [0; HEAD];
+    octets[..4].copy_from_slice(&magic(file.kind));
+    octets[4..6].copy_from_slice(&VERSION.to_le_bytes());
+    octets[8..12].copy_from_slice(&head.salt.to_le_bytes());
+    octets[12..20].copy_from_slice(&file.log.0.to_le_bytes());
+    octets[20..28].copy_from_slice(&file.first.to_le_bytes());
+    octets[28..36].copy_from_slice(&head.mark.to_le_bytes());
+    let crc = crc32c::crc32c(&octets[..36]);
+    octets[36..].copy_from_slice(&crc.to_le_bytes());
+    octets
+}
+
+/// Reads a file's head; `None` if it is not the one of this file.
+pub fn read_head(file: FileName, octets: &[u8]) -> Option<Head> {
+    let found: &[u8; HEAD] = octets.get(..HEAD)?.try_into().ok()?;
+    let head = Head {
+        salt: u32::from_le_bytes([found[8], found[9], found[10], found[11]]),
+        mark: u64::from_le_bytes(found[28..36].try_into().ok()?),
+    };
+    (put_head(file, head) == *found).then_some(head)
+}
+
+/// Writes a settlement: `count` records from `first` on, counted from the first of the segment.
+pub fn put_settlement(first: u32, count: u32, salt: u32) -> [u8; SETTLEMENT] {
+    let mut octets = [0; SETTLEMENT];
+    octets[..4].copy_from_slice(&first.to_le_bytes());
+    octets[4..8].copy_from_slice(&count.to_le_bytes());
+    let crc = crc32c::crc32c_append(salt, &octets[..8]);
+    octets[8..].copy_from_slice(&crc.to_le_bytes());
+    octets
+}
+
+/// The settlements at the front of some octets, as far as they are whole.
+pub fn read_settlements(octets: &[u8], salt: u32) -> Vec<(u32, u32)> {
+    octets
+        .chunks_exact(SETTLEMENT)
+        .map(|entry| {
+            let number =
+                |at: usize| u32::from_le_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]]);
+            (number(0), number(4), entry)
+        })
+        .take_while(|(first, count, entry)| put_settlement(*first, *count, salt) == *entry)
+        .map(|(first, count, _)| (first, count))
+        .collect()
+}
+
+/// A chunk as an index has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// First and last position and one, counted from the first of the segment.
+    pub first: u32,
+    pub end: u32,
+    /// Records that are in the file.
+    pub records: u32,
+    pub offset: u32,
+    pub size: u32,
+    /// Octets of their bodies.
+    pub bytes: u64,
+}
+
+/// Writes an index with its trailer, to be appended to a file of `offset` octets.
+pub fn put_index<'a>(
+    chunks: impl Iterator<Item = &'a Chunk>,
+    mark: Position,
+    offset: u32,
+    salt: u32,
+) -> Vec<u8> {
+    let mut body = Vec::new();
+    for chunk in chunks {
+        let (first, end) = ((chunk.first - chunk.base) as u32, (chunk.end - chunk.base) as u32);
+        for number in [first, end, chunk.saved, chunk.offset, chunk.size] {
+            body.extend_from_slice(&number.to_le_bytes());
         }
+        body.extend_from_slice(&chunk.bytes.to_le_bytes());
+    }
+    let mut out = Vec::new();
+    record::put_other(&mut out, record::Kind::Index, mark, &body, salt);
+    let mut trailer = [0; TRAILER];
+    trailer[..4].copy_from_slice(b"LVRI");
+    trailer[4..8].copy_from_slice(&offset.to_le_bytes());
+    trailer[8..12].copy_from_slice(&(out.len() as u32).to_le_bytes());
+    let crc = crc32c::crc32c_append(salt, &trailer[..12]);
+    trailer[12..].copy_from_slice(&crc.to_le_bytes());
+    out.extend_from_slice(&trailer);
+    out
+}
+
+/// Where the index is whose trailer this is: offset and octets.
+pub fn read_trailer(octets: &[u8], salt: u32) -> Option<(u32, u32)> {
+    let trailer = octets.get(..TRAILER)?;
+    let number =
+        |at: usize| u32::from_le_bytes([trailer[at], trailer[at + 1], trailer[at + 2], trailer[at + 3]]);
+    let whole = trailer.starts_with(b"LVRI") && crc32c::crc32c_append(salt, &trailer[..12]) == number(12);
+    whole.then(|| (number(4), number(8)))
+}
+
+/// Reads an index: the mark and the chunks.
+pub fn read_index(octets: &[u8], salt: u32) -> Option<(Position, Vec<Entry>)> {
+    let head = record::check(octets, salt).filter(|head| head.kind == record::Kind::Index)?;
+    let entries = octets[record::HEAD..head.size].chunks_exact(ENTRY).map(|entry| {
+        let number = |at: usize| u32::from_le_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]]);
+        let bytes = u64::from(number(20)) | u64::from(number(24)) << 32;
+        let (first, end, records) = (number(0), number(4), number(8));
+        Entry { first, end, records, offset: number(12), size: number(16), bytes }
+    });
+    Some((head.timestamp, entries.collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_belongs_to_its_file() {
+        let file = FileName { log: LogId(7), first: 99, kind: Kind::Records };
+        let head = Head { salt: 5, mark: 123 };
+        let octets = put_head(file, head);
+        assert_eq!(read_head(file, &octets), Some(head));
+        for other in [
+            FileName { log: LogId(8), ..file },
+            FileName { first: 98, ..file },
+            FileName { kind: Kind::Settled, ..file },
+        ] {
+            assert_eq!(read_head(other, &octets), None);
+        }
+        for at in 0..HEAD {
+            let mut damaged = octets;
+            damaged[at] ^= 4;
+            assert_eq!(read_head(file, &damaged), None, "octet {at}");
+        }
+    }
+
+    #[test]
+    fn settlements_end_where_they_are_torn() {
+        let mut octets: Vec<u8> = [(1, 2), (5, 1), (9, 100)]
+            .into_iter()
+            .flat_map(|(first, count)| put_settlement(first, count, 3))
+            .collect();
+        assert_eq!(read_settlements(&octets, 3), [(1, 2), (5, 1), (9, 100)]);
+        assert_eq!(read_settlements(&octets[..35], 3), [(1, 2), (5, 1)]);
+        assert_eq!(read_settlements(&[0; 24], 3), []);
+        octets[13] ^= 1;
+        assert_eq!(read_settlements(&octets, 3), [(1, 2)]);
+    }
+
+    #[test]
+    fn an_index_reads_back() {
+        let mut chunk = Chunk::on_disk(110, 120, 100);
+        (chunk.saved, chunk.offset, chunk.size, chunk.bytes) = (9, 40, 777, 5 << 32);
+        let octets = put_index([&chunk].into_iter(), 55, 1000, 8);
+        let (index, trailer) = octets.split_at(octets.len() - TRAILER);
+        assert_eq!(read_trailer(trailer, 8), Some((1000, index.len() as u32)));
+        assert_eq!(read_trailer(trailer, 9), None);
+        let entry = Entry { first: 10, end: 20, records: 9, offset: 40, size: 777, bytes: 5 << 32 };
+        assert_eq!(read_index(index, 8), Some((55, vec![entry])));
     }
 }

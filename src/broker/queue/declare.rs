@@ -69,7 +69,9 @@ impl Vhost {
         let settings = arguments::parse(&arguments, &declared, &described)?;
         let owner = connection.filter(|_| exclusive);
         let key = name.as_bytes().into();
-        let mut queue = Queue::new(name, durable && !exclusive, owner, auto_delete);
+        let durable = durable && !exclusive;
+        let log = self.new_log(durable);
+        let mut queue = Queue::new(name, durable, owner, auto_delete, log);
         queue.arguments = arguments;
         queue.settings = settings;
         let id = self.queues.insert(queue);
@@ -131,7 +133,9 @@ impl Vhost {
         let id = self.queue_id(name)?;
         self.check_not_locked(id, connection)?;
         self.check_not_stream(id, "queue.purge")?;
-        Ok(self.queues[id].purge())
+        let count = self.queues[id].purge();
+        self.heed(id);
+        Ok(count)
     }
 
     /// Deletes a queue and says how many ready messages it held; one that is not there is as good as deleted.
@@ -213,7 +217,9 @@ impl Vhost {
                 fx.cancelled(consumer.connection, consumer.number, &consumer.tag);
             }
         }
-        queue.ready()
+        let count = queue.ready();
+        self.storage.remove(queue.into_log());
+        count
     }
 
     /// Deletes an auto-delete queue whose last consumer has gone.

@@ -1,9 +1,9 @@
 //! Dispatch: while a queue has ready messages and a consumer has room, the next consumer gets the next message.
 //!
-//! After every call one of the two has run out: either the queue is empty or its ring is.
+//! After every call the queue is empty, or its ring is, or its next message is being read from disk.
 
-use super::Next;
 use super::consumer::Place;
+use super::{Next, Taken};
 use crate::broker::channel::Unacked;
 use crate::broker::effects::{Delivery, Effects, Got};
 use crate::broker::vhost::Vhost;
@@ -15,42 +15,42 @@ use crate::wire::reply::Exception;
 const STALLED_MIN: usize = 64;
 
 impl Vhost {
-    /// A message arrives at a queue: straight to the consumer whose turn it is, or into the log.
+    /// A message arrives at a queue: straight to the consumer whose turn it is, or into the log. Returns whether it has
+    /// to be on disk before its publisher may be told.
     pub(in crate::broker) fn enqueue(
         &mut self,
         queue: QueueId,
         message: &Message<'_>,
         now: Now,
         fx: &mut impl Effects,
-    ) {
+    ) -> bool {
         self.work += 1;
-        let Some(found) = self.queues.get_mut(queue) else { return };
-        debug_assert!(found.is_empty() || found.ring.is_empty(), "consumers were idle while messages waited");
-        if found.ring.is_empty() || !found.is_empty() {
-            found.push(now, message);
-            return;
-        }
-        let Some(id) = self.whose_turn(queue, fx) else {
-            self.queues[queue].push(now, message);
-            return;
+        let Some(found) = self.queues.get_mut(queue) else { return false };
+        let turn = if found.ring.is_empty() || !found.is_empty() { None } else { self.whose_turn(queue, fx) };
+        let Some(id) = turn else {
+            let kept = self.queues[queue].push(now, message);
+            self.heed(queue);
+            return kept;
         };
         if self.consumers[id].no_ack {
             self.send(id, false, message, fx);
             self.queues[queue].ring.rotate();
-        } else {
-            self.queues[queue].push(now, message);
-            if let Some(next) = self.queues[queue].take_next() {
-                let tag = self.send(id, next.redelivered, message, fx);
-                self.await_ack(id, tag, queue, next);
-            }
+            return false;
         }
+        let kept = self.queues[queue].push(now, message);
+        if let Taken::Next(next) = self.queues[queue].take_next() {
+            let tag = self.send(id, next.redelivered, message, fx);
+            self.await_ack(id, tag, queue, next);
+        }
+        self.heed(queue);
+        kept
     }
 
     /// Hands out ready messages until there are none or nobody has room.
     pub(in crate::broker) fn dispatch(&mut self, queue: QueueId, fx: &mut impl Effects) {
         while self.queues.get(queue).is_some_and(|q| !q.is_empty() && !q.ring.is_empty()) {
-            let Some(id) = self.whose_turn(queue, fx) else { return };
-            let Some(next) = self.queues[queue].take_next() else { return };
+            let Some(id) = self.whose_turn(queue, fx) else { break };
+            let Taken::Next(next) = self.queues[queue].take_next() else { break };
             self.work += 1;
             let tag = self.send_record(id, queue, next, fx);
             if self.consumers[id].no_ack {
@@ -60,6 +60,7 @@ impl Vhost {
                 self.await_ack(id, tag, queue, next);
             }
         }
+        self.heed(queue);
     }
 
     /// The consumer in front whose connection takes deliveries; those in front of it whose does not are stalled.
@@ -125,7 +126,8 @@ impl Vhost {
         if full {
             consumer.place = Place::Full;
         }
-        let unacked = Unacked { delivery_tag, queue, position: next.position, consumer: Some(id) };
+        let unacked =
+            Unacked { delivery_tag, queue, position: next.position, size: next.size, consumer: Some(id) };
         self.channels[consumer.channel].unacked().push(unacked);
         let ring = &mut self.queues[queue].ring;
         if full { ring.pop() } else { ring.rotate() }
@@ -182,7 +184,10 @@ impl Vhost {
         self.check_not_locked(id, Some(connection))?;
         self.check_not_stream(id, "basic.get")?;
         let found = &mut self.queues[id];
-        let Some(next) = found.take_next() else { return Ok(false) };
+        let next = match found.take_next() {
+            Taken::Next(next) => next,
+            Taken::Wait | Taken::Nothing => return Ok(false),
+        };
         let on = &mut self.channels[channel];
         let delivery_tag = on.next_delivery_tag();
         let got = Got { delivery_tag, redelivered: next.redelivered, left: found.ready() };
@@ -192,7 +197,13 @@ impl Vhost {
         if no_ack {
             found.settle(next.position);
         } else {
-            on.unacked().push(Unacked { delivery_tag, queue: id, position: next.position, consumer: None });
+            on.unacked().push(Unacked {
+                delivery_tag,
+                queue: id,
+                position: next.position,
+                size: next.size,
+                consumer: None,
+            });
         }
         Ok(true)
     }

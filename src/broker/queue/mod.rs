@@ -24,7 +24,9 @@ use self::arguments::Settings;
 pub use self::consumer::Consumer;
 use self::ring::Ring;
 use super::{BindingId, ConnectionId, ConsumerId, Name};
-use crate::log::{Log, Position};
+use crate::log::{At, Calls, Log, Position};
+use crate::wire::content::Message;
+use crate::wire::properties;
 
 #[derive(Debug)]
 pub struct Queue {
@@ -40,6 +42,10 @@ pub struct Queue {
     log: Log,
     /// What is before this position has been delivered at least once; the rest is ready.
     read: Position,
+    /// How many messages that is.
+    unread: usize,
+    /// What is before this position may have been delivered before the node was started.
+    delivered: Position,
     /// Delivered once and ready again. These go first, in their old order.
     requeued: BTreeSet<Position>,
     unacked: usize,
@@ -48,6 +54,19 @@ pub struct Queue {
     pub(super) consumers: Vec<ConsumerId>,
     pub(super) ring: Ring,
     pub(super) exclusive_consumer: bool,
+    /// What its vhost keeps in mind of its log.
+    pub(in crate::broker) storage: Noted,
+}
+
+/// What a vhost keeps in mind of a queue's log (`broker/storage`).
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::broker) struct Noted {
+    /// It is among those to be gathered from.
+    pub dirty: bool,
+    /// It is among those that take memory.
+    pub resident: bool,
+    /// Somebody has put something in or taken something out lately.
+    pub used: bool,
 }
 
 /// The next message of a queue.
@@ -55,10 +74,22 @@ pub struct Queue {
 pub struct Next {
     pub position: Position,
     pub redelivered: bool,
+    /// Octets of its body.
+    pub size: u32,
+}
+
+/// What a queue gives whoever asks for the next message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    Next(Next),
+    /// It is on disk, and has been asked for; [`Vhost::arrive`](super::Vhost::arrive) is going to bring it.
+    Wait,
+    Nothing,
 }
 
 impl Queue {
-    pub fn new(name: Name, durable: bool, owner: Option<ConnectionId>, auto_delete: bool) -> Self {
+    /// An empty queue on an empty log.
+    pub fn new(name: Name, durable: bool, owner: Option<ConnectionId>, auto_delete: bool, log: Log) -> Self {
         Self {
             name,
             durable,
@@ -67,24 +98,34 @@ impl Queue {
             arguments: FieldTable::default(),
             settings: Settings::default(),
             bindings: HashSet::default(),
-            log: Log::default(),
+            log,
             read: 0,
+            unread: 0,
+            delivered: 0,
             requeued: BTreeSet::new(),
             unacked: 0,
             ready_bytes: 0,
             consumers: Vec::new(),
             ring: Ring::default(),
             exclusive_consumer: false,
+            storage: Noted::default(),
         }
+    }
+
+    /// Puts the queue on a log that has been found on disk. All its messages are ready; those before the position
+    /// `delivered` may have been delivered before.
+    pub(in crate::broker) fn stand_on(&mut self, log: Log, messages: usize, bytes: u64, delivered: Position) {
+        self.log = log;
+        (self.unread, self.ready_bytes, self.delivered) = (messages, bytes, delivered);
     }
 
     /// Messages that wait for a consumer.
     pub fn ready(&self) -> usize {
-        (self.log.next() - self.read) as usize + self.requeued.len()
+        self.unread + self.requeued.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.log.next() == self.read && self.requeued.is_empty()
+        self.unread == 0 && self.requeued.is_empty()
     }
 
     /// Messages delivered and not acknowledged.
@@ -101,35 +142,61 @@ impl Queue {
         self.consumers.len()
     }
 
-    pub(super) fn log(&self) -> &Log {
+    pub(in crate::broker) fn log(&self) -> &Log {
         &self.log
     }
 
-    /// Keeps a message that nobody takes now. `now` is in milliseconds since 1970.
-    pub(super) fn push(&mut self, now: u64, message: &crate::wire::content::Message<'_>) -> Position {
+    pub(in crate::broker) fn log_mut(&mut self) -> &mut Log {
+        &mut self.log
+    }
+
+    pub(in crate::broker) fn into_log(self) -> Log {
+        self.log
+    }
+
+    /// Keeps a message that nobody takes now. `now` is in milliseconds since 1970. Returns whether it is to be on disk
+    /// before its publisher may be told.
+    pub(super) fn push(&mut self, now: u64, message: &Message<'_>) -> bool {
         self.ready_bytes += message.body.size() as u64;
-        self.log.append(now, message)
+        self.unread += 1;
+        self.storage.used = true;
+        let persistent = self.log.is_durable() && properties::is_persistent(message.properties);
+        self.log.append(now, persistent, message).1
     }
 
     /// Takes the next ready message. It is unacknowledged until it is settled or put back.
-    pub(super) fn take_next(&mut self) -> Option<Next> {
-        let next = if let Some(position) = self.requeued.pop_first() {
-            Next { position, redelivered: true }
-        } else if self.read < self.log.next() {
-            self.read += 1;
-            Next { position: self.read - 1, redelivered: false }
+    pub(super) fn take_next(&mut self) -> Taken {
+        self.storage.used = true;
+        let (position, redelivered) = if let Some(position) = self.requeued.first().copied() {
+            if !self.log.fetch(position) {
+                return Taken::Wait;
+            }
+            self.requeued.pop_first();
+            (position, true)
+        } else if self.unread > 0 {
+            match self.log.seek(self.read) {
+                At::Here(position) => {
+                    self.read = position + 1;
+                    self.unread -= 1;
+                    self.log.note_delivered(position);
+                    (position, position < self.delivered)
+                }
+                At::OnDisk => return Taken::Wait,
+                At::End => return Taken::Nothing,
+            }
         } else {
-            return None;
+            return Taken::Nothing;
         };
         self.unacked += 1;
-        self.ready_bytes -= self.size(next.position);
-        Some(next)
+        let size = self.log.get(position).map_or(0, |record| record.parts.body.size());
+        self.ready_bytes -= size as u64;
+        Taken::Next(Next { position, redelivered, size: size as u32 })
     }
 
-    /// Makes an unacknowledged message ready again, at its old place.
-    pub(super) fn put_back(&mut self, position: Position) {
+    /// Makes an unacknowledged message ready again, at its old place. `size` is that of its body in octets.
+    pub(super) fn put_back(&mut self, position: Position, size: u32) {
         self.unacked -= 1;
-        self.ready_bytes += self.size(position);
+        self.ready_bytes += u64::from(size);
         self.requeued.insert(position);
     }
 
@@ -147,11 +214,44 @@ impl Queue {
         }
         self.log.settle_all(self.read..self.log.next());
         self.read = self.log.next();
-        self.ready_bytes = 0;
+        (self.unread, self.ready_bytes) = (0, 0);
         count
     }
 
-    fn size(&self, position: Position) -> u64 {
-        self.log.get(position).map_or(0, |record| record.parts.body.size() as u64)
+    /// What its log has read from disk. Returns how many ready messages turned out to be lost.
+    pub(in crate::broker) fn arrive(&mut self, first: Position, data: crate::log::chunk::Data) -> usize {
+        let mut lost = 0;
+        for position in self.log.arrive(first, data) {
+            if self.requeued.remove(&position) {
+                lost += 1;
+            } else if position >= self.read {
+                self.unread -= 1;
+                lost += 1;
+            } else {
+                // Somebody has it: its settlement is going to come.
+                continue;
+            }
+            self.log.forget(position);
+        }
+        if self.is_empty() {
+            self.ready_bytes = 0;
+        }
+        lost
+    }
+
+    /// What its log asks for.
+    pub(in crate::broker) fn take_calls(&mut self) -> Option<Calls> {
+        self.log.take_calls()
+    }
+
+    /// Says on disk exactly what has been delivered.
+    pub(in crate::broker) fn note_stop(&mut self) {
+        let delivered = self.read.max(self.delivered);
+        self.log.note_stop(delivered);
+    }
+
+    /// Up to where it has been read.
+    pub(in crate::broker) fn read_position(&self) -> Position {
+        self.read
     }
 }

@@ -1,0 +1,96 @@
+//! How much memory all logs of a node take together.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+
+/// So many buffers are kept for the next chunk.
+const SPARE_MAX: usize = 16;
+
+/// Counts the memory of all logs of a node, and keeps a few buffers that go round.
+#[derive(Debug)]
+pub struct Budget {
+    /// A number that nobody outside knows. Checksums begin with what is made of it, so that a message cannot hold
+    /// what would pass for a record.
+    pub(super) seed: u32,
+    /// Octets that chunks may take in memory before some have to leave.
+    limit: usize,
+    resident: AtomicUsize,
+    /// Octets in full chunks that are still to be written.
+    unwritten: AtomicUsize,
+    spare: Mutex<Vec<Vec<u8>>>,
+}
+
+impl Default for Budget {
+    /// Without a limit.
+    fn default() -> Self {
+        Self::new(usize::MAX, 0)
+    }
+}
+
+impl Budget {
+    pub fn new(limit: usize, seed: u32) -> Self {
+        Self {
+            seed,
+            limit,
+            resident: AtomicUsize::new(0),
+            unwritten: AtomicUsize::new(0),
+            spare: Mutex::default(),
+        }
+    }
+
+    /// Octets that chunks take in memory.
+    pub fn resident(&self) -> usize {
+        self.resident.load(Ordering::Relaxed)
+    }
+
+    /// Octets in full chunks that are still to be written.
+    pub fn unwritten(&self) -> usize {
+        self.unwritten.load(Ordering::Relaxed)
+    }
+
+    /// Whether chunks have to leave.
+    pub fn is_over(&self) -> bool {
+        self.resident() > self.limit
+    }
+
+    /// Whether so many chunks have left that no more need to for now.
+    pub fn has_room(&self) -> bool {
+        self.resident() <= self.limit / 8 * 7
+    }
+
+    /// Whether publishers have to wait: what is to be written, or has to leave, does so more slowly than it comes.
+    pub fn is_exceeded(&self, unwritten_max: usize) -> bool {
+        self.unwritten() > unwritten_max || self.resident() > self.limit.saturating_add(unwritten_max)
+    }
+
+    pub(super) fn take(&self, octets: usize) {
+        self.resident.fetch_add(octets, Ordering::Relaxed);
+    }
+
+    pub(super) fn give(&self, octets: usize) {
+        self.resident.fetch_sub(octets, Ordering::Relaxed);
+    }
+
+    pub(super) fn add_unwritten(&self, octets: usize) {
+        self.unwritten.fetch_add(octets, Ordering::Relaxed);
+    }
+
+    pub(super) fn sub_unwritten(&self, octets: usize) {
+        self.unwritten.fetch_sub(octets, Ordering::Relaxed);
+    }
+
+    /// A buffer that was used before, empty.
+    pub(super) fn buffer(&self) -> Option<Vec<u8>> {
+        self.spare.lock().pop()
+    }
+
+    /// Keeps a buffer for the next chunk if there are few.
+    pub(super) fn keep(&self, mut buffer: Vec<u8>) {
+        let mut spare = self.spare.lock();
+        if spare.len() < SPARE_MAX {
+            buffer.clear();
+            spare.push(buffer);
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! What is in memory: chunks leave it when all logs together take too much, and come back when they are needed.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::chunk::{Data, Place, Span};
+use super::disk::{FileName, Kind};
+use super::spill::Extent;
+use super::{Log, LogId, Position};
+
+/// Chunks that are asked for ahead of those who read.
+const AHEAD: usize = 16;
+
+/// A chunk to be read from disk.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub file: FileName,
+    pub offset: u64,
+    /// Octets.
+    pub size: usize,
+    pub span: Span,
+}
+
+/// A chunk that has to leave memory and is on no disk.
+#[derive(Clone, Debug)]
+pub struct Leaver {
+    pub first: Position,
+    pub data: Arc<Data>,
+    pub salt: u32,
+}
+
+impl Log {
+    /// Octets that it takes in memory.
+    pub fn resident(&self) -> usize {
+        self.chunks.iter().map(super::chunk::Chunk::weight).sum()
+    }
+
+    /// Asks for chunks from an index on, since somebody reads here.
+    pub(super) fn read_ahead(&mut self, from: usize) {
+        let end = self.chunks.len().min(from + AHEAD);
+        for index in from..end {
+            let chunk = &mut self.chunks[index];
+            if matches!(chunk.place, Place::Disk) {
+                chunk.place = Place::Wanted;
+                self.wanted.push(chunk.first);
+                self.calls.read = true;
+            }
+        }
+    }
+
+    /// Asks for the one chunk with a position, and says whether it is in memory already.
+    pub fn fetch(&mut self, position: Position) -> bool {
+        let Some(index) = self.index(position) else { return true };
+        let chunk = &mut self.chunks[index];
+        if chunk.data().is_some() {
+            return true;
+        }
+        if matches!(chunk.place, Place::Disk) {
+            chunk.place = Place::Wanted;
+            self.wanted.push(chunk.first);
+            self.calls.read = true;
+        }
+        false
+    }
+
+    /// What is to be read, and has not been taken before.
+    pub fn take_requests(&mut self) -> Vec<Request> {
+        let wanted = std::mem::take(&mut self.wanted);
+        wanted.into_iter().filter_map(|first| self.request(first)).collect()
+    }
+
+    fn request(&self, first: Position) -> Option<Request> {
+        let chunk = self.chunks.get(self.index(first)?).filter(|chunk| chunk.first == first)?;
+        let (file, offset, size, salt) = match (&chunk.spilled, self.id) {
+            (Some(Extent { offset, size, .. }), _) => {
+                (chunk.spilled?.name(), *offset, *size, self.budget.seed)
+            }
+            (None, Some(log)) => {
+                let found = self.segments.binary_search_by_key(&chunk.base, |segment| segment.first).ok()?;
+                let segment = &self.segments[found];
+                let file = FileName { log, first: segment.first, kind: Kind::Records };
+                (file, chunk.offset, chunk.size, segment.salt)
+            }
+            (None, None) => return None,
+        };
+        let span = Span { first, end: chunk.end, base: chunk.base, salt, gone: chunk.gone.clone() };
+        Some(Request { file, offset: offset.into(), size: size as usize, span })
+    }
+
+    /// A chunk has been read. Returns the positions of records that should have been in it and were not; they are no
+    /// longer in the log.
+    pub fn arrive(&mut self, first: Position, data: Data) -> Vec<Position> {
+        let Some(index) = self.index(first) else { return Vec::new() };
+        let chunk = &mut self.chunks[index];
+        if chunk.first != first || !matches!(chunk.place, Place::Wanted) {
+            return Vec::new();
+        }
+        let lost = chunk.arrive(data);
+        self.budget.take(self.chunks[index].weight());
+        lost
+    }
+
+    /// A record that was lost is not waited for any more. What is on disk stays as it is.
+    pub fn forget(&mut self, position: Position) {
+        let Some(index) = self.index(position) else { return };
+        let chunk = &mut self.chunks[index];
+        chunk.live = chunk.live.saturating_sub(1);
+        if chunk.live == 0 {
+            self.reclaim(index);
+        }
+    }
+
+    /// The positions from one on that are to stay in memory for those who read there.
+    pub fn window(&self, from: Position) -> Range<Position> {
+        let begin = self.chunks.partition_point(|chunk| chunk.end <= from);
+        from..self.chunks.get(begin + AHEAD).map_or(self.next, |chunk| chunk.first)
+    }
+
+    /// Lets chunks leave memory, but for those of the range and the last one if `keep_tail`. What was gathered has to be
+    /// written. Those that are on disk go at once; those that have to be spilled first are returned.
+    pub fn evict(&mut self, keep: &Range<Position>, keep_tail: bool) -> Vec<Leaver> {
+        let mut leavers = Vec::new();
+        let count = self.chunks.len();
+        for index in 0..count {
+            let chunk = &mut self.chunks[index];
+            let kept = chunk.first < keep.end && keep.start < chunk.end;
+            let is_tail = index + 1 == count;
+            if kept || (is_tail && keep_tail) || !chunk.may_leave() {
+                continue;
+            }
+            if chunk.spilled.is_some() || (chunk.unsaved == 0 && chunk.saved > 0) {
+                let weight = chunk.weight();
+                if let Some(buffer) = chunk.leave() {
+                    self.budget.give(weight);
+                    if buffer.capacity() == super::chunk::FULL {
+                        self.budget.keep(buffer);
+                    }
+                }
+            } else {
+                let first = chunk.first;
+                let salt = self.budget.seed;
+                leavers.extend(chunk.begin_leaving().map(|data| Leaver { first, data, salt }));
+            }
+        }
+        leavers
+    }
+
+    /// A chunk has been written to a spill file. Returns the extent if nobody wants it any more.
+    pub fn spilled(&mut self, first: Position, extent: Extent) -> Option<Extent> {
+        let found = self.index(first).map(|index| &mut self.chunks[index]);
+        let Some(chunk) = found.filter(|c| c.first == first && matches!(c.place, Place::Leaving(_))) else {
+            return Some(extent);
+        };
+        let weight = chunk.weight();
+        chunk.spilled = Some(extent);
+        chunk.leave();
+        self.budget.give(weight);
+        None
+    }
+
+    /// A chunk could not be written to a spill file: it stays in memory.
+    pub fn not_spilled(&mut self, first: Position) {
+        let found = self.index(first).map(|index| &mut self.chunks[index]);
+        if let Some(chunk) = found.filter(|c| c.first == first) {
+            chunk.stay();
+        }
+    }
+
+    /// The number under which its files are found.
+    pub fn id(&self) -> Option<LogId> {
+        self.id
+    }
+}

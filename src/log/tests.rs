@@ -1,0 +1,313 @@
+use std::collections::BTreeMap;
+use std::io;
+
+use parking_lot::Mutex;
+
+use super::batch::Batch;
+use super::chunk::Data;
+use super::disk::{Disk, FileName, Kind};
+use super::spill::Spill;
+use super::*;
+use crate::wire::content::Body;
+
+/// Files in memory that never fail; `tests/support` has a disk that does.
+#[derive(Default)]
+struct Memory(Mutex<BTreeMap<FileName, Vec<u8>>>);
+
+impl Disk for Memory {
+    fn list(&self) -> io::Result<Vec<FileName>> {
+        Ok(self.0.lock().keys().copied().collect())
+    }
+
+    fn size(&self, file: FileName) -> io::Result<u64> {
+        self.0.lock().get(&file).map(|octets| octets.len() as u64).ok_or(io::ErrorKind::NotFound.into())
+    }
+
+    fn read(&self, file: FileName, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let files = self.0.lock();
+        let octets = files.get(&file).ok_or(io::ErrorKind::NotFound)?;
+        let from = octets.get(offset as usize..).unwrap_or_default();
+        let count = from.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&from[..count]);
+        Ok(count)
+    }
+
+    fn write(&self, file: FileName, offset: u64, octets: &[u8]) -> io::Result<()> {
+        let mut files = self.0.lock();
+        let found = files.entry(file).or_default();
+        let end = offset as usize + octets.len();
+        found.resize(found.len().max(end), 0);
+        found[offset as usize..end].copy_from_slice(octets);
+        Ok(())
+    }
+
+    fn truncate(&self, file: FileName, size: u64) -> io::Result<()> {
+        self.0.lock().entry(file).or_default().truncate(size as usize);
+        Ok(())
+    }
+
+    fn remove(&self, file: FileName) -> io::Result<()> {
+        self.0.lock().remove(&file);
+        Ok(())
+    }
+
+    fn sync(&self, _: &[FileName], _: bool) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn free(&self) -> io::Result<u64> {
+        Ok(u64::MAX)
+    }
+}
+
+const ID: LogId = LogId(5);
+
+fn parts(body: &[u8]) -> Parts<'_> {
+    Parts { exchange: b"x", routing_key: b"key", properties: &[0, 0], body: Body::Inline(body) }
+}
+
+fn body_of(log: &Log, position: Position) -> Option<Vec<u8>> {
+    log.get(position).map(|r| r.parts.body.octets().to_vec())
+}
+
+/// A log with its disk.
+struct Bench {
+    disk: Memory,
+    log: Log,
+    spill: Spill,
+}
+
+impl Bench {
+    fn new(durable: bool) -> Self {
+        let log = Log::new(durable.then_some(ID), Arc::default());
+        Self { disk: Memory::default(), log, spill: Spill::default() }
+    }
+
+    fn fill(&mut self, count: u64, persistent: bool) {
+        for n in 0..count {
+            self.log.append(n + 7, persistent, &parts(&n.to_be_bytes()));
+        }
+    }
+
+    fn commit(&mut self) {
+        let mut batch = Batch::default();
+        self.log.gather(true, &mut batch);
+        batch.write(&self.disk).expect("written");
+        batch.remove_files(&self.disk).expect("removed");
+        for extent in batch.clear() {
+            self.spill.free(&self.disk, extent).expect("freed");
+        }
+    }
+
+    /// Everything leaves memory that can.
+    fn evict(&mut self) {
+        for leaver in self.log.evict(&(0..0), false) {
+            let extent = self.spill.write(&self.disk, &leaver.data, leaver.salt).expect("written");
+            if let Some(extent) = self.log.spilled(leaver.first, extent) {
+                self.spill.free(&self.disk, extent).expect("freed");
+            }
+        }
+    }
+
+    /// Everything that was asked for arrives.
+    fn read(&mut self) {
+        for request in self.log.take_requests() {
+            let mut image = vec![0; request.size];
+            let count = self.disk.read(request.file, request.offset, &mut image).expect("read");
+            let (data, bad) = Data::read(&image[..count], &request.span);
+            assert_eq!(bad, None);
+            assert!(self.log.arrive(request.span.first, data).is_empty());
+        }
+    }
+
+    /// All bodies from a position on.
+    fn drain(&mut self, mut from: Position) -> Vec<u64> {
+        let mut found = Vec::new();
+        loop {
+            match self.log.seek(from) {
+                At::Here(position) => {
+                    let body = body_of(&self.log, position).expect("there");
+                    found.push(u64::from_be_bytes(body.try_into().expect("eight octets")));
+                    from = position + 1;
+                }
+                At::OnDisk => self.read(),
+                At::End => return found,
+            }
+        }
+    }
+
+    fn recovered(&self) -> recover::Recovered {
+        let files = self.disk.list().expect("listed");
+        recover::recover(&self.disk, ID, Arc::default(), &files).expect("recovered")
+    }
+}
+
+#[test]
+fn reads_back_what_was_appended() {
+    let mut log = Log::default();
+    for n in 0u64..50_000 {
+        assert_eq!(log.append(n + 7, true, &parts(&n.to_be_bytes())), (n, false));
+    }
+    for n in (0u64..50_000).step_by(77) {
+        let record = log.get(n).expect("there");
+        assert_eq!((record.timestamp, record.parts.exchange), (n + 7, &b"x"[..]));
+        assert_eq!(record.parts.body.octets(), n.to_be_bytes());
+    }
+    assert!(log.get(50_000).is_none());
+    assert!(log.chunks.len() > 3);
+}
+
+#[test]
+fn settling_in_any_order_frees_everything_and_nothing_else() {
+    let mut log = Log::default();
+    let count = 30_000u64;
+    for n in 0..count {
+        log.append(0, false, &parts(&n.to_be_bytes()));
+    }
+    // Odd ones backwards, then the even ones forwards.
+    for n in (0..count).rev().filter(|n| n % 2 == 1) {
+        log.settle(n);
+    }
+    for n in (0..count).step_by(2) {
+        assert_eq!(body_of(&log, n), Some(n.to_be_bytes().to_vec()));
+        log.settle(n);
+    }
+    assert_eq!(log.chunks.len(), 1);
+    assert_eq!(log.append(0, false, &parts(b"after")).0, count);
+    assert_eq!(body_of(&log, count), Some(b"after".to_vec()));
+    assert!(log.budget.resident() < 2 * chunk::FULL, "{} octets", log.budget.resident());
+}
+
+#[test]
+fn a_range_is_settled_whole() {
+    let mut log = Log::default();
+    for n in 0u64..30_000 {
+        log.append(0, false, &parts(&n.to_be_bytes()));
+    }
+    assert_eq!(log.settle_all(10..29_990), 29_980);
+    assert!(log.chunks.len() <= 3, "{} chunks", log.chunks.len());
+    for n in (0..10).chain(29_990..30_000) {
+        assert_eq!(body_of(&log, n), Some(n.to_be_bytes().to_vec()));
+    }
+}
+
+#[test]
+fn shared_bodies_stay_shared() {
+    let mut log = Log::default();
+    let bytes = bytes::Bytes::from(vec![7; 100_000]);
+    let body = Body::Shared(&bytes);
+    let (at, _) =
+        log.append(0, false, &Parts { exchange: b"", routing_key: b"q", properties: &[0, 0], body });
+    match log.get(at).expect("there").parts.body {
+        Body::Shared(found) => assert_eq!(found.as_ptr(), bytes.as_ptr()),
+        Body::Inline(_) => panic!("copied"),
+    }
+}
+
+#[test]
+fn what_left_memory_comes_back() {
+    for (durable, persistent) in [(true, true), (true, false), (false, false)] {
+        let mut bench = Bench::new(durable);
+        bench.fill(20_000, persistent);
+        bench.commit();
+        for n in (1000..2000).step_by(3) {
+            bench.log.settle(n);
+        }
+        bench.evict();
+        assert_eq!(bench.log.budget.resident(), 0, "{durable} {persistent}");
+        assert_eq!(bench.log.append(0, persistent, &parts(&20_000u64.to_be_bytes())).0, 20_000);
+        bench.log.settle(4000);
+        assert_eq!(bench.drain(5000), (5000..=20_000).collect::<Vec<_>>());
+        bench.log.settle_all(5000..20_000);
+        bench.commit();
+        assert_eq!(bench.drain(20_000), [20_000]);
+    }
+}
+
+#[test]
+fn a_recovered_log_has_what_was_not_settled() {
+    let mut bench = Bench::new(true);
+    // Enough for more than one segment, with an index.
+    bench.fill(400_000, true);
+    bench.commit();
+    bench.fill(10, false);
+    bench.commit();
+    for n in 0..1000 {
+        bench.log.note_delivered(n);
+        bench.log.settle(n);
+    }
+    bench.log.settle(1001);
+    bench.log.settle_all(300_000..399_000);
+    bench.commit();
+    bench.commit();
+    let found = bench.recovered();
+    assert_eq!((found.messages, found.bytes), (400_000 - 1001 - 99_000, (400_000 - 1001 - 99_000) * 8));
+    assert!(found.delivered >= 1000 && found.delivered < 3000, "{}", found.delivered);
+    assert_eq!(found.damage, []);
+    assert!(found.log.next() >= 400_000);
+    let mut again = Bench { disk: bench.disk, log: found.log, spill: Spill::default() };
+    let wanted: Vec<u64> = [1000].into_iter().chain(1002..300_000).chain(399_000..400_000).collect();
+    assert!(again.drain(0) == wanted);
+    // And it goes on.
+    again.fill(5, true);
+    again.log.settle(1000);
+    again.commit();
+    again.commit();
+    let found = again.recovered();
+    assert_eq!(found.messages, wanted.len() + 5 - 1);
+}
+
+#[test]
+fn files_go_with_their_last_record() {
+    let mut bench = Bench::new(true);
+    bench.fill(900_000, true);
+    bench.commit();
+    bench.commit();
+    let files = bench.disk.list().expect("listed").len();
+    bench.log.settle_all(0..890_000);
+    bench.commit();
+    let left = bench.disk.list().expect("listed");
+    assert!(left.len() < files, "{files} files, then {left:?}");
+    bench.log.settle_all(890_000..900_000);
+    bench.commit();
+    assert_eq!(bench.disk.list().expect("listed"), []);
+    assert_eq!(bench.recovered().messages, 0);
+}
+
+#[test]
+fn what_is_settled_before_it_is_written_is_not_written() {
+    let mut bench = Bench::new(true);
+    bench.fill(100, true);
+    (0..100).filter(|n| *n != 50).for_each(|n| bench.log.settle(n));
+    bench.commit();
+    let file = FileName { log: ID, first: 0, kind: Kind::Records };
+    assert!(bench.disk.size(file).expect("there") < 120);
+    let found = bench.recovered();
+    assert_eq!(found.messages, 1);
+    let mut again = Bench { disk: bench.disk, log: found.log, spill: Spill::default() };
+    assert_eq!(again.drain(0), [50]);
+}
+
+#[test]
+fn torn_tails_are_cut_and_damage_is_reported() {
+    let mut bench = Bench::new(true);
+    bench.fill(100, true);
+    bench.commit();
+    let file = FileName { log: ID, first: 0, kind: Kind::Records };
+    let size = bench.disk.size(file).expect("there");
+    let half = bench.disk.0.lock()[&file][40..60].to_vec();
+    for torn in [&[0; 100][..], &[0xff; 30], &half] {
+        bench.disk.write(file, size, torn).expect("written");
+        let found = bench.recovered();
+        assert_eq!((found.messages, found.damage.len()), (100, 0));
+        assert_eq!(bench.disk.size(file).expect("there"), size);
+    }
+    // In the middle of the tenth record.
+    let record = (size - 40) / 100;
+    let at = 40 + 9 * record + 5;
+    bench.disk.0.lock().get_mut(&file).expect("there")[at as usize] ^= 1;
+    let found = bench.recovered();
+    assert_eq!(found.messages, 99);
+    let damage = recover::Damage { file, offset: 40 + 9 * record, size: record };
+    assert_eq!(found.damage, [damage]);
+}
