@@ -5,11 +5,13 @@
 //! needs, as runs of octets (`wire::content::Message`). For now segments live in memory only (see `ARCHITECTURE.md`,
 //! "What is deliberately absent").
 //!
-//! - [`disk`][]: files, real or simulated
+//! - [`disk`][]: what a disk is: files, real or simulated
+//! - [`files`][]: the real disk, a folder
 //! - [`record`][]: how a record lies in a segment
 //! - [`segment`][]: a run of records, and how many of them are still wanted
 
 pub mod disk;
+pub mod files;
 pub mod record;
 pub mod segment;
 
