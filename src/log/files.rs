@@ -11,7 +11,7 @@
 //! turn lost data into a success. Hence:
 //!
 //! - A handle stays open until what was written through it has been synced.
-//! - Where more than [`HANDLES_MAX`] files are unsynced, some are closed all the same, and remembered as out of sight.
+//! - Where more than [`handles::HANDLES_MAX`] files are unsynced, some are closed all the same, and remembered as out of sight.
 //!   A sync that concerns one of these is a `syncfs`, which tells the handle it is called on of every error that the
 //!   file system has met since the handle was opened. The handle of the folder is open from the beginning.
 //! - A failed `syncfs` may be about a file of somebody else. If the own handles of all files asked for are open,
@@ -201,9 +201,9 @@ impl Disk for Files {
 
     fn sync(&self, files: &[FileName], names: bool) -> io::Result<()> {
         let _one_by_one = self.syncing.lock();
-        let (owed, hidden) = {
+        let (owed, hidden, _stay_open) = {
             let mut handles = self.handles.lock();
-            (handles.take_owed(files), handles.hides(files))
+            (handles.take_owed(files), handles.hides(files), handles.pin(files))
         };
         match owed {
             Some(error) => Err(error),

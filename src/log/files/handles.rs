@@ -149,6 +149,12 @@ impl Handles {
         files.iter().any(|name| self.out_of_sight.contains(name))
     }
 
+    /// Keeps those of these files that are open so until the result is dropped.
+    pub fn pin(&self, files: &[FileName]) -> Vec<Arc<File>> {
+        let open = files.iter().filter_map(|name| self.open.get(name));
+        open.map(|handle| Arc::clone(&handle.file)).collect()
+    }
+
     /// A file is about to be synced.
     pub fn sync_begins(&mut self, name: FileName) {
         if let Some(handle) = self.open.get_mut(&name) {
