@@ -1,11 +1,13 @@
 //! The binary as somebody starts and stops it.
 #![allow(clippy::expect_used)]
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// A folder of its own that goes with the test.
 struct TempFolder(PathBuf);
@@ -126,12 +128,101 @@ fn a_folder_that_cannot_be_is_one_line() {
 fn a_folder_serves_one_instance() {
     let folder = TempFolder::new("lock");
     let mut first = Running::start(&folder.0);
+    let before = snapshot(&folder.0);
     let line = refusal(&mut server("127.0.0.1:0", &folder.0));
     assert!(line.contains("is in use by another instance"), "{line}");
+    assert!(snapshot(&folder.0) == before, "the first one's process id stays in the lock");
     first.terminate();
     assert_eq!(first.exit_status(), 0);
     // And then another one.
     Running::start(&folder.0).terminate();
+}
+
+/// Each file and folder in a folder with its content and the time of its last change.
+fn snapshot(folder: &Path) -> BTreeMap<PathBuf, (Vec<u8>, SystemTime)> {
+    let mut found = BTreeMap::new();
+    let mut paths = vec![folder.to_owned()];
+    while let Some(path) = paths.pop() {
+        let metadata = path.metadata().expect("it is there");
+        let mut octets = Vec::new();
+        if metadata.is_dir() {
+            let entries = std::fs::read_dir(&path).expect("a folder");
+            paths.extend(entries.map(|entry| entry.expect("an entry").path()));
+        } else {
+            octets = std::fs::read(&path).expect("a file");
+        }
+        found.insert(path, (octets, metadata.modified().expect("a time")));
+    }
+    found
+}
+
+#[test]
+fn an_unknown_format_is_refused_untouched() {
+    let folder = TempFolder::new("format");
+    std::fs::create_dir(folder.0.join("log")).expect("made");
+    for (file, content) in [("format", "leveret 2\n"), ("lock", "1\n"), ("log/1-0.log", "records")] {
+        std::fs::write(folder.0.join(file), content).expect("written");
+    }
+    let before = snapshot(&folder.0);
+    assert_eq!(before.len(), 5);
+    let line = refusal(&mut server("127.0.0.1:0", &folder.0));
+    let wanted = format!("leveret: the data folder {} has the format \"leveret 2\", ", folder.0.display());
+    assert!(line.starts_with(&wanted) && line.contains("understands only \"leveret 1\""), "{line}");
+    assert!(snapshot(&folder.0) == before);
+}
+
+#[test]
+fn a_folder_of_something_else_is_refused_untouched() {
+    let folder = TempFolder::new("home");
+    std::fs::write(folder.0.join("thesis.tex"), "years of work").expect("written");
+    let before = snapshot(&folder.0);
+    let line = refusal(&mut server("127.0.0.1:0", &folder.0));
+    assert!(line.contains(&format!("{} is no data folder of leveret", folder.0.display())), "{line}");
+    assert!(line.contains("thesis.tex"), "{line}");
+    assert!(snapshot(&folder.0) == before);
+}
+
+/// The same command where it can only read in a folder, or `None` where that cannot be brought about.
+fn reading_only(command: &Command, folder: &Path) -> Option<Command> {
+    let writable = folder.metadata().expect("there").permissions();
+    let mut read_only = writable.clone();
+    read_only.set_mode(0o555);
+    std::fs::set_permissions(folder, read_only).expect("ours");
+    let mut prefixed = if std::fs::write(folder.join("probe"), "").is_err() {
+        Command::new("env")
+    } else {
+        // Root may write anyway, unless the file system is read-only.
+        std::fs::remove_file(folder.join("probe")).expect("just made");
+        std::fs::set_permissions(folder, writable).expect("ours");
+        let script = "mount --bind \"$0\" \"$0\" && mount -o remount,bind,ro \"$0\" && exec \"$@\"";
+        let mut mounted = Command::new("unshare");
+        mounted.args(["--mount", "sh", "-c", script]).arg(folder);
+        let works = Command::new(mounted.get_program()).args(mounted.get_args()).arg("true").output();
+        if !works.is_ok_and(|output| output.status.success()) {
+            return None;
+        }
+        mounted
+    };
+    prefixed.arg(command.get_program()).args(command.get_args());
+    Some(prefixed)
+}
+
+#[test]
+fn a_read_only_folder_is_one_line() {
+    let empty = TempFolder::new("read-only-empty");
+    let ours = TempFolder::new("read-only");
+    std::fs::write(ours.0.join("format"), "leveret 1\n").expect("written");
+    for folder in [&empty.0, &ours.0] {
+        let Some(mut command) = reading_only(&server("127.0.0.1:0", folder), folder) else {
+            println!("skipped: nothing is read-only to this user, and nothing can be mounted");
+            return;
+        };
+        let before = snapshot(folder);
+        let line = refusal(&mut command);
+        let wanted = format!("leveret: cannot use the data folder {}: ", folder.display());
+        assert!(line.starts_with(&wanted), "{line}");
+        assert!(snapshot(folder) == before);
+    }
 }
 
 /// Reads frames up to the method with this class and method id, and returns its arguments.

@@ -80,11 +80,15 @@ pub trait Disk: Send + Sync {
     fn remove(&self, file: FileName) -> io::Result<()>;
 
     /// Makes what was written to these files durable, and with `names` also that files were made and removed.
-    /// After an error nothing may be taken for durable that was not before, whatever a later call says.
+    /// After an error nothing in any file may be taken for durable that was not before, whatever a later call says.
+    /// A file that is not there is an error.
     fn sync(&self, files: &[FileName], names: bool) -> io::Result<()>;
 
     /// Octets that are free.
     fn free(&self) -> io::Result<u64>;
+
+    /// Closes the files that have not been used since the last call, if the disk holds any open.
+    fn close_idle(&self) {}
 }
 
 #[cfg(test)]

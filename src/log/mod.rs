@@ -18,7 +18,8 @@
 //! - [`recover`][]: logs out of files
 //!
 //! On disk:
-//! - [`disk`][]: files, real or simulated
+//! - [`disk`][]: what a disk is: files, real or simulated
+//! - [`files`][]: the real disk, a folder
 //! - [`segment`][]: a file of records, its settlements and its index
 //! - [`record`][]: how a record lies in memory and on disk
 
@@ -26,6 +27,7 @@ pub mod batch;
 pub mod budget;
 pub mod chunk;
 pub mod disk;
+pub mod files;
 pub mod gather;
 pub mod record;
 pub mod recover;

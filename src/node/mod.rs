@@ -7,7 +7,7 @@
 //! - [`cell`][]: a vhost with its outboxes behind a mutex
 //! - [`port`][]: what an outbox hands to a connection's writer
 //! - [`connections`][]: who is connected
-//! - [`folder`][]: the data folder and its lock
+//! - [`folder`][]: the data folder, its format and its lock
 
 pub mod cell;
 pub mod connections;

@@ -6,7 +6,7 @@
 //! - [`cuts`]: how input is spread over reads
 //! - [`random`]: numbers from a seed
 //!
-//! Other tests take single files of this folder: `source.rs` is for the tidy test.
+//! Other tests take single files of this folder: `source.rs` is for the tidy test, `sim_disk.rs` a disk that fails.
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 
