@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use super::confirms::Published;
 use super::transaction::Transaction;
 use crate::broker::ChannelId;
+use crate::broker::commit::Commit;
 use crate::broker::publish::RouteCache;
 
 /// How a channel publishes and settles.
@@ -18,17 +20,44 @@ pub enum Mode {
 #[derive(Debug, Default)]
 pub struct Confirms {
     /// Messages published since `confirm.select`.
-    pub published: u64,
-    /// The last of them that has been confirmed.
-    pub confirmed: u64,
+    published: u64,
+    /// The last of them that has been handed on, to be confirmed.
+    flushed: u64,
+    /// If some after it wait for a commit, the last one before the first of these.
+    clear: u64,
+    /// The latest commit that one of them waits for, 0 if none does.
+    commit: Commit,
+}
+
+impl Confirms {
+    fn wait_for(&mut self, commit: Commit) {
+        if self.commit == 0 {
+            self.clear = self.published - 1;
+        }
+        self.commit = self.commit.max(commit);
+    }
+
+    /// What has been published since the last call. Messages after one that waits wait with it.
+    pub fn flush(&mut self) -> Published {
+        let (before, last) = (self.flushed, self.published);
+        self.flushed = last;
+        match std::mem::take(&mut self.commit) {
+            0 => Published { before, clear: last, last, commit: None },
+            commit => Published { before, clear: self.clear, last, commit: Some(commit) },
+        }
+    }
 }
 
 impl Mode {
-    /// Counts a message that is to be confirmed, and says whether it is the first one to be since the last confirm.
-    pub fn count_publish(&mut self) -> bool {
+    /// Counts a message that is to be confirmed, after a commit where there is one to wait for. Says whether it is the
+    /// first one to be since the last flush.
+    pub fn count_publish(&mut self, commit: Option<Commit>) -> bool {
         let Self::Confirm(confirms) = self else { return false };
         confirms.published += 1;
-        confirms.published == confirms.confirmed + 1
+        if let Some(commit) = commit {
+            confirms.wait_for(commit);
+        }
+        confirms.published == confirms.flushed + 1
     }
 }
 
@@ -46,5 +75,29 @@ pub struct Channel {
 impl Channel {
     pub fn new(id: ChannelId) -> Self {
         Self { id, closing: false, mode: Mode::Plain, routes: RouteCache::default(), last_queue: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_counted_up_to_the_first_that_waits() {
+        let mut mode = Mode::Confirm(Confirms::default());
+        let mut publish = |commits: &[Option<Commit>]| {
+            let first: Vec<_> = commits.iter().map(|commit| mode.count_publish(*commit)).collect();
+            let Mode::Confirm(confirms) = &mut mode else { panic!("another mode") };
+            (first, confirms.flush())
+        };
+        let (first, flushed) = publish(&[None, None]);
+        assert_eq!(first, [true, false]);
+        assert_eq!(flushed, Published { before: 0, clear: 2, last: 2, commit: None });
+        let (first, flushed) = publish(&[None, Some(4), None, Some(5), None]);
+        assert_eq!(first, [true, false, false, false, false]);
+        assert_eq!(flushed, Published { before: 2, clear: 3, last: 7, commit: Some(5) });
+        let (first, flushed) = publish(&[None]);
+        assert_eq!(first, [true]);
+        assert_eq!(flushed, Published { before: 7, clear: 8, last: 8, commit: None });
     }
 }

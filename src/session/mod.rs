@@ -15,11 +15,13 @@
 //! - [`exchange`], [`queue`][], [`consume`][]: the other methods, one file a class
 //! - [`access`][]: may this user do that
 //! - [`outbox`][]: what is to be sent
+//! - [`confirms`][]: confirms that wait for a commit
 
 pub mod access;
 pub mod assemble;
 pub mod channel;
 pub mod command;
+pub mod confirms;
 mod consume;
 mod exchange;
 pub mod handshake;

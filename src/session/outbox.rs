@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use bytes::Bytes;
 use slotmap::SecondaryMap;
 
+use super::confirms::{Published, Unconfirmed};
 use crate::broker::ConnectionId;
+use crate::broker::commit::Commit;
 use crate::broker::effects::{Delivery, Effects, Got};
 use crate::wire::content::{self, Message, Sink};
 use crate::wire::{frame, method};
@@ -93,9 +95,17 @@ pub struct Outbox {
     cancel_notify: bool,
     dirty: bool,
     meter: Arc<Meter>,
+    unconfirmed: Unconfirmed,
+    /// Whether it is among those that wait for a commit.
+    waiting: bool,
 }
 
 impl Outbox {
+    /// Whether something here waits for a commit.
+    fn is_waiting(&self) -> bool {
+        !self.unconfirmed.is_empty()
+    }
+
     fn staged(&self) -> usize {
         self.buffer.len() + self.pieces_size
     }
@@ -151,6 +161,10 @@ pub struct Gathered<'a> {
 pub struct Outboxes {
     boxes: SecondaryMap<ConnectionId, Outbox>,
     dirty: Vec<ConnectionId>,
+    /// Those where something waits for a commit, or has waited until lately.
+    waiting: Vec<ConnectionId>,
+    /// Whether nothing is committed any more.
+    broken: bool,
 }
 
 impl Outboxes {
@@ -163,6 +177,8 @@ impl Outboxes {
             cancel_notify,
             dirty: false,
             meter,
+            unconfirmed: Unconfirmed::default(),
+            waiting: false,
         };
         self.boxes.insert(id, outbox);
     }
@@ -179,6 +195,58 @@ impl Outboxes {
             self.dirty.push(id);
         }
         Some(outbox)
+    }
+
+    /// Confirms what a channel has published, as far as it has not to wait.
+    pub fn confirm(&mut self, id: ConnectionId, channel: u16, published: Published) {
+        let broken = self.broken;
+        let Some(outbox) = self.get(id) else { return };
+        let Published { before, last, commit, .. } = published;
+        if commit.is_none() && outbox.unconfirmed.is_empty() {
+            method::put_ack(&mut outbox.buffer, channel, last, last - before > 1);
+            return;
+        }
+        outbox.unconfirmed.add(channel, published, broken, &mut outbox.buffer);
+        if !outbox.waiting && outbox.is_waiting() {
+            outbox.waiting = true;
+            self.waiting.push(id);
+        }
+    }
+
+    /// A channel ends, and with it the confirms that wait on it.
+    pub fn forget_confirms_of(&mut self, id: ConnectionId, channel: u16) {
+        if let Some(outbox) = self.boxes.get_mut(id) {
+            outbox.unconfirmed.forget(channel);
+        }
+    }
+
+    /// All channels of a connection end.
+    pub fn forget_confirms(&mut self, id: ConnectionId) {
+        if let Some(outbox) = self.boxes.get_mut(id) {
+            outbox.unconfirmed.forget_all();
+        }
+    }
+
+    /// A commit, and all before it, is on disk: what waited for it is sent.
+    pub fn committed(&mut self, commit: Commit) {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        waiting.retain(|id| {
+            let Some(outbox) = self.get(*id) else { return false };
+            outbox.unconfirmed.confirm(commit, &mut outbox.buffer);
+            outbox.waiting = outbox.is_waiting();
+            outbox.waiting
+        });
+        self.waiting = waiting;
+    }
+
+    /// Nothing will be committed any more: whoever waits is told so, and so will be whoever comes.
+    pub fn failed(&mut self) {
+        self.broken = true;
+        for id in std::mem::take(&mut self.waiting) {
+            let Some(outbox) = self.get(id) else { continue };
+            outbox.unconfirmed.refuse(&mut outbox.buffer);
+            outbox.waiting = false;
+        }
     }
 
     /// Hands over what has gathered since the last call, connection by connection.
@@ -255,12 +323,70 @@ mod tests {
         assert!(meter.has_credit(0));
     }
 
+    fn opened(boxes: &mut Outboxes, count: usize) -> Vec<ConnectionId> {
+        let mut names = slotmap::SlotMap::<ConnectionId, ()>::with_key();
+        let ids: Vec<_> = (0..count).map(|_| names.insert(())).collect();
+        ids.iter().for_each(|id| boxes.open(*id, 1 << 20, true, Arc::default()));
+        ids
+    }
+
+    /// What is handed over, by connection.
+    fn handed_over(boxes: &mut Outboxes) -> Vec<(ConnectionId, Vec<u8>)> {
+        let mut all = Vec::new();
+        boxes.take_dirty(|gathered| {
+            let pieces = gathered.pieces.iter().flat_map(|piece| piece.octets().to_vec());
+            let octets: Vec<_> = pieces.chain(gathered.buffer.iter().copied()).collect();
+            all.push((gathered.connection, octets));
+        });
+        all.retain(|(_, octets)| !octets.is_empty());
+        all
+    }
+
+    #[test]
+    fn confirms_wait_for_their_commit_and_no_longer() {
+        let mut boxes = Outboxes::default();
+        let [a, b] = opened(&mut boxes, 2)[..] else { panic!("two") };
+        let one = |clear, last, commit| Published { before: clear - 1, clear, last, commit };
+        boxes.confirm(a, 1, one(1, 2, Some(5)));
+        boxes.confirm(b, 1, one(1, 1, None));
+        let at_once: Vec<_> =
+            handed_over(&mut boxes).into_iter().map(|(id, octets)| (id, octets.len())).collect();
+        assert_eq!(at_once, [(a, 21), (b, 21)]);
+        boxes.committed(4);
+        assert_eq!((handed_over(&mut boxes), &boxes.waiting[..]), (vec![], &[a][..]));
+        boxes.committed(5);
+        assert_eq!(handed_over(&mut boxes).len(), 1);
+        assert!(boxes.waiting.is_empty());
+        // A connection that has gone is no longer among those that wait.
+        boxes.confirm(a, 1, one(3, 4, Some(6)));
+        boxes.confirm(b, 1, one(2, 3, Some(6)));
+        handed_over(&mut boxes);
+        boxes.close(a);
+        boxes.forget_confirms_of(b, 1);
+        boxes.committed(6);
+        assert!(handed_over(&mut boxes).is_empty() && boxes.waiting.is_empty());
+    }
+
+    #[test]
+    fn nothing_is_confirmed_after_a_failure() {
+        let mut boxes = Outboxes::default();
+        let [a] = opened(&mut boxes, 1)[..] else { panic!("one") };
+        boxes.confirm(a, 1, Published { before: 0, clear: 0, last: 1, commit: Some(1) });
+        boxes.failed();
+        boxes.confirm(a, 1, Published { before: 1, clear: 2, last: 3, commit: Some(2) });
+        let mut wanted = Vec::new();
+        method::put_nack(&mut wanted, 1, 1, false);
+        method::put_ack(&mut wanted, 1, 2, false);
+        method::put_nack(&mut wanted, 1, 3, false);
+        assert_eq!(handed_over(&mut boxes), [(a, wanted)]);
+        boxes.committed(9);
+        assert!(handed_over(&mut boxes).is_empty());
+    }
+
     #[test]
     fn shared_bodies_are_not_copied() {
         let mut boxes = Outboxes::default();
-        let mut names = slotmap::SlotMap::<ConnectionId, ()>::with_key();
-        let id = names.insert(());
-        boxes.open(id, 1 << 20, true, Arc::default());
+        let id = opened(&mut boxes, 1)[0];
         let body = Bytes::from(vec![1; 100_000]);
         let message = Message {
             exchange: b"",

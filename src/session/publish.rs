@@ -9,7 +9,7 @@ use super::{Context, Session};
 use crate::broker::publish::Route;
 use crate::broker::text;
 use crate::wire::content::Message;
-use crate::wire::method::{self, Publish};
+use crate::wire::method::Publish;
 use crate::wire::properties::{self, EXPIRATION, USER_ID};
 use crate::wire::reply::Exception;
 
@@ -59,9 +59,9 @@ impl Session {
             transaction.publish(incoming, targets, cx.vhost);
             return Ok(());
         }
-        cx.vhost.publish(targets, message, cx.now, cx.outboxes);
+        let commit = cx.vhost.publish(targets, message, cx.now, cx.outboxes);
         let unroutable = targets.is_empty();
-        if channel.mode.count_publish() {
+        if channel.mode.count_publish(commit) {
             self.confirming.push(number);
         }
         if unroutable {
@@ -86,8 +86,8 @@ impl Session {
         if let Mode::Tx(transaction) = &mut channel.mode {
             transaction.publish(incoming, &targets, cx.vhost);
         } else {
-            cx.vhost.publish(&targets, message, cx.now, cx.outboxes);
-            if channel.mode.count_publish() {
+            let commit = cx.vhost.publish(&targets, message, cx.now, cx.outboxes);
+            if channel.mode.count_publish(commit) {
                 self.confirming.push(number);
             }
         }
@@ -111,16 +111,11 @@ impl Session {
         }
     }
 
-    /// Sends the confirms of all channels that have some, in one frame each.
+    /// Confirms what all channels have published, in one frame each, or leaves it to wait for a commit.
     pub(super) fn flush_confirms(&mut self, cx: &mut Context<'_>) {
         for number in self.confirming.drain(..) {
-            let Some(Mode::Confirm(confirms)) = self.channels.get_mut(&number).map(|c| &mut c.mode) else {
-                continue;
-            };
-            let multiple = confirms.published - confirms.confirmed > 1;
-            confirms.confirmed = confirms.published;
-            if let Some(outbox) = cx.outboxes.get(self.id) {
-                method::put_ack(outbox.frames(), number, confirms.published, multiple);
+            if let Some(Mode::Confirm(confirms)) = self.channels.get_mut(&number).map(|c| &mut c.mode) {
+                cx.outboxes.confirm(self.id, number, confirms.flush());
             }
         }
     }

@@ -106,6 +106,7 @@ impl Session {
             channel.give_back(cx);
         }
         self.channels.clear();
+        cx.outboxes.forget_confirms(self.id);
         cx.vhost.disconnect(self.id, cx.outboxes);
     }
 
@@ -113,6 +114,7 @@ impl Session {
         if let Some(channel) = self.channels.get_mut(&number) {
             channel.give_back(cx);
             channel.mode = Mode::Plain;
+            cx.outboxes.forget_confirms_of(self.id, number);
             cx.vhost.close_channel(channel.id, cx.outboxes);
         }
     }

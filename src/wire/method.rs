@@ -259,6 +259,14 @@ pub fn put_ack(out: &mut Vec<u8>, channel: u16, delivery_tag: u64, multiple: boo
     out.extend_from_slice(&[u8::from(multiple), END]);
 }
 
+/// Appends `basic.nack` from the broker: messages that cannot be confirmed.
+pub fn put_nack(out: &mut Vec<u8>, channel: u16, delivery_tag: u64, multiple: bool) {
+    frame::put_head(out, METHOD, channel, 13);
+    out.extend_from_slice(&[0, 60, 0, 120]);
+    out.extend_from_slice(&delivery_tag.to_be_bytes());
+    out.extend_from_slice(&[u8::from(multiple), END]);
+}
+
 /// Appends the close that an exception asks for: of the connection if its code is hard or `channel` is 0.
 pub fn put_close(out: &mut Vec<u8>, channel: u16, exception: &Exception) {
     let (channel, id): (u16, [u8; 4]) = if channel == 0 || exception.code.is_hard() {

@@ -1,0 +1,201 @@
+//! Confirms that wait for a commit, channel by channel. They lie beside the outboxes, so that the one who announces a
+//! commit turns them into frames, and no connection has to be woken for it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::broker::commit::Commit;
+use crate::wire::method;
+
+/// What a channel in confirm mode has published since it was last asked, by the messages' sequence numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The last message before these.
+    pub before: u64,
+    /// Those up to here wait for nothing.
+    pub clear: u64,
+    /// The last of them.
+    pub last: u64,
+    /// What those after `clear` wait for, if there are any.
+    pub commit: Option<Commit>,
+}
+
+/// The confirms that wait on one connection.
+#[derive(Debug, Default)]
+pub struct Unconfirmed {
+    /// In the order of their numbers, so that frames come in an order that can be told beforehand.
+    channels: BTreeMap<u16, Waiting>,
+}
+
+/// The confirms that wait on one channel, of which there is at least one.
+#[derive(Debug)]
+struct Waiting {
+    /// The last message that is not among them.
+    confirmed: u64,
+    /// The last message of each run that waits for the same commit, and that commit. Both grow.
+    runs: VecDeque<(u64, Commit)>,
+}
+
+impl Unconfirmed {
+    pub fn is_empty(&self) -> bool {
+        self.channels.is_empty()
+    }
+
+    /// Confirms what waits neither for a commit nor for earlier messages of its channel; the rest will wait, or is
+    /// refused where nothing is committed any more.
+    pub fn add(&mut self, channel: u16, published: Published, broken: bool, out: &mut Vec<u8>) {
+        let Published { before, clear, last, commit } = published;
+        if let Some(waiting) = self.channels.get_mut(&channel) {
+            waiting.add(clear, last, commit);
+            return;
+        }
+        if clear > before {
+            method::put_ack(out, channel, clear, clear - before > 1);
+        }
+        match commit {
+            Some(_) if broken => method::put_nack(out, channel, last, last - clear > 1),
+            Some(commit) => {
+                let waiting = Waiting { confirmed: clear, runs: VecDeque::from([(last, commit)]) };
+                self.channels.insert(channel, waiting);
+            }
+            None => {}
+        }
+    }
+
+    /// Confirms what waits for a commit or for one before it: one frame a channel.
+    pub fn confirm(&mut self, commit: Commit, out: &mut Vec<u8>) {
+        self.channels.retain(|channel, waiting| {
+            if let Some(last) = waiting.take(commit) {
+                method::put_ack(out, *channel, last, last - waiting.confirmed > 1);
+                waiting.confirmed = last;
+            }
+            !waiting.runs.is_empty()
+        });
+    }
+
+    /// Refuses everything that waits: one frame a channel.
+    pub fn refuse(&mut self, out: &mut Vec<u8>) {
+        for (channel, mut waiting) in std::mem::take(&mut self.channels) {
+            if let Some(last) = waiting.take(Commit::MAX) {
+                method::put_nack(out, channel, last, last - waiting.confirmed > 1);
+            }
+        }
+    }
+
+    /// A channel has ended.
+    pub fn forget(&mut self, channel: u16) {
+        self.channels.remove(&channel);
+    }
+
+    pub fn forget_all(&mut self) {
+        self.channels.clear();
+    }
+}
+
+impl Waiting {
+    /// Adds messages behind those that wait already. Those up to `clear` wait for nothing else.
+    fn add(&mut self, clear: u64, last: u64, commit: Option<Commit>) {
+        let Some((end, latest)) = self.runs.back_mut() else { return };
+        *end = clear.max(*end);
+        match commit {
+            Some(commit) if commit > *latest => self.runs.push_back((last, commit)),
+            _ => *end = last,
+        }
+    }
+
+    /// Takes what waits for a commit or for one before it, and says which message is the last of it.
+    fn take(&mut self, commit: Commit) -> Option<u64> {
+        let count = self.runs.partition_point(|(_, run)| *run <= commit);
+        self.runs.drain(..count).next_back().map(|(last, _)| last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Confirms in the form `channel+number` and `channel-number`, with `*` for multiple.
+    fn shown(out: &mut Vec<u8>) -> String {
+        let frames: Vec<_> = std::mem::take(out).chunks(21).map(show).collect();
+        frames.join(" ")
+    }
+
+    fn show(frame: &[u8]) -> String {
+        let number = u64::from_be_bytes(frame[11..19].try_into().expect("eight octets"));
+        let sign = match frame[7..11] {
+            [0, 60, 0, 80] => '+',
+            [0, 60, 0, 120] => '-',
+            _ => panic!("neither ack nor nack: {frame:?}"),
+        };
+        assert!(frame[19] <= 1, "multiple at the most, and no requeue: {frame:?}");
+        format!("{}{sign}{number}{}", frame[2], if frame[19] == 1 { "*" } else { "" })
+    }
+
+    fn published(before: u64, clear: u64, last: u64, commit: Commit) -> Published {
+        Published { before, clear, last, commit: (commit > 0).then_some(commit) }
+    }
+
+    #[test]
+    fn each_commit_confirms_what_waited_for_it_in_one_frame_a_channel() {
+        let (mut all, mut out) = (Unconfirmed::default(), Vec::new());
+        all.add(1, published(0, 2, 5, 7), false, &mut out);
+        all.add(2, published(0, 1, 2, 7), false, &mut out);
+        assert_eq!(shown(&mut out), "1+2* 2+1", "what waits for nothing");
+        all.add(1, published(5, 5, 6, 7), false, &mut out);
+        assert_eq!(all.channels[&1].runs.len(), 1, "neighbours of one commit are one entry");
+        all.add(1, published(6, 6, 8, 8), false, &mut out);
+        all.add(1, published(8, 8, 9, 9), false, &mut out);
+        assert_eq!(shown(&mut out), "");
+        all.confirm(6, &mut out);
+        assert_eq!(shown(&mut out), "");
+        all.confirm(7, &mut out);
+        assert_eq!(shown(&mut out), "1+6* 2+2");
+        all.confirm(9, &mut out);
+        assert_eq!(shown(&mut out), "1+9*", "two commits at once");
+        assert!(all.is_empty());
+    }
+
+    #[test]
+    fn what_needs_no_commit_waits_behind_what_does() {
+        let (mut all, mut out) = (Unconfirmed::default(), Vec::new());
+        all.add(1, published(0, 0, 1, 3), false, &mut out);
+        all.add(1, published(1, 4, 4, 0), false, &mut out);
+        all.add(1, published(4, 6, 7, 4), false, &mut out);
+        assert_eq!(all.channels[&1].runs, [(6, 3), (7, 4)]);
+        // Other channels do not wait for this one.
+        all.add(2, published(10, 11, 11, 0), false, &mut out);
+        assert_eq!(shown(&mut out), "2+11");
+        all.confirm(3, &mut out);
+        assert_eq!(shown(&mut out), "1+6*");
+        all.confirm(4, &mut out);
+        assert_eq!(shown(&mut out), "1+7");
+        all.add(1, published(7, 9, 9, 0), false, &mut out);
+        assert_eq!(shown(&mut out), "1+9*", "nothing waits any more");
+    }
+
+    #[test]
+    fn what_cannot_be_committed_is_refused() {
+        let (mut all, mut out) = (Unconfirmed::default(), Vec::new());
+        all.add(1, published(0, 1, 2, 5), false, &mut out);
+        all.add(1, published(2, 2, 3, 6), false, &mut out);
+        all.add(2, published(0, 0, 1, 6), false, &mut out);
+        all.confirm(4, &mut out);
+        assert_eq!(shown(&mut out), "1+1");
+        all.refuse(&mut out);
+        assert_eq!(shown(&mut out), "1-3* 2-1");
+        assert!(all.is_empty());
+        all.add(1, published(3, 5, 7, 6), true, &mut out);
+        all.add(2, published(1, 1, 2, 6), true, &mut out);
+        assert_eq!(shown(&mut out), "1+5* 1-7* 2-2");
+        assert!(all.is_empty());
+    }
+
+    #[test]
+    fn a_channel_that_ends_is_forgotten() {
+        let (mut all, mut out) = (Unconfirmed::default(), Vec::new());
+        all.add(1, published(0, 0, 1, 1), false, &mut out);
+        all.add(2, published(0, 0, 1, 1), false, &mut out);
+        all.forget(1);
+        all.confirm(1, &mut out);
+        assert_eq!(shown(&mut out), "2+1");
+    }
+}
