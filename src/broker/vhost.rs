@@ -1,12 +1,15 @@
 //! A vhost: one plain value with everything in it, reached by ids.
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use amq_protocol::types::FieldTable;
 use slotmap::SlotMap;
 
 use super::channel::Channel;
 use super::commit::Commits;
+use super::definitions::Change;
 use super::effects::Effects;
 use super::exchange::{Binding, Exchange, Kind};
 use super::queue::arguments::QueueType;
@@ -41,6 +44,10 @@ pub struct Vhost {
     /// Grows with every change that may route a message differently.
     pub(super) topology: u64,
     pub commits: Commits,
+    /// What has changed of durable definitions and has not been handed over.
+    pub(super) changes: Vec<Change>,
+    /// The number that the next queue's log gets.
+    pub(super) log_ids: Arc<AtomicU64>,
     /// Messages moved so far, as a measure of time spent.
     pub(super) work: u64,
 }
@@ -71,6 +78,8 @@ impl Vhost {
             default_queue_type: QueueType::default(),
             topology: 1,
             commits: Commits::default(),
+            changes: Vec::new(),
+            log_ids: Arc::new(AtomicU64::new(1)),
             work: 0,
         };
         for (name, kind, internal) in PREDECLARED {
@@ -212,6 +221,14 @@ impl Vhost {
         let name = exchange.name.as_bytes().into();
         let id = self.exchanges.insert(exchange);
         self.exchange_names.insert(name, id);
+        self.topology += 1;
+        id
+    }
+
+    pub(super) fn insert_queue(&mut self, queue: Queue) -> QueueId {
+        let name = queue.name.as_bytes().into();
+        let id = self.queues.insert(queue);
+        self.queue_names.insert(name, id);
         self.topology += 1;
         id
     }

@@ -24,12 +24,15 @@ use self::arguments::Settings;
 pub use self::consumer::Consumer;
 use self::ring::Ring;
 use super::{BindingId, ConnectionId, ConsumerId, Name};
+use crate::log::disk::LogId;
 use crate::log::{Log, Position};
 
 #[derive(Debug)]
 pub struct Queue {
     pub name: Name,
     pub durable: bool,
+    /// The number of its log; no other queue ever has the same.
+    pub log_id: LogId,
     /// The connection whose own it is, if it is exclusive.
     pub owner: Option<ConnectionId>,
     pub auto_delete: bool,
@@ -62,6 +65,7 @@ impl Queue {
         Self {
             name,
             durable,
+            log_id: LogId::default(),
             owner,
             auto_delete,
             arguments: FieldTable::default(),
