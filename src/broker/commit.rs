@@ -27,6 +27,11 @@ impl Commits {
         self.on = true;
     }
 
+    /// Whether this vhost is kept on disk.
+    pub fn is_on(&self) -> bool {
+        self.on
+    }
+
     /// The commit that what happens now belongs to, if it has to be waited for.
     pub fn current(&self) -> Option<Commit> {
         self.on.then_some(self.closed + 1)

@@ -13,10 +13,12 @@
 //! - [`settle`][]: acknowledgement, rejection, requeueing, recovery
 //! - [`storage`][]: what queues' logs ask of whoever owns the disk, and what comes back
 //! - [`commit`][]: from which moment on what has happened is on disk
+//! - [`definitions`][]: what outlives a restart, and how it changes
 //! - [`vhost`][]: the value that holds all of this; connections and channels come and go here
 
 pub mod channel;
 pub mod commit;
+pub mod definitions;
 pub mod effects;
 pub mod exchange;
 pub mod publish;

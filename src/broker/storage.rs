@@ -4,7 +4,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::QueueId;
 use super::commit::Commit;
@@ -13,6 +12,7 @@ use super::vhost::Vhost;
 use crate::log::batch::Batch;
 use crate::log::budget::Budget;
 use crate::log::chunk::Data;
+use crate::log::recover::Recovered;
 use crate::log::resident::{Leaver, Request};
 use crate::log::spill::Extent;
 use crate::log::{Calls, Log, LogId, Position};
@@ -24,8 +24,6 @@ const TRIM_MAX: usize = 1000;
 #[derive(Debug, Default)]
 pub struct Storage {
     budget: Arc<Budget>,
-    /// The number of the last log; shared by all vhosts.
-    last_log: Arc<AtomicU64>,
     dirty: Vec<QueueId>,
     reading: Vec<QueueId>,
     /// Queues that take memory, those looked at longest ago first.
@@ -35,27 +33,38 @@ pub struct Storage {
 }
 
 impl Storage {
-    /// Shares memory and numbers of logs with other vhosts.
-    pub fn new(budget: Arc<Budget>, last_log: Arc<AtomicU64>) -> Self {
-        Self { budget, last_log, ..Self::default() }
-    }
-
     pub(super) fn remove(&mut self, log: Log) {
         self.removed.push(log);
     }
 }
 
 impl Vhost {
-    /// Keeps this vhost on disk, and its queues within a budget of memory.
-    pub fn keep_on(&mut self, storage: Storage) {
-        self.storage = storage;
+    /// Keeps this vhost on disk, and its queues within a budget of memory. It has no queues yet.
+    pub fn keep(&mut self, budget: Arc<Budget>) {
+        self.storage.budget = budget;
         self.commits.turn_on();
     }
 
     pub(super) fn new_log(&mut self, durable: bool) -> Log {
-        let id = (durable && self.commits.current().is_some())
-            .then(|| LogId(self.storage.last_log.fetch_add(1, Ordering::Relaxed) + 1));
+        let id = (durable && self.commits.is_on()).then(|| self.next_log_id());
+        self.log_with(id)
+    }
+
+    pub(super) fn log_with(&self, id: Option<LogId>) -> Log {
         Log::new(id, Arc::clone(&self.storage.budget))
+    }
+
+    /// The queues that are kept on disk, with the numbers of their logs.
+    pub fn kept_queues(&self) -> Vec<(QueueId, LogId)> {
+        self.queues.iter().filter_map(|(id, queue)| Some((id, queue.log().id()?))).collect()
+    }
+
+    /// Puts a queue on the log that was found on disk for it.
+    pub fn recover(&mut self, id: QueueId, found: Recovered) {
+        if let Some(queue) = self.queues.get_mut(id) {
+            queue.stand_on(found.log, found.messages, found.bytes, found.delivered);
+            self.heed(id);
+        }
     }
 
     /// Notes what a queue's log has come to ask for.

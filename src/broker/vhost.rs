@@ -1,12 +1,15 @@
 //! A vhost: one plain value with everything in it, reached by ids.
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use amq_protocol::types::FieldTable;
 use slotmap::SlotMap;
 
 use super::channel::Channel;
 use super::commit::Commits;
+use super::definitions::Change;
 use super::effects::Effects;
 use super::exchange::{Binding, Exchange, Kind};
 use super::queue::arguments::QueueType;
@@ -43,6 +46,10 @@ pub struct Vhost {
     pub(super) topology: u64,
     pub commits: Commits,
     pub(super) storage: Storage,
+    /// What has changed of durable definitions and has not been handed over.
+    pub(super) changes: Vec<Change>,
+    /// The number that the next queue's log gets.
+    pub(super) log_ids: Arc<AtomicU64>,
     /// Messages moved so far, as a measure of time spent.
     pub(super) work: u64,
 }
@@ -74,6 +81,8 @@ impl Vhost {
             topology: 1,
             commits: Commits::default(),
             storage: Storage::default(),
+            changes: Vec::new(),
+            log_ids: Arc::new(AtomicU64::new(1)),
             work: 0,
         };
         for (name, kind, internal) in PREDECLARED {
@@ -215,6 +224,14 @@ impl Vhost {
         let name = exchange.name.as_bytes().into();
         let id = self.exchanges.insert(exchange);
         self.exchange_names.insert(name, id);
+        self.topology += 1;
+        id
+    }
+
+    pub(super) fn insert_queue(&mut self, queue: Queue) -> QueueId {
+        let name = queue.name.as_bytes().into();
+        let id = self.queues.insert(queue);
+        self.queue_names.insert(name, id);
         self.topology += 1;
         id
     }

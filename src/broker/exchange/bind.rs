@@ -4,6 +4,7 @@ use amq_protocol::types::FieldTable;
 
 use super::declare::check_not_default;
 use super::{Binding, BindingKey, Destination, Kind, headers};
+use crate::broker::definitions::Change;
 use crate::broker::vhost::Vhost;
 use crate::broker::{BindingId, ConnectionId, ExchangeId, QueueId};
 use crate::wire::method;
@@ -48,15 +49,24 @@ impl Vhost {
         routing_key: &[u8],
         arguments: FieldTable,
     ) -> Result<(), Exception> {
-        let exchange = &mut self.exchanges[source];
-        if exchange.kind == Kind::Headers {
+        if self.exchanges[source].kind == Kind::Headers {
             headers::check(&arguments)?;
         }
-        let key = binding_key(destination, routing_key, &arguments);
-        if exchange.bindings.contains_key(&key) {
-            return Ok(());
+        let routing_key = routing_key.into();
+        if let Some(id) = self.insert_binding(Binding { source, destination, routing_key, arguments }) {
+            self.record(|vhost| vhost.durable_binding(&vhost.bindings[id]).map(Change::PutBinding));
         }
-        let binding = Binding { source, destination, routing_key: routing_key.into(), arguments };
+        Ok(())
+    }
+
+    /// Adds a binding between ends that are there, unless there is the same already.
+    pub(in crate::broker) fn insert_binding(&mut self, binding: Binding) -> Option<BindingId> {
+        let exchange = self.exchanges.get_mut(binding.source)?;
+        let destination = binding.destination;
+        let key = binding_key(destination, &binding.routing_key, &binding.arguments);
+        if exchange.bindings.contains_key(&key) {
+            return None;
+        }
         let id = self.bindings.insert(binding);
         exchange.bindings.insert(key, id);
         exchange.insert(id, &self.bindings[id]);
@@ -65,7 +75,7 @@ impl Vhost {
             Destination::Exchange(exchange) => self.exchanges[exchange].inbound.insert(id),
         };
         self.topology += 1;
-        Ok(())
+        Some(id)
     }
 
     /// Unbinds a queue. Neither end nor the binding itself needs to be there.
@@ -118,6 +128,7 @@ impl Vhost {
     pub(in crate::broker) fn remove_binding(&mut self, id: BindingId) -> Option<ExchangeId> {
         let binding = self.bindings.remove(id)?;
         self.topology += 1;
+        self.record(|vhost| vhost.durable_binding(&binding).map(Change::DeleteBinding));
         match binding.destination {
             Destination::Queue(queue) => {
                 if let Some(queue) = self.queues.get_mut(queue) {

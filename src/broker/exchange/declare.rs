@@ -4,6 +4,7 @@ use amq_protocol::types::FieldTable;
 
 use super::arguments::{check_equivalence, check_exchange_name, inequivalent};
 use super::{Exchange, Kind};
+use crate::broker::definitions::Change;
 use crate::broker::vhost::Vhost;
 use crate::broker::{ExchangeId, Name};
 use crate::wire::reply::Exception;
@@ -60,7 +61,9 @@ impl Vhost {
         }
         self.check_new_exchange(&declaration)?;
         let Declaration { name, kind, durable, auto_delete, internal, arguments } = declaration;
-        self.insert_exchange(Exchange::new(name, kind, durable, auto_delete, internal, arguments));
+        let exchange = Exchange::new(name, kind, durable, auto_delete, internal, arguments);
+        let id = self.insert_exchange(exchange);
+        self.record(|vhost| vhost.exchanges[id].durable().map(Change::PutExchange));
         Ok(())
     }
 
@@ -112,6 +115,7 @@ impl Vhost {
         }
         if let Some(exchange) = self.exchanges.remove(id) {
             self.exchange_names.remove(exchange.name.as_bytes());
+            self.record(|_| exchange.durable.then_some(Change::DeleteExchange(exchange.name)));
         }
         self.topology += 1;
         sources

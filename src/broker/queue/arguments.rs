@@ -184,7 +184,7 @@ pub fn parse(arguments: &FieldTable, declared: &Declared, described: &str) -> Re
 }
 
 /// Reads arguments that have been checked. The few that RabbitMQ does not check count as absent if bad.
-fn read(queue_type: QueueType, arguments: &FieldTable) -> Settings {
+pub(in crate::broker) fn read(queue_type: QueueType, arguments: &FieldTable) -> Settings {
     let value = |key: &str| arguments.inner().get(key);
     let number = |key: &str| value(key).and_then(integer).and_then(|n| u64::try_from(n).ok());
     let octets = |key: &str| value(key).and_then(text);

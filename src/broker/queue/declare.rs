@@ -4,6 +4,7 @@ use amq_protocol::types::{AMQPValue, FieldTable};
 
 use super::Queue;
 use super::arguments::{self, Declared, QueueType};
+use crate::broker::definitions::Change;
 use crate::broker::effects::Effects;
 use crate::broker::exchange::arguments::inequivalent;
 use crate::broker::vhost::Vhost;
@@ -68,18 +69,16 @@ impl Vhost {
         let declared = Declared { durable, exclusive, auto_delete };
         let settings = arguments::parse(&arguments, &declared, &described)?;
         let owner = connection.filter(|_| exclusive);
-        let key = name.as_bytes().into();
         let durable = durable && !exclusive;
         let log = self.new_log(durable);
         let mut queue = Queue::new(name, durable, owner, auto_delete, log);
         queue.arguments = arguments;
         queue.settings = settings;
-        let id = self.queues.insert(queue);
-        self.queue_names.insert(key, id);
+        let id = self.insert_queue(queue);
         if let Some(owner) = owner.and_then(|owner| self.connections.get_mut(owner)) {
             owner.exclusive_queues.insert(id);
         }
-        self.topology += 1;
+        self.record(|vhost| vhost.queues[id].durable().map(Change::PutQueue));
         Ok(Counts { ready: 0, consumers: 0 })
     }
 
@@ -205,6 +204,10 @@ impl Vhost {
         self.remove_bindings_of(id);
         let Some(queue) = self.queues.remove(id) else { return 0 };
         self.topology += 1;
+        if queue.durable {
+            let (name, log) = (Name::clone(&queue.name), queue.log_id());
+            self.record(|_| Some(Change::DeleteQueue { name, log }));
+        }
         self.queue_names.remove(queue.name.as_bytes());
         if let Some(owner) = queue.owner.and_then(|owner| self.connections.get_mut(owner)) {
             owner.exclusive_queues.remove(&id);

@@ -24,7 +24,7 @@ use self::arguments::Settings;
 pub use self::consumer::Consumer;
 use self::ring::Ring;
 use super::{BindingId, ConnectionId, ConsumerId, Name};
-use crate::log::{At, Calls, Log, Position};
+use crate::log::{At, Calls, Log, LogId, Position};
 use crate::wire::content::Message;
 use crate::wire::properties;
 
@@ -140,6 +140,11 @@ impl Queue {
 
     pub fn consumer_count(&self) -> usize {
         self.consumers.len()
+    }
+
+    /// The number of its log; 0 if it is not kept on disk.
+    pub fn log_id(&self) -> LogId {
+        self.log.id().unwrap_or_default()
     }
 
     pub(in crate::broker) fn log(&self) -> &Log {
