@@ -25,6 +25,8 @@ const TRIM_MAX: usize = 1000;
 pub struct Storage {
     budget: Arc<Budget>,
     dirty: Vec<QueueId>,
+    /// Whether somebody waits for one of them.
+    urgent: bool,
     reading: Vec<QueueId>,
     /// Queues that take memory, those looked at longest ago first.
     resident: VecDeque<QueueId>,
@@ -79,6 +81,7 @@ impl Vhost {
             queue.storage.dirty = true;
             self.storage.dirty.push(id);
         }
+        self.storage.urgent |= calls.urgent;
         if calls.read {
             self.storage.reading.push(id);
         }
@@ -86,14 +89,22 @@ impl Vhost {
 
     /// What there is to do for the owner of the disk.
     pub fn calls(&self) -> Calls {
-        let Storage { dirty, reading, removed, budget, .. } = &self.storage;
-        let gather = !dirty.is_empty() || !removed.is_empty() || self.commits.is_open() || budget.is_over();
-        Calls { gather: gather && self.commits.current().is_some(), read: !reading.is_empty() }
+        let Storage { dirty, urgent, reading, removed, budget, .. } = &self.storage;
+        if self.commits.current().is_none() {
+            return Calls::default();
+        }
+        let urgent = *urgent || self.commits.is_open() || budget.is_over();
+        Calls {
+            gather: urgent || !dirty.is_empty() || !removed.is_empty(),
+            urgent,
+            read: !reading.is_empty(),
+        }
     }
 
     /// Moves everything that is to be written into a batch, and closes the commit. Returns its number, and whether it is
     /// to make acknowledgements durable too. `durable` says whether all commits before are.
     pub fn gather(&mut self, durable: bool, batch: &mut Batch) -> (Commit, bool) {
+        self.storage.urgent = false;
         for id in std::mem::take(&mut self.storage.dirty) {
             let Some(queue) = self.queues.get_mut(id) else { continue };
             queue.storage.dirty = false;
@@ -126,14 +137,20 @@ impl Vhost {
         lost
     }
 
-    /// Lets chunks leave memory where there are too many: first those that nobody is going to read soon, then those of
-    /// queues that are not used. Those that have to be spilled for that are returned, and whether there may be more.
-    /// What was gathered has to be written.
-    pub fn trim(&mut self) -> (Vec<(QueueId, Leaver)>, bool) {
-        let mut leavers = Vec::new();
-        let steps = self.storage.resident.len().min(TRIM_MAX);
-        for _ in 0..steps {
-            let Some(id) = self.storage.resident.pop_front() else { break };
+    /// How many queues take memory.
+    pub fn resident_queues(&self) -> usize {
+        self.storage.resident.len()
+    }
+
+    /// Lets chunks leave memory where there are too many, of the next few queues: of those that are used what nobody is
+    /// going to read soon, of the others everything. Those that have to be spilled for that are added to `leavers`.
+    /// What was gathered has to be written. Returns how many queues were looked at; none once there is room.
+    pub fn trim(&mut self, leavers: &mut Vec<(QueueId, Leaver)>) -> usize {
+        for step in 0..self.storage.resident.len().min(TRIM_MAX) {
+            if self.storage.budget.has_room() {
+                return step;
+            }
+            let Some(id) = self.storage.resident.pop_front() else { return step };
             let Some(queue) = self.queues.get_mut(id) else { continue };
             let used = std::mem::take(&mut queue.storage.used);
             let read = queue.read_position();
@@ -144,11 +161,17 @@ impl Vhost {
             if queue.storage.resident {
                 self.storage.resident.push_back(id);
             }
-            if self.storage.budget.has_room() {
-                break;
-            }
         }
-        (leavers, steps > 0 && !self.storage.budget.has_room())
+        self.storage.resident.len().min(TRIM_MAX)
+    }
+
+    /// All queues' logs go, for a vhost that is deleted.
+    pub fn remove_logs(&mut self, batch: &mut Batch) {
+        for (_, queue) in self.queues.drain() {
+            queue.into_log().remove(batch);
+        }
+        self.storage.removed.drain(..).for_each(|log| log.remove(batch));
+        self.storage.dirty.clear();
     }
 
     /// A chunk has been written to a spill file. Returns the extent if nobody wants it any more.

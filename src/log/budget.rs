@@ -15,6 +15,8 @@ pub struct Budget {
     pub(super) seed: u32,
     /// Octets that chunks may take in memory before some have to leave.
     limit: usize,
+    /// Above this many some have to leave: the limit, or more where it could not be reached.
+    over_at: AtomicUsize,
     resident: AtomicUsize,
     /// Octets in full chunks that are still to be written.
     unwritten: AtomicUsize,
@@ -33,6 +35,7 @@ impl Budget {
         Self {
             seed,
             limit,
+            over_at: AtomicUsize::new(limit),
             resident: AtomicUsize::new(0),
             unwritten: AtomicUsize::new(0),
             spare: Mutex::default(),
@@ -51,7 +54,7 @@ impl Budget {
 
     /// Whether chunks have to leave.
     pub fn is_over(&self) -> bool {
-        self.resident() > self.limit
+        self.resident() > self.over_at.load(Ordering::Relaxed)
     }
 
     /// Whether so many chunks have left that no more need to for now.
@@ -59,9 +62,18 @@ impl Budget {
         self.resident() <= self.limit / 8 * 7
     }
 
+    /// Everybody has been asked to leave once. If that was not enough it is tried again when there are more.
+    pub fn trimmed(&self) {
+        let over_at =
+            if self.has_room() { self.limit } else { self.resident().saturating_add(self.limit / 8) };
+        self.over_at.store(over_at.max(self.limit), Ordering::Relaxed);
+    }
+
     /// Whether publishers have to wait: what is to be written, or has to leave, does so more slowly than it comes.
-    pub fn is_exceeded(&self, unwritten_max: usize) -> bool {
-        self.unwritten() > unwritten_max || self.resident() > self.limit.saturating_add(unwritten_max)
+    /// `slack` is in octets.
+    pub fn is_exceeded(&self, slack: usize) -> bool {
+        self.unwritten() > slack
+            || self.resident() > self.over_at.load(Ordering::Relaxed).saturating_add(slack)
     }
 
     pub(super) fn take(&self, octets: usize) {

@@ -348,6 +348,15 @@ impl Chunk {
         true
     }
 
+    /// Gives up the buffer of an empty chunk.
+    pub fn relax(&mut self) {
+        if let (0, Place::Memory(data)) = (self.live, &mut self.place) {
+            if data.octets.is_empty() {
+                *data = Data::default();
+            }
+        }
+    }
+
     /// Octets that have not been looked at for the disk, shared bodies included.
     pub fn ungathered(&self) -> usize {
         match &self.place {

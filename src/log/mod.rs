@@ -55,6 +55,8 @@ pub type Position = u64;
 pub struct Calls {
     /// There is something to gather.
     pub gather: bool,
+    /// Somebody waits for it.
+    pub urgent: bool,
     /// There is something to read.
     pub read: bool,
 }
@@ -141,7 +143,7 @@ impl Log {
             if let Some(segment) = self.segments.back_mut() {
                 segment.appended += weight as u64;
             }
-            self.calls.gather = true;
+            (self.calls.gather, self.calls.urgent) = (true, true);
         }
         self.next += 1;
         (position, persistent)
@@ -378,7 +380,7 @@ impl Log {
         if position >= self.mark {
             self.mark = position + 1 + (self.delivered - 1).min(AHEAD_MAX);
             self.mark_due = true;
-            self.calls.gather = true;
+            (self.calls.gather, self.calls.urgent) = (true, true);
         }
     }
 }

@@ -125,7 +125,13 @@ impl Log {
             let chunk = &mut self.chunks[index];
             let kept = chunk.first < keep.end && keep.start < chunk.end;
             let is_tail = index + 1 == count;
-            if kept || (is_tail && keep_tail) || !chunk.may_leave() {
+            if kept || (is_tail && keep_tail) {
+                continue;
+            }
+            if !chunk.may_leave() {
+                let before = chunk.weight();
+                chunk.relax();
+                self.budget.give(before - chunk.weight());
                 continue;
             }
             if chunk.spilled.is_some() || (chunk.unsaved == 0 && chunk.saved > 0) {

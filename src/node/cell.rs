@@ -1,19 +1,34 @@
 //! A vhost behind its one mutex, together with the outboxes of its connections.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use slotmap::SecondaryMap;
 
+use super::bell::{Bell, Ring};
 use super::port::Port;
 use crate::broker::queue::arguments::QueueType;
 use crate::broker::{ConnectionId, Vhost};
+use crate::log::Calls;
+use crate::log::budget::Budget;
 use crate::session::outbox::Outboxes;
 
 pub struct VhostCell {
     pub name: Arc<str>,
     state: Mutex<State>,
     about: Mutex<About>,
+    /// Where the threads are that write and read for it, if it is kept on disk.
+    bells: OnceLock<Bells>,
+    /// Whether it has asked to be gathered from.
+    called: AtomicBool,
+}
+
+/// Whom a vhost calls.
+#[derive(Clone, Debug)]
+pub struct Bells {
+    pub committer: Arc<Bell>,
+    pub reader: Arc<Bell>,
 }
 
 /// What people say of a vhost.
@@ -39,7 +54,13 @@ impl VhostCell {
         let state =
             State { vhost: Vhost::new(name), outboxes: Outboxes::default(), ports: SecondaryMap::new() };
         let about = About { description: description.to_owned(), tags, ..About::default() };
-        Self { name: name.into(), state: Mutex::new(state), about: Mutex::new(about) }
+        Self {
+            name: name.into(),
+            state: Mutex::new(state),
+            about: Mutex::new(about),
+            bells: OnceLock::new(),
+            called: AtomicBool::new(false),
+        }
     }
 
     pub fn about(&self) -> About {
@@ -74,12 +95,47 @@ impl VhostCell {
                     }
                 }
             });
+            self.call(vhost.calls());
             result
         };
         for port in wake {
             port.wake_writer();
         }
         result
+    }
+
+    /// Runs something on the vhost that sends nothing.
+    pub fn with_vhost<R>(&self, run: impl FnOnce(&mut Vhost) -> R) -> R {
+        let vhost = &mut self.state.lock().vhost;
+        let result = run(vhost);
+        self.call(vhost.calls());
+        result
+    }
+
+    /// Keeps the vhost on disk from now on.
+    pub fn keep(&self, budget: Arc<Budget>, bells: Bells) {
+        if self.bells.set(bells).is_ok() {
+            self.state.lock().vhost.keep(budget);
+        }
+    }
+
+    /// Whether it has asked to be gathered from since this was asked last.
+    pub fn has_called(&self) -> bool {
+        self.called.load(Ordering::Relaxed) && self.called.swap(false, Ordering::SeqCst)
+    }
+
+    fn call(&self, calls: Calls) {
+        if !calls.gather && !calls.read {
+            return;
+        }
+        let Some(bells) = self.bells.get() else { return };
+        if calls.read {
+            bells.reader.ring(Ring::Loudly);
+        }
+        if calls.gather {
+            self.called.store(true, Ordering::SeqCst);
+            bells.committer.ring(if calls.urgent { Ring::Loudly } else { Ring::Softly });
+        }
     }
 
     /// Greets a connection and gives it an outbox.

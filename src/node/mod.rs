@@ -5,10 +5,12 @@
 //!
 //! - this file: the node, its vhosts and users
 //! - [`cell`][]: a vhost with its outboxes behind a mutex
+//! - [`bell`][]: what wakes the threads that write and read
 //! - [`port`][]: what an outbox hands to a connection's writer
 //! - [`connections`][]: who is connected
 //! - [`folder`][]: the data folder, its format and its lock
 
+pub mod bell;
 pub mod cell;
 pub mod connections;
 pub mod folder;

@@ -152,7 +152,7 @@ fn what_is_durable_is_noted_and_nothing_else() {
         ("queue q durable", &[]),
         ("queue t", &[]),
         ("queue mine durable exclusive", &[]),
-        ("queue auto durable auto", &["+queue auto log 4"]),
+        ("queue auto durable auto", &["+queue auto log 2"]),
         ("bind x q k", &["+x -k-> q"]),
         ("bind x q k", &[]),
         ("bind x q k arg", &["+x -k-> q arg"]),
@@ -170,12 +170,12 @@ fn what_is_durable_is_noted_and_nothing_else() {
         ("part x amq.fanout k", &["-x -k-> exchange amq.fanout"]),
         ("part x t k", &[]),
         ("come-and-go q", &[]),
-        ("come-and-go auto", &["-queue auto log 4"]),
+        ("come-and-go auto", &["-queue auto log 2"]),
         ("delete queue t", &[]),
         ("delete exchange t", &[]),
         ("delete exchange x", &["-x -k-> q arg", "-exchange x"]),
         ("delete queue q", &["-amq.topic -k-> q", "-queue q log 1"]),
-        ("queue q durable", &["+queue q log 5"]),
+        ("queue q durable", &["+queue q log 3"]),
     ];
     for (line, noted) in steps {
         run(&mut vhost, connection, line);
