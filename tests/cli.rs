@@ -285,6 +285,98 @@ fn the_load_generator_measures_a_server() {
     assert_eq!(report["published_total"], report["delivered_total"], "{report}");
 }
 
+/// What `leveret perf` prints with `--json`.
+fn perf(args: &[&str]) -> serde_json::Value {
+    let output = Command::new(env!("CARGO_BIN_EXE_leveret")).arg("perf").args(args).arg("--json").output();
+    let output = output.expect("it runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+#[test]
+fn perf_spreads_messages_over_queues() {
+    let folder = TempFolder::new("perf-queues");
+    let running = Running::start(&folder.0);
+    let uri = format!("amqp://guest:guest@127.0.0.1:{}", running.port);
+    let report = perf(&[
+        "throughput",
+        "--uri",
+        &uri,
+        "--time",
+        "0.5",
+        "--warmup",
+        "0",
+        "--queues",
+        "3",
+        "--consumers",
+        "2",
+        "--confirm",
+        "1",
+        "--ack-every",
+        "2",
+        "--queue-type",
+        "quorum",
+    ]);
+    assert_eq!(report["published_total"], report["delivered_total"], "{report}");
+    assert!(report["confirm_latency_us"]["p50"].as_f64().is_some_and(|time| time > 0.0), "{report}");
+    assert_eq!(
+        report["settings"]["queue"].as_str().map(|names| names.split(',').count()),
+        Some(3),
+        "{report}"
+    );
+}
+
+#[test]
+fn perf_fills_and_drains_a_queue_in_separate_calls() {
+    let folder = TempFolder::new("perf-backlog");
+    let running = Running::start(&folder.0);
+    let uri = format!("amqp://guest:guest@127.0.0.1:{}", running.port);
+    let (pid, data) = (running.child.id().to_string(), folder.0.display().to_string());
+    let backlog = |phases: &str| {
+        let messages = ["--messages", "2005", "--persistent", "--producers", "2", "--hold", "0"];
+        let observe = ["--broker-pid", &pid, "--data-dir", &data, "--phases", phases];
+        perf(&[&["backlog", "--uri", &uri][..], &messages, &observe].concat())
+    };
+    let first = backlog("fill,hold");
+    assert_eq!(first["fill"]["confirmed"], 2005, "{first}");
+    assert_eq!(first["hold"]["messages"], 2005, "{first}");
+    for key in ["rss_mib", "max_rss_mib", "data_mib"] {
+        assert!(first["hold"][key].as_f64().is_some_and(|figure| figure >= 0.0), "{key}: {first}");
+    }
+    let second = backlog("ready,drain,delete");
+    assert_eq!(second["ready"]["messages"], 2005, "{second}");
+    assert_eq!(second["drain"]["messages"], 2005, "{second}");
+    assert_eq!(second["drain"]["left"], 0, "{second}");
+    assert!(second["drain"]["rate"].as_f64().is_some_and(|rate| rate > 0.0), "{second}");
+}
+
+#[test]
+fn perf_says_why_a_backlog_cannot_be_measured() {
+    let folder = TempFolder::new("perf-refused");
+    let running = Running::start(&folder.0);
+    let uri = format!("amqp://guest:guest@127.0.0.1:{}", running.port);
+    let backlog = |phases: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
+        command.args(["perf", "backlog", "--uri", &uri, "--messages", "10", "--phases", phases]);
+        command.args(["--hold", "0", "--patience", "1"]);
+        let output = command.output().expect("it runs");
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    assert!(backlog("drain").contains("there is no queue 'leveret-perf-backlog'"));
+    assert!(backlog("ready").contains("not ready after 1 s: there is no queue"));
+    assert!(backlog("fill,drain,drain").contains("the queue 'leveret-perf-backlog' is empty"));
+    assert!(backlog("fill,fill").contains("holds 10 messages already"));
+}
+
+#[test]
+fn perf_times_the_disk() {
+    let folder = TempFolder::new("perf-fsync");
+    let report = perf(&["fsync", "--dir", &folder.0.display().to_string(), "--size", "100", "--time", "0.1"]);
+    assert!(report["latency_us"]["p50"].as_f64().is_some_and(|time| time > 0.0), "{report}");
+    assert_eq!(std::fs::read_dir(&folder.0).expect("a folder").count(), 0, "nothing is left behind");
+}
+
 #[test]
 fn metrics_can_be_turned_off_only() {
     let output = server("127.0.0.1:0", Path::new("/nowhere")).arg("--metrics-listen=127.0.0.1:1").output();

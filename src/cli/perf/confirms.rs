@@ -30,6 +30,16 @@ impl Confirms {
         self.limit.saturating_sub(self.outstanding)
     }
 
+    /// Tag of the oldest publish that is unconfirmed, or else of the next one.
+    pub fn oldest(&self) -> u64 {
+        self.base
+    }
+
+    /// Tag of the next publish.
+    pub fn next(&self) -> u64 {
+        self.base + self.settled.len() as u64
+    }
+
     /// How many publishes are unconfirmed.
     pub fn outstanding(&self) -> usize {
         self.outstanding
@@ -107,12 +117,12 @@ mod tests {
         assert_eq!(confirms.settle(3, false), 1);
         assert_eq!(confirms.settle(3, false), 0);
         assert_eq!(confirms.settle(5, true), 4);
-        assert_eq!((confirms.room(), confirms.base), (5, 6));
+        assert_eq!((confirms.room(), confirms.oldest(), confirms.next()), (5, 6, 11));
         assert_eq!(confirms.settle(7, false), 1);
         assert_eq!(confirms.settle(6, false), 1);
         assert_eq!(confirms.base, 8);
         assert_eq!(confirms.settle(0, true), 3);
-        assert_eq!((confirms.outstanding(), confirms.base), (0, 11));
+        assert_eq!((confirms.outstanding(), confirms.oldest(), confirms.next()), (0, 11, 11));
         confirms.published(1);
         assert_eq!(confirms.settle(11, true), 1);
     }

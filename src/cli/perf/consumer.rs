@@ -9,7 +9,6 @@ use amq_protocol::{
 use hdrhistogram::Histogram;
 
 use super::{
-    args::ThroughputArgs,
     conn::{self, CHANNEL, Connection},
     deliveries::Deliveries,
     error::PerfError,
@@ -20,46 +19,54 @@ use super::{
 /// Pause while there is nothing to read and the broker does not take acknowledgements.
 const STUCK_PAUSE: Duration = Duration::from_micros(200);
 
-/// A connection with one consumer, ready to receive.
+/// How a consumer takes messages.
+#[derive(Clone, Copy, Debug)]
+pub struct Taking {
+    /// Unacknowledged messages it may have, 0 for no limit.
+    pub prefetch: u16,
+    /// Messages per acknowledgement; without it the broker acknowledges on delivery.
+    pub ack_every: Option<u16>,
+}
+
+/// A connection that consumes, ready to receive.
 pub struct Consumer {
     connection: Connection,
     ack_every: u16,
 }
 
 impl Consumer {
-    /// Connects and subscribes to `queue`; `number` tells consumers apart in the broker's lists.
+    /// Connects and subscribes to `queues`, which must be empty if they are several: deliveries
+    /// from one would be lost among the answers for the next. `number` tells connections apart in
+    /// the broker's lists.
     ///
     /// # Errors
     ///
     /// When the broker cannot be reached or refuses.
-    pub fn subscribe(
-        uri: &AmqpUri,
-        queue: &str,
-        args: &ThroughputArgs,
-        number: u16,
-    ) -> Result<Self, PerfError> {
+    pub fn subscribe(uri: &AmqpUri, queues: &[&str], taking: Taking, number: u16) -> Result<Self, PerfError> {
         let mut connection = Connection::open(uri, &format!("leveret perf consumer {number}"))?;
-        let prefetch_count = args.prefetch_count();
+        let prefetch_count = taking.prefetch;
         if prefetch_count > 0 {
             let qos = basic::AMQPMethod::Qos(basic::Qos { prefetch_count, global: false });
             connection.call(CHANNEL, AMQPClass::Basic(qos), "basic.qos", |answer| {
                 matches!(answer, AMQPClass::Basic(basic::AMQPMethod::QosOk(_)))
             })?;
         }
-        let consume = basic::Consume {
-            queue: conn::short(queue)?,
-            consumer_tag: "perf".into(),
-            no_local: false,
-            no_ack: args.ack_every.is_none(),
-            exclusive: false,
-            nowait: false,
-            arguments: FieldTable::default(),
-        };
-        let consume = AMQPClass::Basic(basic::AMQPMethod::Consume(consume));
-        connection.call(CHANNEL, consume, "basic.consume", |answer| {
-            matches!(answer, AMQPClass::Basic(basic::AMQPMethod::ConsumeOk(_)))
-        })?;
-        Ok(Self { connection, ack_every: args.ack_every.unwrap_or(0) })
+        for (nth, queue) in queues.iter().enumerate() {
+            let consume = basic::Consume {
+                queue: conn::short(queue)?,
+                consumer_tag: conn::short(&format!("perf-{nth}"))?,
+                no_local: false,
+                no_ack: taking.ack_every.is_none(),
+                exclusive: false,
+                nowait: false,
+                arguments: FieldTable::default(),
+            };
+            let consume = AMQPClass::Basic(basic::AMQPMethod::Consume(consume));
+            connection.call(CHANNEL, consume, "basic.consume", |answer| {
+                matches!(answer, AMQPClass::Basic(basic::AMQPMethod::ConsumeOk(_)))
+            })?;
+        }
+        Ok(Self { connection, ack_every: taking.ack_every.unwrap_or(0) })
     }
 
     /// Receives until told to stop, keeping the number of messages in `received`, and returns the

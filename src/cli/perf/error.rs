@@ -1,6 +1,6 @@
 //! What can go wrong during a load run.
 
-use std::io;
+use std::{io, path::PathBuf};
 
 use super::{uri::UriError, wire::WireError};
 
@@ -50,9 +50,39 @@ pub enum PerfError {
     #[error("cannot read the resource use of process {pid}: {source}")]
     Process {
         /// Process id.
-        pid: String,
+        pid: u32,
         /// Why not.
         source: io::Error,
+    },
+    /// A folder or something in it cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    Folder {
+        /// The folder that was given.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Nothing moves any more.
+    #[error(
+        "{phase}: nothing has moved for {seconds} s after {count} of {total} messages (is the broker out of memory or disk space?)"
+    )]
+    Stuck {
+        /// What was being done.
+        phase: &'static str,
+        /// How long nothing has moved.
+        seconds: u64,
+        /// Messages so far.
+        count: u64,
+        /// Messages there were to be.
+        total: u64,
+    },
+    /// The broker has not come back with its messages.
+    #[error("not ready after {seconds} s: {last}")]
+    NotReady {
+        /// How long it had.
+        seconds: u64,
+        /// What the last attempt has found.
+        last: String,
     },
     /// A worker thread could not be started or panicked.
     #[error("a worker thread failed: {0}")]

@@ -4,26 +4,32 @@
 //! processor time as possible away from a broker on the same machine.
 //!
 //! - [`args`][], [`uri`][], [`error`][]: what is asked for, of whom, and why it cannot be had
-//! - [`throughput`][]: the run: its phases and their measurement
-//! - [`conn`][], [`topology`][]: connections, and what is declared for a run
+//! - [`throughput`][]: publishing and consuming at once, for a time
+//! - [`backlog`][]: a long queue, phase by phase
+//! - [`fsync`][]: what the disk allows
+//! - [`conn`][], [`queue`][], [`topology`][]: connections, and what is declared for a run
 //! - [`producer`][], [`batch`][], [`confirms`][]: publishing from prepared buffers
 //! - [`consumer`][], [`deliveries`][]: counting and acknowledging in place
 //! - [`wire`][]: frames
-//! - [`process`][]: the broker's processor time and memory
-//! - [`shared`][]: what the threads of a run share
+//! - [`process`][]: the broker's processor time, memory and disk writes
+//! - [`shared`][], [`threads`][]: what the threads of a run share, and how they are waited for
 //! - [`report`][]: the result as a table or as JSON
 
 mod args;
+mod backlog;
 mod batch;
 mod confirms;
 mod conn;
 mod consumer;
 mod deliveries;
 mod error;
+mod fsync;
 mod process;
 mod producer;
+mod queue;
 mod report;
 mod shared;
+mod threads;
 mod throughput;
 mod topology;
 mod uri;
@@ -31,8 +37,8 @@ mod wire;
 
 use clap::{Args, Subcommand};
 
-use self::args::ThroughputArgs;
 pub use self::error::PerfError;
+use self::{args::ThroughputArgs, backlog::BacklogArgs, fsync::FsyncArgs};
 
 /// Arguments of `leveret perf`.
 #[derive(Debug, Args)]
@@ -46,16 +52,22 @@ pub struct PerfArgs {
 pub enum PerfCommand {
     /// Publish and consume as fast as the broker allows, and report rates, latency and cost.
     Throughput(ThroughputArgs),
+    /// Fill a queue, look at what it costs, wait for it after a restart, drain it
+    Backlog(BacklogArgs),
+    /// Append to a file and fdatasync it, the least that a confirm can take
+    Fsync(FsyncArgs),
 }
 
 /// Runs the chosen load and prints its report to standard output.
 ///
 /// # Errors
 ///
-/// When an argument is unusable, the broker cannot be reached or refuses something, the process
-/// named by `--broker-pid` cannot be observed, or the report cannot be written.
+/// When an argument is unusable, the broker cannot be reached or refuses something, a process or a
+/// folder that was named cannot be observed, or the report cannot be written.
 pub fn run(args: PerfArgs) -> Result<(), PerfError> {
     match args.command {
-        PerfCommand::Throughput(throughput) => throughput::run(&throughput),
+        PerfCommand::Throughput(args) => throughput::run(&args),
+        PerfCommand::Backlog(args) => backlog::run(&args),
+        PerfCommand::Fsync(args) => fsync::run(&args),
     }
 }

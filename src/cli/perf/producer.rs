@@ -1,17 +1,20 @@
 //! One publishing connection.
 
 use std::{
+    collections::VecDeque,
     io::Write,
     sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
 use amq_protocol::protocol::{AMQPClass, channel, confirm, connection};
+use hdrhistogram::Histogram;
 
 use super::{
     batch::{Batch, Message},
     confirms::Confirms,
     conn::{self, CHANNEL, Connection},
+    deliveries,
     error::PerfError,
     shared::{Counter, Shared},
     uri::AmqpUri,
@@ -24,14 +27,39 @@ const LOOK_INTERVAL: u64 = 10_000_000;
 const CONFIRM_GRACE: Duration = Duration::from_secs(1);
 
 /// What became of one producer's messages.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Outcome {
     /// Publishes the broker confirmed; 0 without confirms.
     pub confirmed: u64,
     /// Publishes the broker refused with `basic.nack`.
     pub nacked: u64,
-    /// Whether the broker announced, by `connection.blocked`, that it reads no more.
-    pub blocked: bool,
+    /// Time during which the broker announced, by `connection.blocked`, that it reads no more;
+    /// `None` if it never did.
+    pub blocked: Option<Duration>,
+    /// Time from sending the first message of each write to its confirm, in nanoseconds, within
+    /// the measured interval; `None` without confirms.
+    pub confirm_latency: Option<Histogram<u64>>,
+}
+
+impl Outcome {
+    /// Adds what another producer heard.
+    ///
+    /// # Errors
+    ///
+    /// Never in practice: all histograms have the same bounds.
+    pub fn add(&mut self, other: Self) -> Result<(), PerfError> {
+        self.confirmed += other.confirmed;
+        self.nacked += other.nacked;
+        self.blocked = self.blocked.max(other.blocked);
+        match (&mut self.confirm_latency, other.confirm_latency) {
+            (Some(all), Some(one)) => all.add(one).map_err(|error| PerfError::Worker(error.to_string())),
+            (None, one) => {
+                self.confirm_latency = one;
+                Ok(())
+            }
+            (Some(_), None) => Ok(()),
+        }
+    }
 }
 
 /// A connection that is ready to publish.
@@ -44,11 +72,21 @@ pub struct Producer {
 struct Link {
     connection: Connection,
     confirms: Option<Confirms>,
-    blocked: bool,
+    /// Tag of the first message of each write that is not confirmed yet, and when it was sent.
+    timed: VecDeque<(u64, u64)>,
+    confirm_latency: Histogram<u64>,
+    blocked: Blocked,
     /// Set while the broker asks for no content, by `channel.flow`.
     paused: bool,
     /// Whether the last `channel.flow` still has to be answered.
     owes_flow_ok: bool,
+}
+
+/// Whether the broker reads no more, and for how long it did not.
+#[derive(Default)]
+struct Blocked {
+    since: Option<Instant>,
+    before: Option<Duration>,
 }
 
 impl Producer {
@@ -72,7 +110,15 @@ impl Producer {
         }
         let batch = Batch::new(message, connection.frame_max)?;
         let confirms = window.map(Confirms::new);
-        let link = Link { connection, confirms, blocked: false, paused: false, owes_flow_ok: false };
+        let link = Link {
+            connection,
+            confirms,
+            timed: VecDeque::new(),
+            confirm_latency: deliveries::histogram()?,
+            blocked: Blocked::default(),
+            paused: false,
+            owes_flow_ok: false,
+        };
         Ok(Self { link, batch })
     }
 
@@ -87,24 +133,56 @@ impl Producer {
         let mut looked = shared.now();
         let mut whole = true;
         while whole && !shared.stop_producers.load(Ordering::Relaxed) {
-            let room = link.room().min(batch.count());
+            let room = link.room();
             if room == 0 {
-                link.wait_for_input()?;
+                link.wait_for_input(shared)?;
                 continue;
             }
             let now = shared.now();
-            whole = link.write(batch.first(room, now), shared)?;
+            let (count, bytes) = batch.take(room, now);
+            whole = link.write(bytes, shared)?;
             if whole {
-                link.published(room);
-                total += room as u64;
+                link.published(count, now);
+                total += count as u64;
                 published.set(total);
             }
             if now - looked > LOOK_INTERVAL {
                 looked = now;
-                link.look()?;
+                link.look(shared)?;
             }
         }
-        Ok(link.finish(whole))
+        Ok(link.finish(whole, shared))
+    }
+
+    /// Publishes `messages` and waits until the broker has confirmed or refused all of them, or
+    /// until told to stop, keeping their number in `settled`. Needs a window.
+    ///
+    /// # Errors
+    ///
+    /// As [`Producer::run`].
+    pub fn fill(self, messages: u64, shared: &Shared, settled: &Counter) -> Result<Outcome, PerfError> {
+        let Self { mut link, mut batch } = self;
+        let mut left = messages;
+        let mut looked = shared.now();
+        let mut whole = true;
+        while whole && settled.get() < messages && !shared.stop_producers.load(Ordering::Relaxed) {
+            let room = link.room().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let now = shared.now();
+            if room == 0 {
+                link.wait_for_input(shared)?;
+            } else {
+                let (count, bytes) = batch.take(room, now);
+                whole = link.write(bytes, shared)?;
+                link.published(count, now);
+                left -= count as u64;
+            }
+            if now - looked > LOOK_INTERVAL {
+                looked = now;
+                link.look(shared)?;
+            }
+            settled.set(link.confirms.as_ref().map_or(0, |confirms| confirms.acked + confirms.nacked));
+        }
+        Ok(link.finish(whole, shared))
     }
 }
 
@@ -118,9 +196,10 @@ impl Link {
         }
     }
 
-    /// Notes that `count` messages have been written.
-    fn published(&mut self, count: usize) {
+    /// Notes that `count` messages have been written, at `now`.
+    fn published(&mut self, count: usize, now: u64) {
         if let Some(confirms) = &mut self.confirms {
+            self.timed.push_back((confirms.next(), now));
             confirms.published(count);
         }
     }
@@ -133,7 +212,7 @@ impl Link {
                 Ok(count) => rest = &rest[count..],
                 Err(error) if conn::is_retry(&error) => {
                     if self.connection.read_available()? {
-                        self.take_input()?;
+                        self.take_input(shared)?;
                     }
                     if shared.stop_producers.load(Ordering::Relaxed) {
                         return Ok(false);
@@ -146,23 +225,24 @@ impl Link {
     }
 
     /// Handles what the broker has sent, waiting a moment for it. Only between messages.
-    fn wait_for_input(&mut self) -> Result<(), PerfError> {
+    fn wait_for_input(&mut self, shared: &Shared) -> Result<(), PerfError> {
         if self.connection.read_some()? {
-            self.take_input()?;
+            self.take_input(shared)?;
         }
         self.answer_flow()
     }
 
     /// Handles what the broker has sent so far. Only between messages.
-    fn look(&mut self) -> Result<(), PerfError> {
+    fn look(&mut self, shared: &Shared) -> Result<(), PerfError> {
         if self.connection.read_available()? {
-            self.take_input()?;
+            self.take_input(shared)?;
         }
         self.answer_flow()
     }
 
     /// Handles all frames that have been read.
-    fn take_input(&mut self) -> Result<(), PerfError> {
+    fn take_input(&mut self, shared: &Shared) -> Result<(), PerfError> {
+        let now = shared.now();
         while let Some(frame) = self.connection.input.next_frame()? {
             if frame.kind != wire::METHOD {
                 continue;
@@ -177,7 +257,8 @@ impl Link {
                 return Err(error);
             }
             match method {
-                AMQPClass::Connection(connection::AMQPMethod::Blocked(_)) => self.blocked = true,
+                AMQPClass::Connection(connection::AMQPMethod::Blocked(_)) => self.blocked.begin(),
+                AMQPClass::Connection(connection::AMQPMethod::Unblocked(_)) => self.blocked.end(),
                 AMQPClass::Channel(channel::AMQPMethod::Flow(flow)) => {
                     self.paused = !flow.active;
                     self.owes_flow_ok = true;
@@ -185,7 +266,23 @@ impl Link {
                 _ => {}
             }
         }
+        self.note_confirms(shared, now);
         Ok(())
+    }
+
+    /// Takes the times of all confirms that had arrived at `now`.
+    fn note_confirms(&mut self, shared: &Shared, now: u64) {
+        let Some(confirms) = &self.confirms else {
+            return;
+        };
+        while let Some(&(tag, sent)) = self.timed.front()
+            && tag < confirms.oldest()
+        {
+            self.timed.pop_front();
+            if shared.measures(sent) {
+                self.confirm_latency.saturating_record(now.saturating_sub(sent));
+            }
+        }
     }
 
     /// Answers `channel.flow`, which is only possible between messages.
@@ -199,19 +296,36 @@ impl Link {
 
     /// Waits for outstanding confirms and closes the connection; `whole` tells whether the last
     /// message has been written completely, without which nothing more can be sent.
-    fn finish(mut self, whole: bool) -> Outcome {
+    fn finish(mut self, whole: bool, shared: &Shared) -> Outcome {
         let deadline = Instant::now() + CONFIRM_GRACE;
         let open = |link: &Self| link.confirms.as_ref().is_some_and(|c| c.outstanding() > 0);
-        while open(&self) && Instant::now() < deadline && self.wait_for_input().is_ok() {}
+        while open(&self) && Instant::now() < deadline && self.wait_for_input(shared).is_ok() {}
+        self.blocked.end();
         let confirms = self.confirms.as_ref();
         let outcome = Outcome {
             confirmed: confirms.map_or(0, |confirms| confirms.acked),
             nacked: confirms.map_or(0, |confirms| confirms.nacked),
-            blocked: self.blocked,
+            blocked: self.blocked.before,
+            confirm_latency: confirms.map(|_| self.confirm_latency),
         };
         if whole {
             self.connection.close();
         }
         outcome
+    }
+}
+
+impl Blocked {
+    /// Takes `connection.blocked`, which may come again for another reason.
+    fn begin(&mut self) {
+        self.since.get_or_insert_with(Instant::now);
+        self.before.get_or_insert_default();
+    }
+
+    /// Takes `connection.unblocked`, or the end of the run.
+    fn end(&mut self) {
+        if let Some(since) = self.since.take() {
+            *self.before.get_or_insert_default() += since.elapsed();
+        }
     }
 }

@@ -8,7 +8,12 @@ use std::{
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use super::{args::ThroughputArgs, error::PerfError, producer::Outcome, uri::AmqpUri};
+use super::{
+    args::{QueueType, ThroughputArgs},
+    error::PerfError,
+    producer::Outcome,
+    uri::AmqpUri,
+};
 
 /// What the run has counted between the beginning and the end of the measured interval.
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,8 +28,10 @@ pub struct Interval {
     pub broker_nanos: Option<u64>,
     /// Processor time of this process in nanoseconds, if it could be observed.
     pub client_nanos: Option<u64>,
-    /// Resident memory of the broker at the end in MiB, if it was observed.
-    pub rss_mib: Option<f64>,
+    /// Resident memory of the broker at the end in bytes, if it was observed.
+    pub rss: Option<u64>,
+    /// Bytes that the broker sent to disks, if they could be observed.
+    pub disk_written: Option<u64>,
 }
 
 /// Everything that is reported about a run.
@@ -55,6 +62,12 @@ pub struct Report {
     producers: u16,
     consumers: u16,
     latency_us: Option<Latency>,
+    /// Time from sending to the confirm, in confirm mode.
+    confirm_latency_us: Option<Latency>,
+    /// Bytes that the broker sent to disks in the measured interval.
+    disk_bytes_written: Option<u64>,
+    /// The same by message, counted as for the processor time.
+    disk_bytes_per_message: Option<f64>,
     /// Resident memory of the broker at the end of the measured interval in MiB.
     rss_mib: Option<f64>,
     /// Messages published in the whole run, including the warm-up.
@@ -70,9 +83,9 @@ pub struct Report {
     settings: Settings,
 }
 
-/// Time from sending to receiving in microseconds.
+/// Times in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-struct Latency {
+pub struct Latency {
     p50: f64,
     p90: f64,
     p99: f64,
@@ -87,6 +100,7 @@ struct Latency {
 struct Settings {
     uri: String,
     queue: String,
+    queue_type: Option<&'static str>,
     exchange: &'static str,
     persistent: bool,
     confirm: Option<u32>,
@@ -122,6 +136,7 @@ impl Report {
         let size = f64::from(args.size);
         let messages = if args.consumers > 0 { interval.delivered } else { interval.published };
         let each = |nanos: u64| (messages > 0).then(|| rounded(as_f64(nanos) / 1000.0 / as_f64(messages), 4));
+        let per_message = |bytes: u64| (messages > 0).then(|| rounded(as_f64(bytes) / as_f64(messages), 1));
         let confirming = |count| args.confirm.map(|_| count);
         let cores = |nanos| rounded(as_f64(nanos) / 1e9 / interval.seconds, 3);
         Self {
@@ -139,12 +154,15 @@ impl Report {
             producers: args.producers,
             consumers: args.consumers,
             latency_us: Latency::new(&totals.latency),
-            rss_mib: interval.rss_mib.map(|mib| rounded(mib, 1)),
+            confirm_latency_us: totals.outcome.confirm_latency.as_ref().and_then(Latency::new),
+            disk_bytes_written: interval.disk_written,
+            disk_bytes_per_message: interval.disk_written.and_then(per_message),
+            rss_mib: interval.rss.map(mib),
             published_total: totals.published,
             delivered_total: totals.delivered,
             confirmed_total: confirming(totals.outcome.confirmed),
             nacked_total: confirming(totals.outcome.nacked),
-            blocked: totals.outcome.blocked,
+            blocked: totals.outcome.blocked.is_some(),
             settings: Settings::new(args, uri, queue),
         }
     }
@@ -155,13 +173,7 @@ impl Report {
     ///
     /// [`PerfError::Output`] when it cannot be written.
     pub fn write(&self, json: bool, out: &mut impl Write) -> Result<(), PerfError> {
-        let written = if json {
-            let text = serde_json::to_string(self).map_err(io::Error::from);
-            text.and_then(|text| writeln!(out, "{text}"))
-        } else {
-            write!(out, "{self}")
-        };
-        written.and_then(|()| out.flush()).map_err(PerfError::Output)
+        write_report(self, json, out)
     }
 
     /// The lines of the table about messages.
@@ -199,8 +211,14 @@ impl fmt::Display for Report {
         if let Some(latency) = &self.latency_us {
             writeln!(f, "latency     {latency}")?;
         }
+        if let Some(latency) = &self.confirm_latency_us {
+            writeln!(f, "confirms    {latency}")?;
+        }
         if let (Some(each), Some(cores)) = (self.cpu_us_per_message, self.broker_cores) {
             writeln!(f, "broker cpu  {each:.3} µs per message, {cores:.2} processors busy")?;
+        }
+        if let Some(each) = self.disk_bytes_per_message {
+            writeln!(f, "broker disk {each:.0} bytes written per message")?;
         }
         if let Some(each) = self.client_cpu_us_per_message {
             writeln!(f, "client cpu  {each:.3} µs per message")?;
@@ -214,7 +232,7 @@ impl fmt::Display for Report {
 
 impl Latency {
     /// `None` without samples.
-    fn new(nanos: &Histogram<u64>) -> Option<Self> {
+    pub fn new(nanos: &Histogram<u64>) -> Option<Self> {
         let at = |quantile| rounded(as_f64(nanos.value_at_quantile(quantile)) / 1000.0, 1);
         (!nanos.is_empty()).then(|| Self {
             p50: at(0.5),
@@ -239,6 +257,7 @@ impl Settings {
         Self {
             uri: uri.to_string(),
             queue: queue.to_owned(),
+            queue_type: args.queue_type.map(QueueType::name),
             exchange: args.exchange.name(),
             persistent: args.persistent,
             confirm: args.confirm,
@@ -251,14 +270,37 @@ impl Settings {
     }
 }
 
+/// Writes a report as one line of JSON or as its table.
+///
+/// # Errors
+///
+/// [`PerfError::Output`] when it cannot be written.
+pub fn write_report<R>(report: &R, json: bool, out: &mut impl Write) -> Result<(), PerfError>
+where
+    R: Serialize + fmt::Display,
+{
+    let written = if json {
+        let text = serde_json::to_string(report).map_err(io::Error::from);
+        text.and_then(|text| writeln!(out, "{text}"))
+    } else {
+        write!(out, "{report}")
+    };
+    written.and_then(|()| out.flush()).map_err(PerfError::Output)
+}
+
+/// Bytes as MiB, to one decimal.
+pub fn mib(bytes: u64) -> f64 {
+    rounded(as_f64(bytes) / 1_048_576.0, 1)
+}
+
 /// A count as a floating-point number, exact below 2^53.
 #[expect(clippy::cast_precision_loss, reason = "reported figures are rounded far more coarsely")]
-fn as_f64(count: u64) -> f64 {
+pub fn as_f64(count: u64) -> f64 {
     count as f64
 }
 
 /// `value` rounded to `decimals` places.
-fn rounded(value: f64, decimals: i32) -> f64 {
+pub fn rounded(value: f64, decimals: i32) -> f64 {
     let scale = 10_f64.powi(decimals);
     (value * scale).round() / scale
 }
@@ -287,11 +329,13 @@ mod tests {
             published: 4000,
             delivered: 1000,
             broker_nanos: Some(8_000_000),
+            disk_written: Some(512_000),
             ..Default::default()
         };
         let mut latency = deliveries::histogram().unwrap();
         latency.record(1500).unwrap();
-        let outcome = Outcome { confirmed: 3, ..Default::default() };
+        let confirm_latency = args.confirm.map(|_| latency.clone());
+        let outcome = Outcome { confirmed: 3, confirm_latency, ..Default::default() };
         let totals = Totals { published: 5000, delivered: 5000, outcome, latency };
         Report::new(&args, &args.check().unwrap(), "q", &interval, &totals)
     }
@@ -315,7 +359,9 @@ mod tests {
         assert_eq!(value["delivery_rate"], 500.0);
         assert_eq!(value["delivery_bytes_per_second"], 50_000.0);
         assert_eq!(value["latency_us"]["p999"], 1.5);
+        assert_eq!(value["confirm_latency_us"]["p50"], 1.5);
         assert_eq!(value["confirmed_total"], 3);
+        assert_eq!(value["disk_bytes_per_message"], 512.0);
         assert_eq!(value["settings"]["confirm"], 7);
         assert!(value["rss_mib"].is_null());
     }
@@ -325,6 +371,7 @@ mod tests {
         let table = report("").to_string();
         assert!(table.contains("1 producer to 1 consumer, transient messages of 100 bytes"));
         assert!(table.contains("8.000 µs per message"));
-        assert!(!table.contains("confirmed"));
+        assert!(table.contains("512 bytes written per message"));
+        assert!(!table.contains("confirm"));
     }
 }

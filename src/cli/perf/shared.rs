@@ -82,6 +82,11 @@ impl Counter {
     }
 }
 
+/// The sum of several threads' counts.
+pub fn sum(counters: &[Counter]) -> u64 {
+    counters.iter().map(Counter::get).sum()
+}
+
 /// A number that differs from run to run.
 pub fn random() -> u64 {
     RandomState::new().build_hasher().finish()

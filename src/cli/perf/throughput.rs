@@ -3,8 +3,8 @@
 use std::{
     io,
     sync::atomic::Ordering,
-    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
-    thread::{self, Scope, ScopedJoinHandle},
+    sync::mpsc::{self, Receiver},
+    thread::{self, Scope},
     time::{Duration, Instant},
 };
 
@@ -12,13 +12,14 @@ use hdrhistogram::Histogram;
 
 use super::{
     args::ThroughputArgs,
-    consumer::Consumer,
+    consumer::{Consumer, Taking},
     deliveries,
     error::PerfError,
-    process::{CpuTime, Process},
+    process::{CpuTime, Memory, Process},
     producer::{Outcome, Producer},
     report::{Interval, Report, Totals},
-    shared::{Counter, Shared},
+    shared::{Counter, Shared, sum},
+    threads::{Handle, join, spawn, wait},
     topology::Topology,
     uri::AmqpUri,
 };
@@ -40,7 +41,7 @@ pub fn run(args: &ThroughputArgs) -> Result<(), PerfError> {
         broker.cpu_time()?;
     }
     let topology = Topology::declare(&uri, args)?;
-    let queue = topology.queue.clone();
+    let queue = topology.queues.join(",");
     let measured = load(args, &uri, &topology, broker.as_ref());
     let deleted = topology.delete();
     let (interval, totals) = measured?;
@@ -58,8 +59,10 @@ fn load(
 ) -> Result<(Interval, Totals), PerfError> {
     let shared = Shared::new();
     let message = topology.message(args, shared.mark)?;
-    let consumers = (1..=args.consumers)
-        .map(|number| Consumer::subscribe(uri, &topology.queue, args, number))
+    let taking = Taking { prefetch: args.prefetch_count(), ack_every: args.ack_every };
+    let consumers = (1..)
+        .zip(shares(&topology.queues, args.consumers))
+        .map(|(number, queues)| Consumer::subscribe(uri, &queues, taking, number))
         .collect::<Result<Vec<_>, _>>()?;
     let producers = (1..=args.producers)
         .map(|number| Producer::prepare(uri, &message, args.confirm, number))
@@ -97,6 +100,7 @@ struct Snapshot {
     delivered: u64,
     broker: Option<CpuTime>,
     client: Option<CpuTime>,
+    disk_written: Option<u64>,
 }
 
 impl Crew {
@@ -137,7 +141,7 @@ impl Crew {
         wait(failed, plan.args.time)?;
         self.shared.measure_to_now();
         let after = self.snapshot(plan)?;
-        let rss_mib = plan.broker.map(Process::resident_mib).transpose()?;
+        let memory = plan.broker.map(Process::memory).transpose()?;
         self.shared.stop_producers.store(true, Ordering::Relaxed);
         let used =
             |after: &Option<CpuTime>, before: &Option<CpuTime>| Some(after.as_ref()?.since(before.as_ref()?));
@@ -147,7 +151,8 @@ impl Crew {
             delivered: after.delivered - before.delivered,
             broker_nanos: used(&after.broker, &before.broker),
             client_nanos: used(&after.client, &before.client),
-            rss_mib,
+            rss: memory.map(Memory::total),
+            disk_written: after.disk_written.zip(before.disk_written).map(|(after, before)| after - before),
         })
     }
 
@@ -157,7 +162,8 @@ impl Crew {
         let client = Process::this().cpu_time().ok();
         let at = Instant::now();
         let (published, delivered) = (sum(&self.published), sum(&self.received));
-        Ok(Snapshot { at, published, delivered, broker, client })
+        let disk_written = plan.broker.and_then(Process::disk_written);
+        Ok(Snapshot { at, published, delivered, broker, client, disk_written })
     }
 
     /// Waits until everything published has been received, or for a short time.
@@ -173,57 +179,17 @@ impl Crew {
     }
 }
 
-/// Starts a thread whose error, if any, goes to `failures`; its result is `None` then.
-fn spawn<'scope, T: Send + 'scope>(
-    scope: &'scope Scope<'scope, '_>,
-    name: &str,
-    failures: Sender<PerfError>,
-    work: impl FnOnce() -> Result<T, PerfError> + Send + 'scope,
-) -> Result<ScopedJoinHandle<'scope, Option<T>>, PerfError> {
-    let report = move |error| {
-        // When nobody listens any more, the run has already failed for another reason.
-        let _ = failures.send(error);
-    };
-    thread::Builder::new()
-        .name(name.to_owned())
-        .spawn_scoped(scope, move || work().map_err(report).ok())
-        .map_err(|error| PerfError::Worker(error.to_string()))
-}
-
-/// Sleeps for `time` unless a thread has failed or fails meanwhile, which is the error.
-fn wait(failed: &Receiver<PerfError>, time: Duration) -> Result<(), PerfError> {
-    let until = Instant::now() + time;
-    match failed.recv_timeout(time) {
-        Ok(error) => Err(error),
-        Err(RecvTimeoutError::Timeout) => Ok(()),
-        Err(RecvTimeoutError::Disconnected) => {
-            thread::sleep(until.saturating_duration_since(Instant::now()));
-            Ok(())
-        }
-    }
-}
-
-/// Waits for a thread.
-fn join<T>(handle: ScopedJoinHandle<'_, Option<T>>) -> Result<Option<T>, PerfError> {
-    handle.join().map_err(|_| PerfError::Worker("it panicked".to_owned()))
-}
-
 /// Waits for all producers and adds up what they heard.
-fn join_producers(handles: Vec<ScopedJoinHandle<'_, Option<Outcome>>>) -> Result<Outcome, PerfError> {
+fn join_producers(handles: Vec<Handle<'_, Outcome>>) -> Result<Outcome, PerfError> {
     let mut all = Outcome::default();
     for handle in handles {
-        let one = join(handle)?.unwrap_or_default();
-        all.confirmed += one.confirmed;
-        all.nacked += one.nacked;
-        all.blocked |= one.blocked;
+        all.add(join(handle)?.unwrap_or_default())?;
     }
     Ok(all)
 }
 
 /// Waits for all consumers and merges their latencies.
-fn join_consumers(
-    handles: Vec<ScopedJoinHandle<'_, Option<Histogram<u64>>>>,
-) -> Result<Histogram<u64>, PerfError> {
+fn join_consumers(handles: Vec<Handle<'_, Histogram<u64>>>) -> Result<Histogram<u64>, PerfError> {
     let mut all = deliveries::histogram()?;
     for handle in handles {
         if let Some(one) = join(handle)? {
@@ -233,7 +199,27 @@ fn join_consumers(
     Ok(all)
 }
 
-/// The sum of several threads' counts.
-fn sum(counters: &[Counter]) -> u64 {
-    counters.iter().map(Counter::get).sum()
+/// Which queues each of so many consumers takes: one that others may share, or several that no
+/// other takes.
+fn shares(queues: &[String], consumers: u16) -> Vec<Vec<&str>> {
+    let mut shares = vec![Vec::new(); consumers.into()];
+    let turns = if consumers == 0 { 0 } else { queues.len().max(consumers.into()) };
+    for turn in 0..turns {
+        shares[turn % usize::from(consumers)].push(queues[turn % queues.len()].as_str());
+    }
+    shares
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn consumers_share_queues_or_have_several() {
+        let queues = ["a", "b", "c"].map(str::to_owned);
+        assert_eq!(shares(&queues, 0), Vec::<Vec<&str>>::new());
+        assert_eq!(shares(&queues, 1), [["a", "b", "c"]]);
+        assert_eq!(shares(&queues, 2), [vec!["a", "c"], vec!["b"]]);
+        assert_eq!(shares(&queues, 4), [["a"], ["b"], ["c"], ["a"]]);
+    }
 }

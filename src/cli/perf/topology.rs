@@ -1,7 +1,10 @@
-//! The queue and exchange that a run uses.
+//! The queues and the exchange that a run uses.
 
 use amq_protocol::{
-    protocol::{AMQPClass, exchange, queue},
+    protocol::{
+        AMQPClass, exchange,
+        queue::{AMQPMethod as QueueMethod, Bind},
+    },
     types::{AMQPValue, FieldTable},
 };
 
@@ -10,20 +13,18 @@ use super::{
     batch::{self, Message},
     conn::{self, CHANNEL, Connection},
     error::PerfError,
+    queue::{self, Kind},
     shared,
     uri::AmqpUri,
 };
 
-/// Reply code of a passive declaration of a queue that does not exist.
-const NOT_FOUND: u16 = 404;
-
-/// A declared queue, the exchange bound to it if any, and the connection that declared them.
+/// Declared queues, the exchange bound to them if any, and the connection that declared them.
 pub struct Topology {
     control: Connection,
-    /// Name of the queue.
-    pub queue: String,
-    /// Whether the run has declared the queue and has to delete it.
-    owns_queue: bool,
+    /// Names of the queues, one at least and all of one length.
+    pub queues: Vec<String>,
+    /// Whether the run has declared the queues and has to delete them.
+    owns_queues: bool,
     /// Name of the exchange, empty for the default one.
     exchange: String,
     kind: ExchangeKind,
@@ -39,46 +40,56 @@ impl Topology {
         let mut control = Connection::open(uri, "leveret perf control")?;
         let id = shared::random() >> 32;
         let existing = match &args.queue {
-            Some(name) => queue_exists(&mut control, name)?,
+            Some(name) => queue::count(&mut control, name)?.is_some(),
             None => false,
         };
         let mut topology = Self {
             control,
-            queue: args.queue.clone().unwrap_or_else(|| format!("leveret-perf-{id:08x}")),
-            owns_queue: !existing,
+            queues: queue_names(args, id),
+            owns_queues: !existing,
             exchange: String::new(),
             kind: args.exchange,
         };
-        if topology.owns_queue {
-            topology.declare_queue(args)?;
-        }
-        if args.exchange != ExchangeKind::Default {
-            topology.exchange = format!("leveret-perf-{id:08x}");
-            let declared = topology.declare_exchange(args);
-            if let Err(error) = declared {
-                // The first error says more than one about cleaning up would.
-                let _ = topology.delete();
-                return Err(error);
-            }
+        let declared = topology.declare_all(args, id);
+        if let Err(error) = declared {
+            // The first error says more than one about cleaning up would.
+            let _ = topology.delete();
+            return Err(error);
         }
         Ok(topology)
     }
 
-    /// The message that producers send to reach the queue.
+    /// Declares the queues, where they are the run's own, and the exchange.
+    fn declare_all(&mut self, args: &ThroughputArgs, id: u64) -> Result<(), PerfError> {
+        if self.owns_queues {
+            let durable = args.durable();
+            let kind = Kind { durable, auto_delete: !durable, queue_type: args.queue_type };
+            for name in &self.queues {
+                queue::declare(&mut self.control, name, kind)?;
+            }
+        }
+        if args.exchange != ExchangeKind::Default {
+            self.exchange = format!("leveret-perf-{id:08x}");
+            self.declare_exchange(args)?;
+        }
+        Ok(())
+    }
+
+    /// The message that producers send to reach the queues in turn.
     ///
     /// # Errors
     ///
     /// When a name is too long.
     pub fn message(&self, args: &ThroughputArgs, mark: u64) -> Result<Message, PerfError> {
-        let routing_key = match self.kind {
-            ExchangeKind::Default => &self.queue,
-            ExchangeKind::Direct => "perf",
-            ExchangeKind::Topic => "perf.load",
-            ExchangeKind::Fanout | ExchangeKind::Headers => "",
+        let routing_keys = match self.kind {
+            ExchangeKind::Default => self.queues.iter().map(String::as_str).collect(),
+            ExchangeKind::Direct => vec!["perf"],
+            ExchangeKind::Topic => vec!["perf.load"],
+            ExchangeKind::Fanout | ExchangeKind::Headers => vec![""],
         };
         Ok(Message {
             exchange: conn::short(&self.exchange)?,
-            routing_key: conn::short(routing_key)?,
+            routing_keys: routing_keys.into_iter().map(conn::short).collect::<Result<_, _>>()?,
             headers: (self.kind == ExchangeKind::Headers).then(batch::routing_header),
             persistent: args.persistent,
             size: args.size,
@@ -86,7 +97,7 @@ impl Topology {
         })
     }
 
-    /// Deletes the exchange, and the queue if it was declared here.
+    /// Deletes the exchange, and the queues if they were declared here.
     ///
     /// # Errors
     ///
@@ -100,34 +111,13 @@ impl Topology {
                 matches!(answer, AMQPClass::Exchange(exchange::AMQPMethod::DeleteOk(_)))
             })?;
         }
-        if self.owns_queue {
-            let delete = queue::Delete {
-                queue: conn::short(&self.queue)?,
-                if_unused: false,
-                if_empty: false,
-                nowait: false,
-            };
-            let delete = AMQPClass::Queue(queue::AMQPMethod::Delete(delete));
-            self.control.call(CHANNEL, delete, "queue.delete", |answer| {
-                matches!(answer, AMQPClass::Queue(queue::AMQPMethod::DeleteOk(_)))
-            })?;
+        if self.owns_queues {
+            for name in &self.queues {
+                queue::delete(&mut self.control, name)?;
+            }
         }
         self.control.close();
         Ok(())
-    }
-
-    /// Declares the queue: durable for persistent messages, otherwise gone with its last consumer.
-    fn declare_queue(&mut self, args: &ThroughputArgs) -> Result<(), PerfError> {
-        let declare = queue::Declare {
-            queue: conn::short(&self.queue)?,
-            passive: false,
-            durable: args.persistent,
-            exclusive: false,
-            auto_delete: !args.persistent,
-            nowait: false,
-            arguments: FieldTable::default(),
-        };
-        declare_queue(&mut self.control, declare)
     }
 
     /// Declares the exchange and binds the queue to it.
@@ -151,40 +141,29 @@ impl Topology {
             arguments = batch::routing_header();
             arguments.insert("x-match".into(), AMQPValue::LongString("all".into()));
         }
-        let bind = queue::Bind {
-            queue: conn::short(&self.queue)?,
+        let [queue] = &self.queues[..] else {
+            return Err(PerfError::Usage("an exchange goes with one queue".to_owned()));
+        };
+        let bind = Bind {
+            queue: conn::short(queue)?,
             exchange: conn::short(&self.exchange)?,
             routing_key: if self.kind == ExchangeKind::Topic { "perf.#" } else { "perf" }.into(),
             nowait: false,
             arguments,
         };
-        let bind = AMQPClass::Queue(queue::AMQPMethod::Bind(bind));
+        let bind = AMQPClass::Queue(QueueMethod::Bind(bind));
         self.control.call(CHANNEL, bind, "queue.bind", |answer| {
-            matches!(answer, AMQPClass::Queue(queue::AMQPMethod::BindOk(_)))
+            matches!(answer, AMQPClass::Queue(QueueMethod::BindOk(_)))
         })?;
         Ok(())
     }
 }
 
-/// Whether a queue exists, by a passive declaration. The channel is usable afterwards.
-fn queue_exists(control: &mut Connection, name: &str) -> Result<bool, PerfError> {
-    let queue = conn::short(name)?;
-    let declare = queue::Declare { queue, passive: true, ..Default::default() };
-    match declare_queue(control, declare) {
-        Ok(()) => Ok(true),
-        Err(PerfError::Closed { scope: "channel", code: NOT_FOUND, .. }) => {
-            control.open_channel()?;
-            Ok(false)
-        }
-        Err(error) => Err(error),
+/// The name that was asked for, or new ones that all have one length.
+fn queue_names(args: &ThroughputArgs, id: u64) -> Vec<String> {
+    match (&args.queue, args.queues) {
+        (Some(name), _) => vec![name.clone()],
+        (None, 1) => vec![format!("leveret-perf-{id:08x}")],
+        (None, count) => (1..=count).map(|number| format!("leveret-perf-{id:08x}-{number:04}")).collect(),
     }
-}
-
-/// Sends `queue.declare` and waits for the answer.
-fn declare_queue(control: &mut Connection, declare: queue::Declare) -> Result<(), PerfError> {
-    let declare = AMQPClass::Queue(queue::AMQPMethod::Declare(declare));
-    control.call(CHANNEL, declare, "queue.declare", |answer| {
-        matches!(answer, AMQPClass::Queue(queue::AMQPMethod::DeclareOk(_)))
-    })?;
-    Ok(())
 }
