@@ -138,7 +138,7 @@ async fn run(
     let (reader, writer) = socket.into_split();
     let port = Arc::new(Port::default());
     let settings = opening.settings.clone();
-    let id = vhost.connect(Arc::clone(&port), settings.frame_max, opening.cancel_notify);
+    let id = vhost.connect(Arc::clone(&port), Arc::clone(info), settings.frame_max, opening.cancel_notify);
     let _end = End { id, vhost: &vhost, port: &port, info, node };
     port.send(open_ok());
     let beat = (settings.heartbeat > 0).then(|| Duration::from_secs(settings.heartbeat.into()));
@@ -220,10 +220,12 @@ impl Driver {
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 return Ok(());
             }
-            let silent_at = self.silence_max.map(|silence| heard + silence);
+            // A peer that is not read from because of us is not silent.
+            let silent_at = self.silence_max.filter(|_| !(backlog && port.meter().is_held()));
+            let silent_at = silent_at.map(|silence| heard + silence);
             tokio::select! {
                 biased;
-                why = info.asked_to_close(), if deadline.is_none() => self.close(&why),
+                why = info.asked_to_close() => self.close(&why),
                 () = port.progress(), if backlog => heard = Instant::now(),
                 count = input.read(&mut reader, |octets| self.batch(octets)), if !backlog => {
                     if count? == 0 {
@@ -263,9 +265,14 @@ impl Driver {
         });
     }
 
-    /// Somebody asked for the connection to be closed.
+    /// Somebody asked for the connection to be closed. One that is being closed already is so again only if what it
+    /// has been told for it will not leave.
     fn close(&mut self, why: &Exception) {
-        self.with_session(|session, cx| session.refuse(0, why, cx));
+        self.with_session(|session, cx| {
+            if session.state() == State::Running || cx.outboxes.is_lost(session.id()) {
+                session.refuse(0, why, cx);
+            }
+        });
     }
 
     /// The connection has ended, with or without a word: what it had not acknowledged goes back.

@@ -10,7 +10,8 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use crate::broker::ConnectionId;
 use crate::node::cell::VhostCell;
 use crate::node::port::Port;
-use crate::session::outbox::{Piece, heartbeat};
+use crate::session::outbox::heartbeat;
+use crate::session::staged::Piece;
 
 /// Pieces written by one call at the most.
 const SLICES: usize = 64;

@@ -7,12 +7,14 @@ use parking_lot::Mutex;
 use slotmap::SecondaryMap;
 
 use super::bell::{Bell, Ring};
+use super::connections::ConnectionInfo;
 use super::port::Port;
 use crate::broker::queue::arguments::QueueType;
 use crate::broker::{ConnectionId, Vhost};
 use crate::log::Calls;
 use crate::log::budget::Budget;
 use crate::session::outbox::Outboxes;
+use crate::session::run::unwritable;
 
 pub struct VhostCell {
     pub name: Arc<str>,
@@ -46,13 +48,19 @@ pub struct About {
 struct State {
     vhost: Vhost,
     outboxes: Outboxes,
-    ports: SecondaryMap<ConnectionId, Arc<Port>>,
+    links: SecondaryMap<ConnectionId, Link>,
+}
+
+/// How a connection is reached.
+struct Link {
+    port: Arc<Port>,
+    info: Arc<ConnectionInfo>,
 }
 
 impl VhostCell {
     pub fn new(name: &str, description: &str, tags: Vec<String>) -> Self {
         let state =
-            State { vhost: Vhost::new(name), outboxes: Outboxes::default(), ports: SecondaryMap::new() };
+            State { vhost: Vhost::new(name), outboxes: Outboxes::default(), links: SecondaryMap::new() };
         let about = About { description: description.to_owned(), tags, ..About::default() };
         Self {
             name: name.into(),
@@ -81,25 +89,31 @@ impl VhostCell {
     }
 
     /// Runs something on the vhost, hands what it sent to the writers, and wakes these, once each, when the lock is
-    /// free again.
+    /// free again. Connections that cannot be answered any more are asked to close.
     pub fn with<R>(&self, run: impl FnOnce(&mut Vhost, &mut Outboxes) -> R) -> R {
         let mut wake: Vec<Arc<Port>> = Vec::new();
+        let lost: Vec<Arc<ConnectionInfo>>;
         let result = {
             let mut state = self.state.lock();
-            let State { vhost, outboxes, ports } = &mut *state;
+            let State { vhost, outboxes, links } = &mut *state;
             let result = run(vhost, outboxes);
             outboxes.take_dirty(|gathered| {
-                if let Some(port) = ports.get(gathered.connection) {
+                if let Some(Link { port, .. }) = links.get(gathered.connection) {
                     if port.push(gathered.pieces, gathered.buffer) {
                         wake.push(Arc::clone(port));
                     }
                 }
             });
             self.call(vhost.calls());
+            let ids = outboxes.take_lost();
+            lost = ids.iter().filter_map(|id| links.get(*id).map(|link| Arc::clone(&link.info))).collect();
             result
         };
         for port in wake {
             port.wake_writer();
+        }
+        for info in lost {
+            info.close(unwritable());
         }
         result
     }
@@ -139,11 +153,17 @@ impl VhostCell {
     }
 
     /// Greets a connection and gives it an outbox.
-    pub fn connect(&self, port: Arc<Port>, frame_max: usize, cancel_notify: bool) -> ConnectionId {
+    pub fn connect(
+        &self,
+        port: Arc<Port>,
+        info: Arc<ConnectionInfo>,
+        frame_max: usize,
+        cancel_notify: bool,
+    ) -> ConnectionId {
         let mut state = self.state.lock();
         let id = state.vhost.connect();
         state.outboxes.open(id, frame_max, cancel_notify, Arc::clone(port.meter()));
-        state.ports.insert(id, port);
+        state.links.insert(id, Link { port, info });
         id
     }
 
@@ -152,6 +172,6 @@ impl VhostCell {
         self.with(|vhost, outboxes| vhost.disconnect(id, outboxes));
         let mut state = self.state.lock();
         state.outboxes.close(id);
-        state.ports.remove(id);
+        state.links.remove(id);
     }
 }

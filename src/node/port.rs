@@ -5,7 +5,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::session::outbox::{Meter, Piece};
+use crate::session::outbox::Meter;
+use crate::session::staged::Piece;
 
 /// Output up to this many octets is appended to what waits already, rather than being a piece of its own.
 const APPEND_BELOW: usize = 16 << 10;

@@ -15,6 +15,7 @@
 //! - [`exchange`], [`queue`][], [`consume`][]: the other methods, one file a class
 //! - [`access`][]: may this user do that
 //! - [`outbox`][]: what is to be sent
+//! - [`staged`][]: what one connection is to be sent, and what of it has to wait for a commit
 //! - [`confirms`][]: confirms that wait for a commit
 
 pub mod access;
@@ -29,6 +30,7 @@ pub mod outbox;
 mod publish;
 mod queue;
 pub mod run;
+pub mod staged;
 mod transaction;
 
 use std::sync::Arc;

@@ -10,10 +10,11 @@ use bytes::Bytes;
 use slotmap::SecondaryMap;
 
 use super::confirms::{Published, Unconfirmed};
+use super::staged::{Piece, Staged};
 use crate::broker::ConnectionId;
 use crate::broker::commit::Commit;
 use crate::broker::effects::{Delivery, Effects, Got};
-use crate::wire::content::{self, Message, Sink};
+use crate::wire::content::{self, Message, Sink as _};
 use crate::wire::{frame, method};
 
 /// A connection with this many octets on their way gets no deliveries until its writer has caught up.
@@ -21,43 +22,40 @@ pub const HIGH_WATER: usize = 512 << 10;
 /// A connection's own input is not read while this many octets are on their way to it. Above the high-water mark,
 /// so that deliveries of ordinary size never stop a client's acknowledgements.
 pub const READ_LIMIT: usize = 2 * HIGH_WATER;
-/// Shared bodies below this many octets are copied all the same.
-const COPY_BELOW: usize = 8 << 10;
-
-/// Octets in the order they are to be written.
-#[derive(Debug)]
-pub enum Piece {
-    Owned(Vec<u8>),
-    Shared(Bytes),
-}
-
-impl Piece {
-    pub fn octets(&self) -> &[u8] {
-        match self {
-            Self::Owned(octets) => octets,
-            Self::Shared(bytes) => bytes,
-        }
-    }
-}
-
 /// How far a connection's writer is behind; the one thing that writer and broker share without a lock.
 #[derive(Debug, Default)]
 pub struct Meter {
-    /// Octets handed to the writer and not written yet.
+    /// Octets staged and not written yet.
     queued: AtomicUsize,
+    /// Whether some of them wait for a commit.
+    held: AtomicBool,
     /// Whether somebody was refused credit and waits to be resumed.
     stalled: AtomicBool,
 }
 
 impl Meter {
-    /// Octets handed to the writer and not written yet.
+    /// Octets on their way to the peer, whether they are with the writer or wait for a commit.
     pub fn queued(&self) -> usize {
         self.queued.load(Ordering::Relaxed)
     }
 
-    /// Notes octets handed to the writer.
+    /// Notes octets on their way.
     pub fn add(&self, octets: usize) {
         self.queued.fetch_add(octets, Ordering::SeqCst);
+    }
+
+    /// Takes octets back that will not be written.
+    pub fn forget(&self, octets: usize) {
+        self.queued.fetch_sub(octets, Ordering::SeqCst);
+    }
+
+    /// Whether a commit is waited for: that octets stay behind is not the peer's fault then.
+    pub fn is_held(&self) -> bool {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    fn hold(&self, held: bool) {
+        self.held.store(held, Ordering::Relaxed);
     }
 
     /// Notes octets written, and says whether deliveries are to be resumed.
@@ -69,7 +67,7 @@ impl Meter {
             && self.stalled.swap(false, Ordering::SeqCst)
     }
 
-    /// Whether deliveries may be added to `staged` octets that are not handed over yet. After a no, exactly one
+    /// Whether deliveries may be added to `staged` octets that have not been counted yet. After a no, exactly one
     /// later [`written`](Self::written) says that deliveries are to be resumed.
     fn has_credit(&self, staged: usize) -> bool {
         if staged + self.queued() < HIGH_WATER {
@@ -85,10 +83,7 @@ impl Meter {
 /// One connection's outbox.
 #[derive(Debug)]
 pub struct Outbox {
-    buffer: Vec<u8>,
-    /// What came before `buffer`, once a shared body is among it.
-    pieces: Vec<Piece>,
-    pieces_size: usize,
+    staged: Staged,
     /// The negotiated limit in octets.
     frame_max: usize,
     /// Whether the client announced `consumer_cancel_notify`.
@@ -103,44 +98,49 @@ pub struct Outbox {
 impl Outbox {
     /// Whether something here waits for a commit.
     fn is_waiting(&self) -> bool {
-        !self.unconfirmed.is_empty()
-    }
-
-    fn staged(&self) -> usize {
-        self.buffer.len() + self.pieces_size
+        !self.unconfirmed.is_empty() || self.staged.is_gated()
     }
 
     /// The buffer to append frames to.
     pub fn frames(&mut self) -> &mut Vec<u8> {
-        &mut self.buffer
+        self.staged.buffer()
     }
 
     /// Writes `basic.return`.
     pub fn put_return(&mut self, channel: u16, message: &Message<'_>) {
-        let frame_max = self.frame_max;
-        content::put_return(self, channel, frame_max, crate::wire::reply::ReplyCode::NoRoute, message);
+        let code = crate::wire::reply::ReplyCode::NoRoute;
+        content::put_return(&mut self.staged, channel, self.frame_max, code, message);
     }
 
-    fn split(&mut self) {
-        if !self.buffer.is_empty() {
-            self.pieces_size += self.buffer.len();
-            self.pieces.push(Piece::Owned(std::mem::take(&mut self.buffer)));
+    /// Notes that a commit is on disk, and says whether something here still waits for another one.
+    fn release(&mut self, commit: Commit) -> bool {
+        if !self.staged.is_shut() {
+            self.staged.release(commit);
+            self.meter.hold(self.staged.is_gated());
         }
-    }
-}
-
-impl Sink for Outbox {
-    fn buffer(&mut self) -> &mut Vec<u8> {
-        &mut self.buffer
+        self.unconfirmed.confirm(commit, self.staged.buffer());
+        self.waiting = self.is_waiting();
+        self.waiting
     }
 
-    fn shared(&mut self, octets: Bytes) {
-        if octets.len() < COPY_BELOW {
-            self.buffer.extend_from_slice(&octets);
-        } else {
-            self.split();
-            self.pieces_size += octets.len();
-            self.pieces.push(Piece::Shared(octets));
+    /// Notes that nothing will be committed any more. Whoever has a reply held cannot be answered: what is staged
+    /// from now on is not to leave, but for the connection's close. Says whether that is so.
+    fn fail(&mut self) -> bool {
+        let held = self.staged.is_gated();
+        self.staged.drop_held(&self.meter);
+        self.unconfirmed.refuse(self.staged.buffer());
+        if held {
+            self.staged.shut();
+        }
+        self.waiting = false;
+        held
+    }
+
+    /// Drops what is not to leave, so that the connection's close can be sent.
+    pub fn reopen(&mut self) {
+        if self.staged.is_shut() {
+            self.staged.drop_held(&self.meter);
+            self.meter.hold(false);
         }
     }
 }
@@ -165,14 +165,14 @@ pub struct Outboxes {
     waiting: Vec<ConnectionId>,
     /// Whether nothing is committed any more.
     broken: bool,
+    /// Those that have to be closed because something cannot be answered.
+    lost: Vec<ConnectionId>,
 }
 
 impl Outboxes {
     pub fn open(&mut self, id: ConnectionId, frame_max: usize, cancel_notify: bool, meter: Arc<Meter>) {
         let outbox = Outbox {
-            buffer: Vec::new(),
-            pieces: Vec::new(),
-            pieces_size: 0,
+            staged: Staged::default(),
             frame_max,
             cancel_notify,
             dirty: false,
@@ -203,13 +203,37 @@ impl Outboxes {
         let Some(outbox) = self.get(id) else { return };
         let Published { before, last, commit, .. } = published;
         if commit.is_none() && outbox.unconfirmed.is_empty() {
-            method::put_ack(&mut outbox.buffer, channel, last, last - before > 1);
+            method::put_ack(outbox.frames(), channel, last, last - before > 1);
             return;
         }
-        outbox.unconfirmed.add(channel, published, broken, &mut outbox.buffer);
-        if !outbox.waiting && outbox.is_waiting() {
-            outbox.waiting = true;
-            self.waiting.push(id);
+        outbox.unconfirmed.add(channel, published, broken, outbox.staged.buffer());
+        self.note_waiting(id);
+    }
+
+    /// How much is staged for a connection, for [`gate`](Self::gate).
+    pub fn mark(&self, id: ConnectionId) -> usize {
+        self.boxes.get(id).map_or(0, |outbox| outbox.staged.size())
+    }
+
+    /// Holds back what has been staged since a mark of the same batch, and everything after it, until a commit is on
+    /// disk. Says no if that will not happen: the connection has to be closed then.
+    #[must_use]
+    pub fn gate(&mut self, id: ConnectionId, mark: usize, commit: Commit) -> bool {
+        let Some(outbox) = self.boxes.get_mut(id) else { return true };
+        outbox.staged.gate(mark, commit);
+        if self.broken {
+            outbox.fail();
+            return false;
+        }
+        outbox.meter.hold(true);
+        self.note_waiting(id);
+        true
+    }
+
+    fn note_waiting(&mut self, id: ConnectionId) {
+        if let Some(outbox) = self.boxes.get_mut(id).filter(|outbox| !outbox.waiting) {
+            outbox.waiting = outbox.is_waiting();
+            self.waiting.extend(outbox.waiting.then_some(id));
         }
     }
 
@@ -230,12 +254,7 @@ impl Outboxes {
     /// A commit, and all before it, is on disk: what waited for it is sent.
     pub fn committed(&mut self, commit: Commit) {
         let mut waiting = std::mem::take(&mut self.waiting);
-        waiting.retain(|id| {
-            let Some(outbox) = self.get(*id) else { return false };
-            outbox.unconfirmed.confirm(commit, &mut outbox.buffer);
-            outbox.waiting = outbox.is_waiting();
-            outbox.waiting
-        });
+        waiting.retain(|id| self.get(*id).is_some_and(|outbox| outbox.release(commit)));
         self.waiting = waiting;
     }
 
@@ -243,10 +262,20 @@ impl Outboxes {
     pub fn failed(&mut self) {
         self.broken = true;
         for id in std::mem::take(&mut self.waiting) {
-            let Some(outbox) = self.get(id) else { continue };
-            outbox.unconfirmed.refuse(&mut outbox.buffer);
-            outbox.waiting = false;
+            if self.get(id).is_some_and(Outbox::fail) {
+                self.lost.push(id);
+            }
         }
+    }
+
+    /// The connections that cannot be answered any more since the last call: they are to be closed.
+    pub fn take_lost(&mut self) -> Vec<ConnectionId> {
+        std::mem::take(&mut self.lost)
+    }
+
+    /// Whether a connection waits to be closed, with nothing else to be sent to it.
+    pub fn is_lost(&self, id: ConnectionId) -> bool {
+        self.boxes.get(id).is_some_and(|outbox| outbox.staged.is_shut())
     }
 
     /// Hands over what has gathered since the last call, connection by connection.
@@ -254,19 +283,17 @@ impl Outboxes {
         for id in self.dirty.drain(..) {
             let Some(outbox) = self.boxes.get_mut(id) else { continue };
             outbox.dirty = false;
-            outbox.meter.add(outbox.staged());
-            outbox.pieces_size = 0;
-            let Outbox { pieces, buffer, meter, .. } = outbox;
-            hand_over(Gathered { connection: id, pieces, buffer, meter });
-            pieces.clear();
-            buffer.clear();
+            let Outbox { staged, meter, .. } = outbox;
+            staged.hand_over(meter, |pieces, buffer| {
+                hand_over(Gathered { connection: id, pieces, buffer, meter });
+            });
         }
     }
 }
 
 impl Effects for Outboxes {
     fn has_credit(&mut self, connection: ConnectionId) -> bool {
-        self.boxes.get(connection).is_some_and(|outbox| outbox.meter.has_credit(outbox.staged()))
+        self.boxes.get(connection).is_some_and(|outbox| outbox.meter.has_credit(outbox.staged.unmetered()))
     }
 
     fn deliver(&mut self, to: &Delivery<'_>, message: &Message<'_>) {
@@ -274,7 +301,7 @@ impl Effects for Outboxes {
             let frame_max = outbox.frame_max;
             let Delivery { channel, consumer_tag, delivery_tag, redelivered, .. } = *to;
             content::put_deliver(
-                outbox,
+                &mut outbox.staged,
                 channel,
                 frame_max,
                 consumer_tag,
@@ -289,14 +316,22 @@ impl Effects for Outboxes {
         if let Some(outbox) = self.get(connection) {
             let left = u32::try_from(got.left).unwrap_or(u32::MAX);
             let frame_max = outbox.frame_max;
-            content::put_get_ok(outbox, channel, frame_max, got.delivery_tag, got.redelivered, left, message);
+            content::put_get_ok(
+                &mut outbox.staged,
+                channel,
+                frame_max,
+                got.delivery_tag,
+                got.redelivered,
+                left,
+                message,
+            );
         }
     }
 
     fn cancelled(&mut self, connection: ConnectionId, channel: u16, consumer_tag: &[u8]) {
         if let Some(outbox) = self.get(connection) {
             if outbox.cancel_notify {
-                method::put_cancel(&mut outbox.buffer, channel, consumer_tag);
+                method::put_cancel(outbox.frames(), channel, consumer_tag);
             }
         }
     }

@@ -3,11 +3,12 @@
 use std::ops::ControlFlow;
 use std::vec::Drain;
 
-use amq_protocol::protocol::{AMQPClass, access, basic, channel, connection, queue};
+use amq_protocol::protocol::{AMQPClass, access, basic, channel, connection, exchange, queue};
 
 use super::channel::{Channel, Mode};
 use super::command::{Command, Incoming};
 use super::{Context, Session, State};
+use crate::broker::commit::Commit;
 use crate::broker::settle::Verdict;
 use crate::wire::method;
 use crate::wire::reply::{Exception, MethodId};
@@ -96,6 +97,9 @@ impl Session {
             }
         }
         if let Some(outbox) = cx.outboxes.get(self.id) {
+            if self.state == State::Closing {
+                outbox.reopen();
+            }
             method::put_close(outbox.frames(), number, exception);
         }
     }
@@ -191,13 +195,45 @@ impl Session {
                 self.reply(number, &AMQPClass::Access(ok), cx);
                 Ok(())
             }
-            AMQPClass::Exchange(method) => self.exchange_method(number, method, cx),
-            AMQPClass::Queue(method) => self.queue_method(number, method, cx),
+            AMQPClass::Exchange(method) => {
+                let gated = changes_exchanges(&method);
+                self.defining(gated, cx, |session, cx| session.exchange_method(number, method, cx))
+            }
+            AMQPClass::Queue(method) => {
+                let gated = changes_queues(&method);
+                self.defining(gated, cx, |session, cx| session.queue_method(number, method, cx))
+            }
             AMQPClass::Basic(method) => self.basic_method(number, method, cx),
             AMQPClass::Confirm(method) => self.confirm_method(number, &method, cx),
             AMQPClass::Tx(method) => self.tx_method(number, &method, cx),
             _ => Err(unimplemented_method()),
         }
+    }
+
+    /// Runs a method of the classes that change definitions. Where the reply says that they have changed (`gated`), it
+    /// waits until they are on disk, and everything after it waits as well.
+    fn defining(
+        &mut self,
+        gated: bool,
+        cx: &mut Context<'_>,
+        run: impl FnOnce(&mut Self, &mut Context<'_>) -> Result<(), Exception>,
+    ) -> Result<(), Exception> {
+        let mark = cx.outboxes.mark(self.id);
+        run(self, cx)?;
+        match cx.vhost.commits.definitions() {
+            Some(commit) if gated => self.hold_back(mark, commit, cx),
+            _ => Ok(()),
+        }
+    }
+
+    /// Holds back what has been sent since a mark until a commit is on disk.
+    pub(super) fn hold_back(
+        &mut self,
+        mark: usize,
+        commit: Commit,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Exception> {
+        if cx.outboxes.gate(self.id, mark, commit) { Ok(()) } else { Err(unwritable()) }
     }
 
     /// RabbitMQ looks for the queue that an empty name means before it looks whether the channel is open, so that
@@ -325,6 +361,35 @@ pub(super) fn not_open() -> Exception {
 
 pub(super) fn no_previous_queue() -> Exception {
     Exception::not_found("no previously declared queue")
+}
+
+/// Whether the reply to a method of the exchange class says that definitions have changed.
+fn changes_exchanges(method: &exchange::AMQPMethod) -> bool {
+    use exchange::AMQPMethod as M;
+    match method {
+        M::Declare(declare) => !declare.passive && !declare.nowait,
+        M::Delete(delete) => !delete.nowait,
+        M::Bind(bind) => !bind.nowait,
+        M::Unbind(unbind) => !unbind.nowait,
+        _ => false,
+    }
+}
+
+/// The same for the queue class.
+fn changes_queues(method: &queue::AMQPMethod) -> bool {
+    use queue::AMQPMethod as M;
+    match method {
+        M::Declare(declare) => !declare.passive && !declare.nowait,
+        M::Delete(delete) => !delete.nowait,
+        M::Bind(bind) => !bind.nowait,
+        M::Unbind(_) => true,
+        _ => false,
+    }
+}
+
+/// What clients are told when a change can no longer be kept.
+pub fn unwritable() -> Exception {
+    Exception::internal_error("the data folder cannot be written")
 }
 
 /// Names the method as the cause, but for RabbitMQ's internal errors, which name none.

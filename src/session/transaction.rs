@@ -105,12 +105,14 @@ impl Session {
 
     /// Publishes first, then settles, each in the order they came. Returns go out before `commit-ok`, deliveries that
     /// acknowledgements make room for after it. A message whose queue is gone ends the connection, as in RabbitMQ.
+    /// All of it is on disk when `commit-ok` is sent.
     fn commit(
         &mut self,
         number: u16,
         transaction: &Transaction,
         cx: &mut Context<'_>,
     ) -> Result<(), Exception> {
+        let mut durable = false;
         for publish in &transaction.publishes {
             let mut targets = publish.targets.iter().zip(&publish.names);
             if let Some((_, name)) = targets.find(|(id, _)| cx.vhost.queue_name(**id).is_none()) {
@@ -125,18 +127,24 @@ impl Session {
                 properties: &publish.properties,
                 body: Body::Shared(&publish.body),
             };
-            cx.vhost.publish(&publish.targets, &message, cx.now, cx.outboxes);
+            durable |= cx.vhost.publish(&publish.targets, &message, cx.now, cx.outboxes).is_some();
             if publish.mandatory && publish.targets.is_empty() {
                 if let Some(outbox) = cx.outboxes.get(self.id) {
                     outbox.put_return(number, &message);
                 }
             }
         }
+        let mark = cx.outboxes.mark(self.id);
         self.reply(number, &AMQPClass::Tx(tx::AMQPMethod::CommitOk(tx::CommitOk {})), cx);
         for (verdict, taken) in &transaction.settlements {
             cx.vhost.settle_collected(taken, *verdict, cx.outboxes);
         }
-        Ok(())
+        let settles = transaction.settlements.iter().any(|(_, taken)| !taken.is_empty());
+        let Some(commit) = cx.vhost.commits.current().filter(|_| durable || settles) else { return Ok(()) };
+        if settles {
+            cx.vhost.commits.make_thorough();
+        }
+        self.hold_back(mark, commit, cx)
     }
 }
 

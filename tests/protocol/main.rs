@@ -8,6 +8,7 @@
 mod common;
 
 mod channels;
+mod commits;
 mod connections;
 mod consumers;
 mod exchanges;
