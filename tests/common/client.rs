@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
 
 use super::PATIENCE;
 use super::method::{self, Method, number};
@@ -158,7 +159,12 @@ impl Client {
     }
 
     pub fn send_bytes(&mut self, octets: &[u8]) {
-        self.stream.write_all(octets).unwrap();
+        self.try_send_bytes(octets).unwrap();
+    }
+
+    /// For a peer that may be killed at any moment.
+    pub fn try_send_bytes(&mut self, octets: &[u8]) -> io::Result<()> {
+        self.stream.write_all(octets)
     }
 
     pub fn send(&mut self, channel: u16, method: impl Into<Method>) {
@@ -293,19 +299,43 @@ impl Client {
     /// The next frame, or `None` at the end of the stream.
     pub fn read_frame(&mut self) -> Option<Frame> {
         loop {
-            if let Some(head) = self.unread.get(..7) {
-                let size = number(&head[3..]) as usize;
-                if let Some(end) = self.unread.get(7 + size) {
-                    assert_eq!(*end, 0xCE, "frame end");
-                    let (kind, channel) = (head[0], number(&head[1..3]) as u16);
-                    let payload = self.unread[7..7 + size].to_vec();
-                    self.unread.drain(..size + 8);
-                    return Some(Frame { kind, channel, payload });
-                }
+            if let Some(frame) = self.split_frame() {
+                return Some(frame);
             }
             if self.read_more() == 0 {
                 assert!(self.unread.is_empty(), "the stream ends inside of a frame: {:?}", self.unread);
                 return None;
+            }
+        }
+    }
+
+    /// The first frame of what has been read, if it is there as a whole.
+    fn split_frame(&mut self) -> Option<Frame> {
+        let head = self.unread.get(..7)?;
+        let size = number(&head[3..]) as usize;
+        let end = self.unread.get(7 + size)?;
+        assert_eq!(*end, 0xCE, "frame end");
+        let (kind, channel) = (head[0], number(&head[1..3]) as u16);
+        let payload = self.unread[7..7 + size].to_vec();
+        self.unread.drain(..size + 8);
+        Some(Frame { kind, channel, payload })
+    }
+
+    /// The next frame of a peer that may be killed at any moment, or `None` if none comes in this time. The end of the
+    /// stream is an error, and may come inside of a frame.
+    pub fn frame_within(&mut self, time: Duration) -> io::Result<Option<Frame>> {
+        loop {
+            if let Some(frame) = self.split_frame() {
+                return Ok(Some(frame));
+            }
+            self.stream.set_read_timeout(Some(time))?;
+            let mut octets = [0; 64 << 10];
+            match self.stream.read(&mut octets) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(count) => self.unread.extend_from_slice(&octets[..count]),
+                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return Ok(None),
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
             }
         }
     }
