@@ -9,6 +9,7 @@ pub mod session;
 pub mod broker;
 pub mod log;
 
+pub mod catalog;
 pub mod auth;
 pub mod node;
 pub mod http;

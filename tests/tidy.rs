@@ -20,8 +20,11 @@ const CLOCKS: [[&str; 2]; 2] = [["Instant", "now"], ["SystemTime", "now"]];
 /// The only places where tokio may be.
 const TOKIO: [&str; 4] = ["src/net", "src/http", "src/node", "src/cli/server.rs"];
 /// What a folder may not name of this crate.
-const FOREIGN: [(&str, &[&str]); 2] =
-    [("src/broker", &["session", "net"]), ("src/log", &["broker", "session", "net"])];
+const FOREIGN: [(&str, &[&str]); 3] = [
+    ("src/broker", &["session", "net"]),
+    ("src/log", &["broker", "session", "net"]),
+    ("src/catalog", &["session", "net", "node", "http"]),
+];
 /// The order of a message's way.
 const ORDER: [&str; 5] = ["net", "wire", "session", "broker", "log"];
 
@@ -247,6 +250,7 @@ mod caught {
             assert_eq!(count("src/log/record.rs", text), 1, "{text}");
         }
         assert_eq!(count("src/log/mod.rs", "use crate::broker::Now;"), 1);
+        assert_eq!(count("src/catalog/mod.rs", "use crate::node::Node;"), 1);
         assert_eq!(count("src/broker/mod.rs", "let session = other.net; let net = session;"), 0);
         assert_eq!(count("src/net/mod.rs", "use crate::session::Session;"), 0);
     }

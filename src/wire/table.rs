@@ -158,9 +158,13 @@ pub fn check(octets: &[u8], depth_max: usize) -> Result<(), Malformed> {
 
 /// Decodes a value, for comparisons that need its structure; `None` if it cannot be or is too deep.
 pub fn decode(field: &Field<'_>) -> Option<AMQPValue> {
+    decode_within(field, DEPTH_MAX)
+}
+
+fn decode_within(field: &Field<'_>, depth_max: usize) -> Option<AMQPValue> {
     let named =
         [b"\0", [field.kind].as_slice(), &(field.octets.len() as u32).to_be_bytes(), field.octets].concat();
-    if matches!(field.kind, b'A' | b'F') && check(&named, DEPTH_MAX).is_err() {
+    if matches!(field.kind, b'A' | b'F') && check(&named, depth_max).is_err() {
         return None;
     }
     let mut octets = vec![field.kind];
@@ -174,7 +178,12 @@ pub fn decode(field: &Field<'_>) -> Option<AMQPValue> {
 
 /// Decodes a table's octets (without length prefix); `None` if they are none, or too deep.
 pub fn decode_table(octets: &[u8]) -> Option<FieldTable> {
-    match decode(&Field { kind: b'F', octets }) {
+    decode_table_within(octets, DEPTH_MAX)
+}
+
+/// The same with another limit of depth, which counts the table itself twice.
+pub fn decode_table_within(octets: &[u8], depth_max: usize) -> Option<FieldTable> {
+    match decode_within(&Field { kind: b'F', octets }, depth_max) {
         Some(AMQPValue::FieldTable(table)) => Some(table),
         _ => None,
     }

@@ -10,7 +10,7 @@ use crate::broker::queue::declare::Declaration as NewQueue;
 use crate::wire::content::{Body, Message};
 
 /// Nobody listens.
-struct Nobody;
+pub(crate) struct Nobody;
 
 impl Effects for Nobody {
     fn has_credit(&mut self, _: ConnectionId) -> bool {

@@ -51,7 +51,7 @@ impl QueueType {
     }
 
     /// The empty name and `undefined` mean what no name means.
-    fn from_name(name: &[u8]) -> Option<Self> {
+    pub fn from_name(name: &[u8]) -> Option<Self> {
         match name {
             b"classic" | b"" | b"undefined" => Some(Self::Classic),
             b"quorum" => Some(Self::Quorum),
