@@ -42,6 +42,16 @@ pub enum CatalogError {
 }
 
 impl CatalogError {
+    /// Whether there is no space left on the disk.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
+            _ => false,
+        }
+    }
+
     fn io(place: &dyn Place, source: io::Error) -> Self {
         match source.kind() {
             // The file is not as long as it says, or not redb's.

@@ -16,6 +16,7 @@ use crate::http;
 use crate::net::listener::{self, ListenError};
 use crate::node::Node;
 use crate::node::folder::{Folder, FolderError};
+use crate::node::storage::{Storage, StorageError};
 
 const AMQP_PORT: u16 = 5672;
 const HTTP_PORT: u16 = 15672;
@@ -70,9 +71,24 @@ pub struct ServerArgs {
     #[arg(long, value_name = "BYTES", default_value_t = 16 << 20, value_parser = clap::value_parser!(u64).range(1..=512 << 20))]
     max_message_size: u64,
 
+    /// Let waiting messages take so much memory; more of them go to the data folder
+    #[arg(long, value_name = "BYTES", default_value_t = 20 << 20, value_parser = clap::value_parser!(u64).range(1 << 20..))]
+    message_memory: u64,
+
+    /// Block publishers while fewer bytes than this are free where the data folder is
+    #[arg(long, value_name = "BYTES", default_value_t = 50_000_000)]
+    disk_free_limit: u64,
+
     /// Keep everything in memory and touch no folder
     #[arg(long)]
     in_memory: bool,
+}
+
+impl ServerArgs {
+    /// Octets that messages may take in memory.
+    fn memory(&self) -> usize {
+        if self.in_memory { usize::MAX } else { usize::try_from(self.message_memory).unwrap_or(usize::MAX) }
+    }
 }
 
 impl Default for ServerArgs {
@@ -92,6 +108,8 @@ pub enum ServerError {
     #[error(transparent)]
     Folder(#[from] FolderError),
     #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error(transparent)]
     Listen(#[from] ListenError),
     #[error("cannot start the runtime: {0}")]
     Runtime(io::Error),
@@ -110,7 +128,14 @@ pub fn run(args: ServerArgs) -> Result<(), ServerError> {
 
 async fn serve(args: ServerArgs) -> Result<(), ServerError> {
     let folder = if args.in_memory { None } else { Some(Folder::open(&args.data_dir)?) };
-    let node = Arc::new(Node::with_message_size_max(args.max_message_size)?);
+    let node = Arc::new(Node::empty(args.max_message_size, args.memory()));
+    let storage = match &folder {
+        Some(folder) => Some(Storage::open(folder.path(), &node, args.disk_free_limit)?),
+        None => {
+            node.begin()?;
+            None
+        }
+    };
     let amqp = bind(&args.listen, AMQP_PORT).await?;
     let management = bind(&args.http_listen, HTTP_PORT).await?;
     for listener in amqp {
@@ -144,6 +169,7 @@ async fn serve(args: ServerArgs) -> Result<(), ServerError> {
     for api in serving {
         api.await.map_err(|e| ServerError::Runtime(e.into()))?;
     }
+    drop(storage);
     Ok(())
 }
 

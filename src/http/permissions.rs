@@ -78,10 +78,8 @@ pub(super) async fn put(
         return Err(nowhere());
     }
     let permission = permission(&body.fields()?)?;
-    let is_new = node.change_auth(|auth| {
-        // Once more, since the vhost may have gone meanwhile: whoever removes it forgets its permissions after that.
-        node.vhost(&vhost).and_then(|_| auth.put_permission(&user, &vhost, permission))
-    });
+    let is_new = node.put_permission(&user, &vhost, permission);
+    node.changes().kept().await?;
     Ok(if is_new.ok_or_else(nowhere)? { StatusCode::CREATED } else { StatusCode::NO_CONTENT })
 }
 
@@ -99,6 +97,7 @@ pub(super) async fn delete(
     _: Administrator,
     Names((vhost, user)): Names<(String, String)>,
 ) -> Result<StatusCode, Refusal> {
-    let removed = node.change_auth(|auth| auth.remove_permission(&user, &vhost));
+    let removed = node.remove_permission(&user, &vhost);
+    node.changes().kept().await?;
     if removed { Ok(StatusCode::NO_CONTENT) } else { Err(Refusal::NotFound) }
 }

@@ -6,6 +6,7 @@ use axum::http::header::WWW_AUTHENTICATE;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use crate::node::changes::NotKept;
 use crate::wire::reply::{Exception, ReplyCode};
 
 /// Why a request is refused.
@@ -27,6 +28,8 @@ pub(super) enum Refusal {
     BadRequest(Value),
     /// It makes sense, but not now.
     Precondition(String),
+    /// It has been done, and is not on disk.
+    NotKept(NotKept),
 }
 
 impl Refusal {
@@ -42,6 +45,12 @@ impl Refusal {
     /// A vhost that is there, but not for this caller.
     pub(super) fn out_of_reach() -> Self {
         Self::Missing("Not Found".to_owned())
+    }
+}
+
+impl From<NotKept> for Refusal {
+    fn from(why: NotKept) -> Self {
+        Self::NotKept(why)
     }
 }
 
@@ -69,6 +78,9 @@ impl IntoResponse for Refusal {
             Self::NotFound => (StatusCode::NOT_FOUND, "Object Not Found", "Not Found".into()),
             Self::Missing(reason) => (StatusCode::NOT_FOUND, "not_found", reason.into()),
             Self::BadRequest(reason) => (StatusCode::BAD_REQUEST, "bad_request", reason),
+            Self::NotKept(why) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error", why.to_string().into())
+            }
             Self::Precondition(reason) => {
                 (StatusCode::PRECONDITION_FAILED, "precondition_failed", reason.into())
             }

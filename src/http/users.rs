@@ -68,11 +68,8 @@ pub(super) async fn put(
     let tags = fields.words("tags")?.ok_or_else(|| Refusal::bad_request("tags_not_present"))?;
     let tags = tags.into_iter().filter(|tag| !tag.is_empty()).map(Into::into).collect();
     let password = password(&fields)?;
-    let is_new = node.change_auth(|auth| {
-        let is_new = auth.user(&name).is_none();
-        auth.put_user(&name, password, tags);
-        is_new
-    });
+    let is_new = node.put_user(&name, password, tags);
+    node.changes().kept().await?;
     Ok(if is_new { StatusCode::CREATED } else { StatusCode::NO_CONTENT })
 }
 
@@ -105,7 +102,9 @@ pub(super) async fn delete(
     _: Administrator,
     Names(name): Names<String>,
 ) -> Result<StatusCode, Refusal> {
-    if node.remove_user(&name) { Ok(StatusCode::NO_CONTENT) } else { Err(Refusal::NotFound) }
+    let removed = node.remove_user(&name);
+    node.changes().kept().await?;
+    if removed { Ok(StatusCode::NO_CONTENT) } else { Err(Refusal::NotFound) }
 }
 
 /// Deletes many users; those that are not there are as good as deleted.
@@ -121,5 +120,6 @@ pub(super) async fn bulk_delete(
     for name in names.ok_or_else(|| Refusal::bad_request("users must be an array of names"))? {
         node.remove_user(name);
     }
+    node.changes().kept().await?;
     Ok(StatusCode::NO_CONTENT)
 }

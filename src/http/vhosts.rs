@@ -13,6 +13,7 @@ use super::refusal::Refusal;
 use super::resource::Names;
 use crate::auth::Permission;
 use crate::broker::queue::arguments::QueueType;
+use crate::catalog::About;
 use crate::node::cell::VhostCell;
 use crate::node::{NODE_NAME, Node};
 
@@ -65,18 +66,23 @@ pub(super) async fn put(
     let tracing = fields.flag("tracing")?;
     let description = fields.text("description")?.unwrap_or_default();
     let everything = Permission::all().map_err(|e| Refusal::bad_request(e.to_string()))?;
-    let is_new = node.add_vhost(&name, description, fields.words("tags")?.unwrap_or_default());
-    if let Some(vhost) = node.vhost(&name) {
-        vhost.change_about(|about| {
-            about.default_queue_type = queue_type;
-            about.tracing = tracing.unwrap_or(about.tracing);
-        });
+    let tags = fields.words("tags")?.unwrap_or_default();
+    let is_new = node.put_vhost(&name, |about| {
+        let tracing = tracing.unwrap_or(about.tracing);
+        let protected = about.protected;
+        *about = About {
+            description: description.into(),
+            tags,
+            default_queue_type: queue_type,
+            protected,
+            tracing,
+        };
+    });
+    if is_new {
+        node.put_permission(&caller.user.name, &name, everything);
     }
-    if !is_new {
-        return Ok(StatusCode::NO_CONTENT);
-    }
-    node.change_auth(|auth| auth.put_permission(&caller.user.name, &name, everything));
-    Ok(StatusCode::CREATED)
+    node.changes().kept().await?;
+    Ok(if is_new { StatusCode::CREATED } else { StatusCode::NO_CONTENT })
 }
 
 fn default_queue_type(fields: &Fields) -> Result<QueueType, Refusal> {
@@ -106,7 +112,9 @@ pub(super) async fn delete(
             "Refusing to delete virtual host '{name}' because it is protected from deletion"
         )));
     }
-    if node.remove_vhost(&name) { Ok(StatusCode::NO_CONTENT) } else { Err(Refusal::NotFound) }
+    let removed = node.remove_vhost(&name);
+    node.changes().kept().await?;
+    if removed { Ok(StatusCode::NO_CONTENT) } else { Err(Refusal::NotFound) }
 }
 
 pub(super) async fn protect(
@@ -114,7 +122,7 @@ pub(super) async fn protect(
     _: Administrator,
     Names(name): Names<String>,
 ) -> Result<StatusCode, Refusal> {
-    set_protection(&node, &name, true)
+    set_protection(&node, &name, true).await
 }
 
 pub(super) async fn unprotect(
@@ -122,16 +130,16 @@ pub(super) async fn unprotect(
     _: Administrator,
     Names(name): Names<String>,
 ) -> Result<StatusCode, Refusal> {
-    set_protection(&node, &name, false)
+    set_protection(&node, &name, false).await
 }
 
-fn set_protection(node: &Node, name: &str, protected: bool) -> Result<StatusCode, Refusal> {
-    let Some(vhost) = node.vhost(name) else {
+async fn set_protection(node: &Node, name: &str, protected: bool) -> Result<StatusCode, Refusal> {
+    if !node.describe_vhost(name, |about| about.protected = protected) {
         let verb = if protected { "enable" } else { "disable" };
         return Err(Refusal::Missing(format!(
             "Cannot {verb} deletion protection of virtual host '{name}' because it does not exist"
         )));
-    };
-    vhost.change_about(|about| about.protected = protected);
+    }
+    node.changes().kept().await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -9,14 +9,16 @@ use slotmap::SecondaryMap;
 use super::bell::{Bell, Ring};
 use super::connections::ConnectionInfo;
 use super::port::Port;
-use crate::broker::queue::arguments::QueueType;
 use crate::broker::{ConnectionId, Vhost};
+use crate::catalog::{About, VhostNumber};
 use crate::log::Calls;
 use crate::log::budget::Budget;
 use crate::session::outbox::Outboxes;
 use crate::session::run::unwritable;
 
 pub struct VhostCell {
+    /// Never given twice.
+    pub number: VhostNumber,
     pub name: Arc<str>,
     state: Mutex<State>,
     about: Mutex<About>,
@@ -27,21 +29,10 @@ pub struct VhostCell {
 }
 
 /// Whom a vhost calls.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Bells {
     pub committer: Arc<Bell>,
     pub reader: Arc<Bell>,
-}
-
-/// What people say of a vhost.
-#[derive(Clone, Debug, Default)]
-pub struct About {
-    pub description: String,
-    pub tags: Vec<String>,
-    pub default_queue_type: QueueType,
-    /// Whether it is refused to delete it.
-    pub protected: bool,
-    pub tracing: bool,
 }
 
 /// What the mutex guards.
@@ -58,14 +49,14 @@ struct Link {
 }
 
 impl VhostCell {
-    pub fn new(name: &str, description: &str, tags: Vec<String>) -> Self {
+    pub fn new(number: VhostNumber, name: &str) -> Self {
         let state =
             State { vhost: Vhost::new(name), outboxes: Outboxes::default(), links: SecondaryMap::new() };
-        let about = About { description: description.to_owned(), tags, ..About::default() };
         Self {
+            number,
             name: name.into(),
             state: Mutex::new(state),
-            about: Mutex::new(about),
+            about: Mutex::default(),
             bells: OnceLock::new(),
             called: AtomicBool::new(false),
         }
@@ -75,14 +66,7 @@ impl VhostCell {
         self.about.lock().clone()
     }
 
-    pub fn describe(&self, description: &str, tags: Vec<String>) {
-        self.change_about(|about| {
-            about.description = description.to_owned();
-            about.tags = tags;
-        });
-    }
-
-    pub fn change_about(&self, change: impl FnOnce(&mut About)) {
+    pub(super) fn change_about(&self, change: impl FnOnce(&mut About)) {
         let mut about = self.about.lock();
         change(&mut about);
         self.state.lock().vhost.default_queue_type = about.default_queue_type;

@@ -3,21 +3,36 @@
 //! It owns the vhosts, each behind its one mutex, the users, and the list of connections. It knows no socket
 //! and reads no frame; it is the place where locks are, and where changes to several of these are put together.
 //!
-//! - this file: the node, its vhosts and users
+//! - this file: the node
+//! - [`vhosts`][], [`people`][]: its vhosts; its users and their permissions
 //! - [`cell`][]: a vhost with its outboxes behind a mutex
-//! - [`bell`][]: what wakes the threads that write and read
 //! - [`port`][]: what an outbox hands to a connection's writer
 //! - [`connections`][]: who is connected
-//! - [`folder`][]: the data folder, its format and its lock
+//! - [`alarms`][]: what the node is short of
+//!
+//! And what keeps it on disk:
+//! - [`folder`][]: the data folder and its lock
+//! - [`storage`][]: a folder in use
+//! - [`changes`][]: definitions on their way to disk
+//! - [`committer`][], [`reader`][]: the threads that write and read
+//! - [`bell`][]: what wakes them
 
+pub mod alarms;
 pub mod bell;
 pub mod cell;
+pub mod changes;
+pub mod committer;
 pub mod connections;
 pub mod folder;
+pub mod people;
 pub mod port;
+pub mod reader;
+pub mod storage;
+pub mod vhosts;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
@@ -27,9 +42,12 @@ use tokio::sync::watch;
 use crate::auth::password::PasswordHash;
 use crate::auth::{Auth, InvalidPattern, Permission};
 use crate::broker::Now;
+use crate::log::budget::Budget;
 use crate::session::handshake::Offer;
 use crate::wire::reply::{Exception, ReplyCode};
+use alarms::Alarms;
 use cell::VhostCell;
+use changes::Changes;
 use connections::{ConnectionInfo, Connections};
 
 /// The version of RabbitMQ whose behaviour is followed, and that clients are told.
@@ -44,21 +62,30 @@ pub struct Node {
     /// Held while `auth` is replaced.
     auth_change: Mutex<()>,
     vhosts: RwLock<BTreeMap<Arc<str>, Arc<VhostCell>>>,
+    /// Vhosts that have been removed, and whose files have not.
+    removed: Mutex<Vec<Arc<VhostCell>>>,
+    next_vhost: AtomicU32,
+    /// The number of the next queue's log.
+    log_ids: Arc<AtomicU64>,
+    changes: Changes,
+    budget: Arc<Budget>,
     shutdown: watch::Sender<bool>,
+    alarms: Alarms,
 }
 
 impl Node {
-    /// A node with the vhost `/` and the user `guest`, who is an administrator and may only come from this machine.
-    /// Messages may have bodies of up to 16 MiB.
+    /// A node in memory only, with the vhost `/` and the user `guest`, who is an administrator and may only come from
+    /// this machine. Messages may have bodies of up to 16 MiB.
     pub fn new() -> Result<Self, InvalidPattern> {
-        Self::with_message_size_max(16 << 20)
+        let node = Self::empty(16 << 20, usize::MAX);
+        node.begin()?;
+        Ok(node)
     }
 
-    /// The same with another limit of a message's body, in octets.
-    pub fn with_message_size_max(message_size_max: u64) -> Result<Self, InvalidPattern> {
+    /// A node without vhosts and users. `message_size_max` is the limit of a message's body in octets, `memory` what
+    /// all messages together may take of it.
+    pub fn empty(message_size_max: u64, memory: usize) -> Self {
         let mut auth = Auth::default();
-        auth.put_user("guest", Some(PasswordHash::new(b"guest", salt())), vec!["administrator".into()]);
-        auth.put_permission("guest", "/", Permission::all()?);
         auth.restrict_to_loopback("guest");
         let offer = Offer {
             channel_max: 2047,
@@ -69,73 +96,49 @@ impl Node {
             cluster_name: NODE_NAME.to_owned(),
             anonymous_user: "guest".to_owned(),
         };
-        let node = Self {
+        let [a, b, c, d, ..] = random();
+        Self {
             offer: Arc::new(offer),
             connections: Connections::default(),
             auth: ArcSwap::from_pointee(auth),
             auth_change: Mutex::new(()),
             vhosts: RwLock::default(),
+            removed: Mutex::default(),
+            next_vhost: AtomicU32::new(0),
+            log_ids: Arc::new(AtomicU64::new(1)),
+            changes: Changes::default(),
+            budget: Arc::new(Budget::new(memory, u32::from_le_bytes([a, b, c, d]))),
             shutdown: watch::Sender::new(false),
-        };
-        node.vhosts
-            .write()
-            .insert("/".into(), Arc::new(VhostCell::new("/", "Default virtual host", Vec::new())));
-        Ok(node)
-    }
-
-    /// Users and permissions as they are now.
-    pub fn auth(&self) -> Arc<Auth> {
-        self.auth.load_full()
-    }
-
-    /// Changes users and permissions. Whoever asks next sees all of it or nothing.
-    pub fn change_auth<R>(&self, change: impl FnOnce(&mut Auth) -> R) -> R {
-        let _one_at_a_time = self.auth_change.lock();
-        let mut auth = Auth::clone(&self.auth.load());
-        let result = change(&mut auth);
-        self.auth.store(Arc::new(auth));
-        result
-    }
-
-    pub fn vhost(&self, name: &str) -> Option<Arc<VhostCell>> {
-        self.vhosts.read().get(name).cloned()
-    }
-
-    /// All vhosts by name.
-    pub fn vhosts(&self) -> Vec<Arc<VhostCell>> {
-        self.vhosts.read().values().cloned().collect()
-    }
-
-    /// Adds a vhost, and says whether there was none of that name.
-    pub fn add_vhost(&self, name: &str, description: &str, tags: Vec<String>) -> bool {
-        let mut vhosts = self.vhosts.write();
-        match vhosts.get(name) {
-            Some(vhost) => {
-                vhost.describe(description, tags);
-                false
-            }
-            None => vhosts.insert(name.into(), Arc::new(VhostCell::new(name, description, tags))).is_none(),
+            alarms: Alarms::default(),
         }
     }
 
-    /// Removes a vhost with everything in it, closes its connections, and says whether there was one.
-    pub fn remove_vhost(&self, name: &str) -> bool {
-        let removed = self.vhosts.write().remove(name).is_some();
-        if removed {
-            self.change_auth(|auth| auth.forget_vhost(name));
-            self.connections.close_where(&vhost_deleted(name), |connection| &*connection.vhost == name);
-        }
-        removed
+    /// What a node has that has never been used.
+    pub fn begin(&self) -> Result<(), InvalidPattern> {
+        self.put_vhost("/", |about| about.description = "Default virtual host".to_owned());
+        let password = PasswordHash::new(b"guest", salt());
+        self.put_user("guest", Some(password), vec!["administrator".into()]);
+        self.put_permission("guest", "/", Permission::all()?);
+        Ok(())
     }
 
-    /// Removes a user, closes their connections, and says whether there was one.
-    pub fn remove_user(&self, name: &str) -> bool {
-        let removed = self.change_auth(|auth| auth.remove_user(name));
-        if removed {
-            self.connections.close_where(&user_deleted(name), |connection| &*connection.user == name);
-        }
-        removed
+    /// What the node is short of.
+    pub fn alarms(&self) -> &Alarms {
+        &self.alarms
     }
+
+    /// What has changed beside the content of vhosts.
+    pub fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
+    /// The memory that messages take.
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.budget
+    }
+
+    /// Publishers that wait for memory or for the disk may look again.
+    pub fn relieve(&self) {}
 
     /// Adds a connection to the list. If what it was let in for has gone meanwhile, it is asked to close.
     pub fn add_connection(&self, connection: &Arc<ConnectionInfo>, vhost: &Arc<VhostCell>) {

@@ -383,6 +383,8 @@ fn changes_queues(method: &queue::AMQPMethod) -> bool {
         M::Delete(delete) => !delete.nowait,
         M::Bind(bind) => !bind.nowait,
         M::Unbind(_) => true,
+        // What is gone for good is waited for as well.
+        M::Purge(purge) => !purge.nowait,
         _ => false,
     }
 }

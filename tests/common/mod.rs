@@ -117,10 +117,8 @@ impl Broker {
     pub fn add_user(&self, name: &str, (configure, write, read): (&str, &str, &str)) {
         let [configure, write, read] = [configure, write, read].map(|source| Pattern::new(source).unwrap());
         let hash = PasswordHash::new(name.as_bytes(), *b"salt");
-        self.node.change_auth(|auth| {
-            auth.put_user(name, Some(hash), Vec::new());
-            auth.put_permission(name, "/", Permission { configure, write, read });
-        });
+        self.node.put_user(name, Some(hash), Vec::new());
+        self.node.put_permission(name, "/", Permission { configure, write, read });
     }
 
     /// What is in a queue of `/`, if it exists.

@@ -239,8 +239,8 @@ fn patterns() {
 fn entering_a_vhost() {
     let broker = Broker::start();
     broker.add_user("somebody", (".*", ".*", ".*"));
-    broker.node.add_vhost("other", "", Vec::new());
-    broker.node.change_auth(|auth| auth.remove_permission("somebody", "/"));
+    broker.node.put_vhost("other", |_| {});
+    broker.node.remove_permission("somebody", "/");
     for (vhost, wanted) in [
         ("/", "connection.close 530 NOT_ALLOWED - access to vhost '/' refused for user 'somebody' (10,40)"),
         (
@@ -261,9 +261,9 @@ fn entering_a_vhost() {
 #[test]
 fn vhosts_are_apart() {
     let broker = Broker::start();
-    broker.node.add_vhost("other", "", Vec::new());
+    broker.node.put_vhost("other", |_| {});
     let all = leveret::auth::Permission::all().unwrap();
-    broker.node.change_auth(|auth| auth.put_permission("guest", "other", all));
+    broker.node.put_permission("guest", "other", all);
     let mut client = Client::begun(broker.address);
     client.call(0, start_ok("guest", "guest"));
     client.send(0, "connection.tune-ok channel-max=2047 frame-max=131072");
@@ -286,7 +286,7 @@ fn permissions_taken_away() {
     client.all_ok(1, &["queue.declare queue=q", "basic.consume queue=q consumer-tag=c no-ack"]);
     client.publish(1, "", "q", "m0");
     assert_eq!(client.next(1).short(), "c#1:m0");
-    broker.node.change_auth(|auth| auth.remove_permission("somebody", "/"));
+    broker.node.remove_permission("somebody", "/");
     broker.channel().publish(1, "", "q", "m1");
     assert_eq!(client.next(1).short(), "c#2:m1");
     client.publish(1, "", "q", "m2");

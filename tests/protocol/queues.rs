@@ -397,7 +397,7 @@ fn no_wait_gets_no_answer() {
 #[test]
 fn a_vhost_has_a_default_type() {
     let broker = Broker::start();
-    broker.node.vhost("/").unwrap().change_about(|about| about.default_queue_type = QueueType::Quorum);
+    broker.node.describe_vhost("/", |about| about.default_queue_type = QueueType::Quorum);
     let mut client = broker.channel();
     let kind = |name: &str| {
         let vhost = broker.node.vhost("/").unwrap();

@@ -133,6 +133,11 @@ impl Vhost {
         self.check_not_locked(id, connection)?;
         self.check_not_stream(id, "queue.purge")?;
         let count = self.queues[id].purge();
+        if count > 0 && self.queues[id].log().is_durable() {
+            // Purged messages do not come back after a crash, once the client has been told.
+            self.commits.note_definition();
+            self.commits.make_thorough();
+        }
         self.heed(id);
         Ok(count)
     }

@@ -1,0 +1,146 @@
+//! A node's data folder in use: what is in it is brought back, and two threads write and read it from then on.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use super::Node;
+use super::bell::Ring;
+use super::cell::{Bells, VhostCell};
+use super::committer::{Committer, Means};
+use super::reader::Reader;
+use crate::auth::InvalidPattern;
+use crate::catalog::{Catalog, CatalogError};
+use crate::log::LogId;
+use crate::log::disk::{Disk, FileName, Kind};
+use crate::log::files::Files;
+use crate::log::recover::{Damage, recover};
+use crate::log::spill::Spill;
+
+/// Why a data folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    #[error("cannot use the messages in the data folder: {0}")]
+    Log(#[from] io::Error),
+    #[error("cannot start a thread: {0}")]
+    Thread(io::Error),
+    #[error(transparent)]
+    Pattern(#[from] InvalidPattern),
+}
+
+/// The threads that write and read. They end with this value, when everything is written.
+pub struct Storage {
+    stop: Arc<AtomicBool>,
+    bells: Bells,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Storage {
+    /// Brings back into an empty node what a folder holds, and keeps the node there from then on.
+    pub fn open(path: &Path, node: &Arc<Node>, disk_free: u64) -> Result<Self, StorageError> {
+        let catalog = Catalog::open(&path.join("definitions"))?;
+        let disk: Arc<dyn Disk> = Arc::new(Files::open(&path.join("log"))?);
+        Self::start(catalog, disk, node, disk_free)
+    }
+
+    /// The same with what has been opened already. `disk_free` octets have to be free, or publishers are blocked.
+    pub fn start(
+        catalog: Catalog,
+        disk: Arc<dyn Disk>,
+        node: &Arc<Node>,
+        disk_free: u64,
+    ) -> Result<Self, StorageError> {
+        let bells = Bells::default();
+        node.changes().keep(bells.clone());
+        let stored = catalog.load()?;
+        let is_new = stored.is_new();
+        node.restore(stored);
+        if is_new {
+            node.begin()?;
+            // On disk before anybody is served, so that what is deleted later stays deleted.
+            let (changes, taken) = node.changes().take();
+            catalog.apply(&changes)?;
+            taken.into_iter().for_each(|taken| node.changes().announce(taken));
+        }
+        recover_all(node, &*disk)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let means = Means {
+            disk: Arc::clone(&disk),
+            catalog,
+            budget: Arc::clone(node.budget()),
+            bell: Arc::clone(&bells.committer),
+            stop: Arc::clone(&stop),
+            free_min: disk_free,
+        };
+        let committer = Committer::new(Arc::clone(node), means);
+        let reader =
+            Reader { node: Arc::clone(node), disk, bell: Arc::clone(&bells.reader), stop: Arc::clone(&stop) };
+        let mut storage = Self { stop, bells, threads: Vec::new() };
+        storage.spawn("committer", || committer.run())?;
+        storage.spawn("reader", || reader.run())?;
+        Ok(storage)
+    }
+}
+
+impl Storage {
+    fn spawn(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), StorageError> {
+        let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(run);
+        self.threads.push(spawned.map_err(StorageError::Thread)?);
+        Ok(())
+    }
+}
+
+impl Drop for Storage {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        self.bells.committer.ring(Ring::Loudly);
+        self.bells.reader.ring(Ring::Loudly);
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the storage has panicked: what was not confirmed may be lost");
+            }
+        }
+    }
+}
+
+/// Finds the messages of all queues. Files that belong to no queue are removed.
+fn recover_all(node: &Node, disk: &dyn Disk) -> Result<(), StorageError> {
+    let mut files: HashMap<LogId, Vec<FileName>> = HashMap::new();
+    let all = disk.list()?;
+    Spill::clear(disk, &all)?;
+    for file in all.into_iter().filter(|file| file.kind != Kind::Spill) {
+        files.entry(file.log).or_default().push(file);
+    }
+    let mut unsynced = Vec::new();
+    for cell in node.vhosts() {
+        for (queue, log) in cell.with_vhost(|vhost| vhost.kept_queues()) {
+            let Some(own) = files.remove(&log) else { continue };
+            let found = recover(disk, log, Arc::clone(node.budget()), &own)?;
+            found.damage.iter().for_each(|damage| report(&cell, damage));
+            unsynced.extend_from_slice(&found.unsynced);
+            cell.with_vhost(|vhost| vhost.recover(queue, found));
+        }
+    }
+    // What was read need not be on disk, and the files are going to be relied on.
+    if !unsynced.is_empty() {
+        disk.sync(&unsynced, true)?;
+    }
+    for file in files.into_values().flatten() {
+        tracing::info!("removing {file}, which belongs to no queue");
+        disk.remove(file)?;
+    }
+    Ok(())
+}
+
+fn report(cell: &VhostCell, damage: &Damage) {
+    let Damage { file, offset, size } = damage;
+    tracing::error!(
+        vhost = &*cell.name,
+        "{file} is damaged at offset {offset}: {size} octets are passed over, and messages in them are lost"
+    );
+}

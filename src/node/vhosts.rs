@@ -1,0 +1,127 @@
+//! Vhosts: added, described, removed, and brought back.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::cell::VhostCell;
+use super::{Node, vhost_deleted};
+use crate::auth::{Auth, Pattern, Permission};
+use crate::catalog::{About, Definitions, NodeChange, PermissionDefinition, VhostDefinition};
+
+impl Node {
+    pub fn vhost(&self, name: &str) -> Option<Arc<VhostCell>> {
+        self.vhosts.read().get(name).cloned()
+    }
+
+    /// All vhosts by name.
+    pub fn vhosts(&self) -> Vec<Arc<VhostCell>> {
+        self.vhosts.read().values().cloned().collect()
+    }
+
+    /// Adds a vhost or describes the one there is anew. Says whether there was none of that name.
+    pub fn put_vhost(&self, name: &str, describe: impl FnOnce(&mut About)) -> bool {
+        let mut vhosts = self.vhosts.write();
+        let found = vhosts.get(name).cloned();
+        let is_new = found.is_none();
+        let cell = found.unwrap_or_else(|| self.new_vhost(name));
+        cell.change_about(describe);
+        self.note_vhost(&cell);
+        vhosts.insert(Arc::clone(&cell.name), cell);
+        is_new
+    }
+
+    /// Describes a vhost anew. Says whether there is one of that name.
+    pub fn describe_vhost(&self, name: &str, describe: impl FnOnce(&mut About)) -> bool {
+        // Held so that what is noted last is what is.
+        let vhosts = self.vhosts.write();
+        let Some(cell) = vhosts.get(name) else { return false };
+        cell.change_about(describe);
+        self.note_vhost(cell);
+        true
+    }
+
+    fn note_vhost(&self, cell: &VhostCell) {
+        let definition =
+            VhostDefinition { number: cell.number, name: Arc::clone(&cell.name), about: cell.about() };
+        self.changes.note(NodeChange::PutVhost(definition));
+    }
+
+    fn new_vhost(&self, name: &str) -> Arc<VhostCell> {
+        let number = self.next_vhost.fetch_add(1, Ordering::Relaxed);
+        self.vhost_with(number, name)
+    }
+
+    fn vhost_with(&self, number: u32, name: &str) -> Arc<VhostCell> {
+        let cell = VhostCell::new(number, name);
+        cell.with_vhost(|vhost| vhost.share_log_ids(Arc::clone(&self.log_ids)));
+        if let Some(bells) = self.changes.bells() {
+            cell.keep(Arc::clone(&self.budget), bells.clone());
+        }
+        Arc::new(cell)
+    }
+
+    /// Removes a vhost with everything in it, closes its connections, and says whether there was one.
+    pub fn remove_vhost(&self, name: &str) -> bool {
+        let Some(cell) = self.vhosts.write().remove(name) else { return false };
+        self.change_auth(|auth| {
+            auth.forget_vhost(name);
+            let logs = cell.with_vhost(|vhost| vhost.kept_queues());
+            let logs = logs.into_iter().map(|(_, log)| log).collect();
+            ((), Some(NodeChange::DeleteVhost { number: cell.number, logs }))
+        });
+        self.connections.close_where(&vhost_deleted(name), |connection| &*connection.vhost == name);
+        if self.changes.bells().is_some() {
+            self.removed.lock().push(cell);
+        }
+        true
+    }
+
+    /// The vhosts that have been removed since the last call, whose files have to go.
+    pub fn take_removed(&self) -> Vec<Arc<VhostCell>> {
+        std::mem::take(&mut self.removed.lock())
+    }
+
+    /// Brings back what a catalog has. A new one gets the vhost `/` and the user `guest`, who is an administrator.
+    pub(super) fn restore(&self, stored: Definitions) {
+        self.log_ids.fetch_max(stored.next_log.max(1), Ordering::Relaxed);
+        self.next_vhost.fetch_max(stored.next_vhost.unwrap_or_default(), Ordering::Relaxed);
+        let mut vhosts = self.vhosts.write();
+        let mut names = BTreeMap::new();
+        for (definition, content) in stored.vhosts {
+            let VhostDefinition { number, name, about } = definition;
+            let cell = self.vhost_with(number, &name);
+            cell.change_about(|found| *found = about);
+            for why in cell.with_vhost(|vhost| vhost.restore_definitions(content)) {
+                tracing::error!(vhost = &*name, "not brought back as it was: {why}");
+            }
+            names.insert(number, Arc::clone(&name));
+            vhosts.insert(name, cell);
+        }
+        drop(vhosts);
+        self.change_auth(|auth| {
+            for user in stored.users {
+                auth.put_user(&user.name, user.password, user.tags);
+            }
+            for permission in stored.permissions {
+                restore_permission(auth, &names, &permission);
+            }
+            ((), None)
+        });
+    }
+}
+
+fn restore_permission(auth: &mut Auth, names: &BTreeMap<u32, Arc<str>>, stored: &PermissionDefinition) {
+    let Some(vhost) = names.get(&stored.vhost) else {
+        return tracing::error!("permissions of user '{}' are for no vhost that there is", stored.user);
+    };
+    let patterns = [&stored.configure, &stored.write, &stored.read].map(|source| Pattern::new(source));
+    match patterns {
+        [Ok(configure), Ok(write), Ok(read)] => {
+            if auth.put_permission(&stored.user, vhost, Permission { configure, write, read }).is_none() {
+                tracing::error!("permissions in vhost '{vhost}' are for no user that there is");
+            }
+        }
+        _ => tracing::error!("permissions of user '{}' in vhost '{vhost}' make no sense", stored.user),
+    }
+}
