@@ -205,6 +205,7 @@ impl Vhost {
         if let Some(owner) = queue.owner.and_then(|owner| self.connections.get_mut(owner)) {
             owner.exclusive_queues.remove(&id);
         }
+        queue.fetchers.iter().for_each(|connection| fx.retry(*connection));
         for id in &queue.consumers {
             if let Some(consumer) = self.consumers.remove(*id) {
                 if let Some(channel) = self.channels.get_mut(consumer.channel) {

@@ -48,6 +48,11 @@ pub struct Queue {
     pub(super) consumers: Vec<ConsumerId>,
     pub(super) ring: Ring,
     pub(super) exclusive_consumer: bool,
+    /// The connections whose `basic.get` waits for a message to be read from disk.
+    pub(super) fetchers: Vec<ConnectionId>,
+    /// How many messages are in memory, if not all are.
+    #[cfg(test)]
+    pub(super) warm: Option<usize>,
 }
 
 /// The next message of a queue.
@@ -75,6 +80,9 @@ impl Queue {
             consumers: Vec::new(),
             ring: Ring::default(),
             exclusive_consumer: false,
+            fetchers: Vec::new(),
+            #[cfg(test)]
+            warm: None,
         }
     }
 
