@@ -38,4 +38,7 @@ pub trait Effects {
     /// `basic.cancel` from the broker: the consumer's queue is gone. To be sent only to clients that
     /// announced the capability `consumer_cancel_notify`.
     fn cancelled(&mut self, connection: ConnectionId, channel: u16, consumer_tag: &[u8]);
+
+    /// A connection may try again what [`Fetched::Wait`](super::queue::dispatch::Fetched) put off.
+    fn retry(&mut self, connection: ConnectionId);
 }

@@ -132,8 +132,10 @@ impl Vhost {
     pub fn arrive(&mut self, id: QueueId, first: Position, data: Data, fx: &mut impl Effects) -> usize {
         let Some(queue) = self.queues.get_mut(id) else { return 0 };
         let lost = queue.arrive(first, data);
+        let fetchers = std::mem::take(&mut queue.fetchers);
         self.heed(id);
         self.dispatch(id, fx);
+        fetchers.into_iter().for_each(|connection| fx.retry(connection));
         lost
     }
 

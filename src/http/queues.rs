@@ -185,9 +185,9 @@ pub(super) async fn purge(
     Names((vhost, name)): Names<(String, String)>,
 ) -> Result<StatusCode, Refusal> {
     let cell = caller.vhost(&node, &vhost)?;
-    cell.with(|vhost, _| {
+    cell.with(|vhost, outboxes| {
         check_queue(&caller, vhost, Access::Read, &name)?;
-        vhost.purge(None, name.as_bytes())?;
+        vhost.purge(None, name.as_bytes(), outboxes)?;
         Ok(StatusCode::NO_CONTENT)
     })
 }

@@ -220,14 +220,19 @@ impl Driver {
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 return Ok(());
             }
+            let waiting = self.session.is_waiting();
             // A peer that is not read from because of us is not silent.
-            let silent_at = self.silence_max.filter(|_| !(backlog && port.meter().is_held()));
-            let silent_at = silent_at.map(|silence| heard + silence);
+            let unheard = waiting || (backlog && port.meter().is_held());
+            let silent_at = self.silence_max.filter(|_| !unheard).map(|silence| heard + silence);
             tokio::select! {
                 biased;
                 why = info.asked_to_close() => self.close(&why),
                 () = port.progress(), if backlog => heard = Instant::now(),
-                count = input.read(&mut reader, |octets| self.batch(octets)), if !backlog => {
+                () = port.may_retry(), if waiting => {
+                    self.go_on();
+                    heard = Instant::now();
+                }
+                count = input.read(&mut reader, |octets| self.batch(octets)), if !backlog && !waiting => {
                     if count? == 0 {
                         return self.end_of_stream();
                     }
@@ -258,6 +263,15 @@ impl Driver {
         Used { octets: parsed.octets, more: parsed.more }
     }
 
+    /// Goes on with what has been put aside, as far as it does not wait again.
+    fn go_on(&mut self) {
+        self.with_session(Session::go_on);
+        while self.session.has_aside() && !self.session.is_waiting() {
+            self.with_session(Session::go_on);
+        }
+        self.info.set_channels(self.session.channel_count());
+    }
+
     fn with_session(&mut self, run: impl FnOnce(&mut Session, &mut Context<'_>)) {
         let (session, auth) = (&mut self.session, self.node.auth());
         self.vhost.with(|vhost, outboxes| {
@@ -273,6 +287,7 @@ impl Driver {
                 session.refuse(0, why, cx);
             }
         });
+        self.go_on();
     }
 
     /// The connection has ended, with or without a word: what it had not acknowledged goes back.

@@ -12,3 +12,6 @@ pub mod connection;
 pub mod input;
 pub mod listener;
 pub mod writer;
+
+#[cfg(test)]
+mod tests;

@@ -73,10 +73,11 @@ impl VhostCell {
     }
 
     /// Runs something on the vhost, hands what it sent to the writers, and wakes these, once each, when the lock is
-    /// free again. Connections that cannot be answered any more are asked to close.
+    /// free again. So are connections that put something aside and may go on; those that cannot be answered any more are
+    /// asked to close.
     pub fn with<R>(&self, run: impl FnOnce(&mut Vhost, &mut Outboxes) -> R) -> R {
         let mut wake: Vec<Arc<Port>> = Vec::new();
-        let lost: Vec<Arc<ConnectionInfo>>;
+        let (lost, retries): (Vec<Arc<ConnectionInfo>>, Vec<Arc<Port>>);
         let result = {
             let mut state = self.state.lock();
             let State { vhost, outboxes, links } = &mut *state;
@@ -89,12 +90,17 @@ impl VhostCell {
                 }
             });
             self.call(vhost.calls());
-            let ids = outboxes.take_lost();
-            lost = ids.iter().filter_map(|id| links.get(*id).map(|link| Arc::clone(&link.info))).collect();
+            let link = |id| links.get(id);
+            lost = outboxes.take_lost().into_iter().filter_map(link).map(|l| Arc::clone(&l.info)).collect();
+            retries =
+                outboxes.take_retries().into_iter().filter_map(link).map(|l| Arc::clone(&l.port)).collect();
             result
         };
         for port in wake {
             port.wake_writer();
+        }
+        for port in retries {
+            port.retry();
         }
         for info in lost {
             info.close(unwritable());

@@ -21,6 +21,7 @@ pub struct Port {
     meter: Arc<Meter>,
     writer: Notify,
     reader: Notify,
+    retry: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -117,6 +118,16 @@ impl Port {
     /// Waits until output has been written.
     pub async fn progress(&self) {
         self.reader.notified().await;
+    }
+
+    /// Lets the connection go on with what it put aside.
+    pub fn retry(&self) {
+        self.retry.notify_one();
+    }
+
+    /// Waits until it may.
+    pub async fn may_retry(&self) {
+        self.retry.notified().await;
     }
 }
 

@@ -20,7 +20,7 @@ use crate::wire::reply::{Exception, MethodId};
 /// A body announced larger than this ends the connection, whatever the configured limit (RabbitMQ's maximum).
 const ANNOUNCED_MAX: u64 = 512 << 20;
 
-const GET: MethodId = (60, 70);
+pub(super) const GET: MethodId = (60, 70);
 /// A batch has at most this many `basic.get`s: each may be answered by a message a million times its size, and what
 /// is answered has to be written before more is asked for.
 const GETS_MAX: usize = 32;

@@ -55,6 +55,26 @@ pub enum Command {
     Fault(Exception),
 }
 
+impl Command {
+    /// The part of the input that it refers to.
+    pub fn span(&self) -> Option<Range<u32>> {
+        let Self::Publish { payload, properties, body, .. } = self else { return None };
+        Some(payload.start..body.end.max(properties.end))
+    }
+
+    /// Makes it refer to an input that lacks the first octets of its own.
+    pub fn move_back(&mut self, octets: u32) {
+        if let Self::Publish { payload, properties, body, .. } = self {
+            for range in [payload, properties, body] {
+                // An empty body lies nowhere.
+                if range.start < range.end {
+                    *range = range.start - octets..range.end - octets;
+                }
+            }
+        }
+    }
+}
+
 /// A message that came in parts.
 #[derive(Debug)]
 pub struct Assembled {

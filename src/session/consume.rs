@@ -2,10 +2,13 @@
 
 use amq_protocol::protocol::{AMQPClass, basic};
 
+use super::assemble::GET;
+use super::command::Command;
 use super::queue::made_up;
 use super::run::unimplemented_method;
 use super::{Context, Session};
 use crate::broker::queue::consumer::Consume;
+use crate::broker::queue::dispatch::Fetched;
 use crate::wire::reply::Exception;
 
 use basic::AMQPMethod as M;
@@ -28,7 +31,7 @@ impl Session {
                 self.reply_unless(cancel.nowait, number, &ok, cx);
                 Ok(())
             }
-            M::Get(get) => self.get(number, &get, cx),
+            M::Get(get) => self.get(number, get, cx),
             M::Recover(basic::Recover { requeue }) => {
                 self.recover(number, requeue, cx)?;
                 Ok(())
@@ -80,12 +83,17 @@ impl Session {
         Ok(())
     }
 
-    fn get(&mut self, number: u16, get: &basic::Get, cx: &mut Context<'_>) -> Result<(), Exception> {
+    fn get(&mut self, number: u16, get: basic::Get, cx: &mut Context<'_>) -> Result<(), Exception> {
         let name = self.queue_name(number, get.queue.as_str())?;
         self.may_read(cx, "queue", name.as_bytes())?;
         let id = self.channel(number)?.id;
-        if !cx.vhost.get(id, name.as_bytes(), get.no_ack, cx.outboxes)? {
-            self.reply(number, &AMQPClass::Basic(M::GetEmpty(basic::GetEmpty {})), cx);
+        match cx.vhost.get(id, name.as_bytes(), get.no_ack, cx.outboxes)? {
+            Fetched::Message => {}
+            Fetched::Empty => self.reply(number, &AMQPClass::Basic(M::GetEmpty(basic::GetEmpty {})), cx),
+            Fetched::Wait => {
+                let class = Box::new(AMQPClass::Basic(M::Get(get)));
+                self.stuck = Some(Command::Method { channel: number, id: GET, class });
+            }
         }
         Ok(())
     }

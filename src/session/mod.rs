@@ -9,6 +9,7 @@
 //! - [`assemble`][]: frames to commands; content is put together here
 //! - [`command`][]: what a batch consists of
 //! - [`run`][]: commands one after the other; errors close channels and connections
+//! - [`aside`][]: commands that wait for the disk
 //! - [`channel`][]: one channel's state: confirms, transaction, routes
 //! - [`publish`][]: `basic.publish` up to the broker, returns, confirms
 //! - [`transaction`][]: `tx`
@@ -19,6 +20,7 @@
 //! - [`confirms`][]: confirms that wait for a commit
 
 pub mod access;
+pub mod aside;
 pub mod assemble;
 pub mod channel;
 pub mod command;
@@ -37,6 +39,7 @@ use std::sync::Arc;
 
 use crate::auth::Auth;
 use crate::broker::{ConnectionId, Map, Now, Vhost};
+use aside::Aside;
 use assemble::{Assembler, Parsed};
 use channel::Channel;
 use command::Command;
@@ -88,6 +91,10 @@ pub struct Session {
     assembler: Assembler,
     /// Channels with confirms to be sent at the end of the batch.
     confirming: Vec<u16>,
+    /// A command that could not be run to its end, for as long as its batch is run.
+    stuck: Option<Command>,
+    /// What waits to be gone on with.
+    aside: Option<Box<Aside>>,
 }
 
 impl Session {
@@ -101,6 +108,8 @@ impl Session {
             channels: Map::default(),
             assembler,
             confirming: Vec::new(),
+            stuck: None,
+            aside: None,
         }
     }
 
@@ -125,6 +134,16 @@ impl Session {
     /// at the front of the next input; and [`run`](Self::run) has to come before, with this very input.
     pub fn parse(&mut self, input: &[u8], batch: &mut Vec<Command>) -> Parsed {
         self.assembler.parse(input, batch)
+    }
+
+    /// Whether some commands have been put aside. Nothing else is to be parsed until [`go_on`](Self::go_on) has run them.
+    pub fn has_aside(&self) -> bool {
+        self.aside.is_some()
+    }
+
+    /// Whether these wait for [`Effects::retry`](crate::broker::effects::Effects::retry).
+    pub fn is_waiting(&self) -> bool {
+        self.aside.as_ref().is_some_and(|aside| aside.waiting)
     }
 
     /// Whether the peer can no longer be understood, not even its answer to a close.

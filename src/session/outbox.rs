@@ -167,6 +167,8 @@ pub struct Outboxes {
     broken: bool,
     /// Those that have to be closed because something cannot be answered.
     lost: Vec<ConnectionId>,
+    /// Those that may go on with what they put aside.
+    retries: Vec<ConnectionId>,
 }
 
 impl Outboxes {
@@ -273,6 +275,11 @@ impl Outboxes {
         std::mem::take(&mut self.lost)
     }
 
+    /// The connections that may go on with what they put aside, since the last call.
+    pub fn take_retries(&mut self) -> Vec<ConnectionId> {
+        std::mem::take(&mut self.retries)
+    }
+
     /// Whether a connection waits to be closed, with nothing else to be sent to it.
     pub fn is_lost(&self, id: ConnectionId) -> bool {
         self.boxes.get(id).is_some_and(|outbox| outbox.staged.is_shut())
@@ -334,6 +341,10 @@ impl Effects for Outboxes {
                 method::put_cancel(outbox.frames(), channel, consumer_tag);
             }
         }
+    }
+
+    fn retry(&mut self, connection: ConnectionId) {
+        self.retries.push(connection);
     }
 }
 

@@ -49,7 +49,7 @@ impl Session {
             M::Purge(purge) => {
                 let name = self.queue_name(number, purge.queue.as_str())?;
                 self.may_read(cx, "queue", name.as_bytes())?;
-                let message_count = count(cx.vhost.purge(Some(self.id), name.as_bytes())?);
+                let message_count = count(cx.vhost.purge(Some(self.id), name.as_bytes(), cx.outboxes)?);
                 (purge.nowait, M::PurgeOk(queue::PurgeOk { message_count }))
             }
             M::Delete(delete) => {

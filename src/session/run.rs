@@ -5,6 +5,7 @@ use std::vec::Drain;
 
 use amq_protocol::protocol::{AMQPClass, access, basic, channel, connection, exchange, queue};
 
+use super::aside::Aside;
 use super::channel::{Channel, Mode};
 use super::command::{Command, Incoming};
 use super::{Context, Session, State};
@@ -22,15 +23,36 @@ const WORK_MAX: u64 = 10_000;
 
 impl Session {
     /// Runs what has been parsed from `input`, which has to be the input that was given to
-    /// [`parse`](Session::parse). What would keep the vhost from others for too long is left to the next call.
+    /// [`parse`](Session::parse). What would keep the vhost from others for too long is left to the next call; from a
+    /// command that has to wait on, all is put aside.
     pub fn run(&mut self, input: &[u8], commands: &mut Drain<'_, Command>, cx: &mut Context<'_>) {
+        self.run_some(input, commands, cx);
+        if let Some(command) = self.stuck.take() {
+            self.aside = Some(Box::new(Aside::new(input, command, commands)));
+        }
+    }
+
+    /// Goes on with what was put aside, in the same way.
+    pub fn go_on(&mut self, cx: &mut Context<'_>) {
+        let Some(mut aside) = self.aside.take() else { return };
+        aside.waiting = false;
+        let (input, mut commands) = aside.parts();
+        self.run_some(input, &mut commands, cx);
+        drop(commands);
+        if let Some(command) = self.stuck.take() {
+            aside.wait(command);
+        }
+        self.aside = Some(aside).filter(|aside| !aside.is_empty());
+    }
+
+    fn run_some(&mut self, input: &[u8], commands: &mut impl Iterator<Item = Command>, cx: &mut Context<'_>) {
         let begun = cx.vhost.work();
         for command in commands {
             match self.state {
                 State::Running => self.step(input, command, cx),
                 _ => self.step_closing(&command, cx),
             }
-            if cx.vhost.work() - begun >= WORK_MAX {
+            if cx.vhost.work() - begun >= WORK_MAX || self.stuck.is_some() {
                 break;
             }
         }
@@ -110,6 +132,10 @@ impl Session {
             channel.give_back(cx);
         }
         self.channels.clear();
+        // What was to come is looked through for the client's close at once.
+        if let Some(aside) = &mut self.aside {
+            aside.waiting = false;
+        }
         cx.outboxes.forget_confirms(self.id);
         cx.vhost.disconnect(self.id, cx.outboxes);
     }

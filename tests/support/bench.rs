@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock};
 
 use leveret::auth::{Auth, Permission};
 use leveret::broker::effects::Effects;
+use leveret::broker::queue::dispatch::Fetched;
 use leveret::broker::{ConnectionId, Vhost};
 use leveret::session::outbox::{Meter, Outboxes};
 use leveret::session::{Context, Session, Settings};
@@ -180,7 +181,8 @@ impl Bench {
         let connection = self.vhost.connect();
         let channel = self.vhost.open_channel(connection, 1);
         let mut taken = Taken::default();
-        while self.vhost.get(channel, queue.as_bytes(), true, &mut taken).expect("a queue") {}
+        let mut get = || self.vhost.get(channel, queue.as_bytes(), true, &mut taken).expect("a queue");
+        while get() == Fetched::Message {}
         self.vhost.disconnect(connection, &mut self.outboxes);
         taken.bodies
     }
@@ -205,4 +207,8 @@ impl Effects for Taken {
     }
 
     fn cancelled(&mut self, _: ConnectionId, _: u16, _: &[u8]) {}
+
+    fn retry(&mut self, _: ConnectionId) {
+        panic!("nothing is on a disk");
+    }
 }

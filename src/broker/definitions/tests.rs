@@ -19,6 +19,7 @@ impl Effects for Nobody {
     fn deliver(&mut self, _: &Delivery<'_>, _: &Message<'_>) {}
     fn got(&mut self, _: ConnectionId, _: u16, _: &Got, _: &Message<'_>) {}
     fn cancelled(&mut self, _: ConnectionId, _: u16, _: &[u8]) {}
+    fn retry(&mut self, _: ConnectionId) {}
 }
 
 impl Vhost {

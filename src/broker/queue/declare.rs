@@ -128,7 +128,12 @@ impl Vhost {
     }
 
     /// Drops the ready messages of a queue and says how many there were.
-    pub fn purge(&mut self, connection: Option<ConnectionId>, name: &[u8]) -> Result<usize, Exception> {
+    pub fn purge(
+        &mut self,
+        connection: Option<ConnectionId>,
+        name: &[u8],
+        fx: &mut impl Effects,
+    ) -> Result<usize, Exception> {
         let id = self.queue_id(name)?;
         self.check_not_locked(id, connection)?;
         self.check_not_stream(id, "queue.purge")?;
@@ -138,6 +143,8 @@ impl Vhost {
             self.commits.note_definition();
             self.commits.make_thorough();
         }
+        // What they wait for is not going to come.
+        std::mem::take(&mut self.queues[id].fetchers).into_iter().for_each(|connection| fx.retry(connection));
         self.heed(id);
         Ok(count)
     }
@@ -217,6 +224,7 @@ impl Vhost {
         if let Some(owner) = queue.owner.and_then(|owner| self.connections.get_mut(owner)) {
             owner.exclusive_queues.remove(&id);
         }
+        queue.fetchers.iter().for_each(|connection| fx.retry(*connection));
         for id in &queue.consumers {
             if let Some(consumer) = self.consumers.remove(*id) {
                 if let Some(channel) = self.channels.get_mut(consumer.channel) {

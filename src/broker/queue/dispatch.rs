@@ -14,6 +14,16 @@ use crate::wire::reply::Exception;
 /// Consumers that were cancelled while they were stalled are forgotten when there are this many, and at each doubling.
 const STALLED_MIN: usize = 64;
 
+/// What `basic.get` came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fetched {
+    Message,
+    Empty,
+    /// The message is on its way from the disk. The connection is to do nothing else and to try again when
+    /// [`Effects::retry`] says so.
+    Wait,
+}
+
 impl Vhost {
     /// A message arrives at a queue: straight to the consumer whose turn it is, or into the log. Returns whether it has
     /// to be on disk before its publisher may be told.
@@ -170,23 +180,36 @@ impl Vhost {
         }
     }
 
-    /// Fetches one message for `basic.get`. Returns whether there was one.
+    /// Fetches one message for `basic.get`.
     pub fn get(
         &mut self,
         channel: ChannelId,
         queue: &[u8],
         no_ack: bool,
         fx: &mut impl Effects,
-    ) -> Result<bool, Exception> {
+    ) -> Result<Fetched, Exception> {
         let id = self.queue_id(queue)?;
-        let Some(on) = self.channels.get_mut(channel) else { return Ok(false) };
+        let Some(on) = self.channels.get_mut(channel) else { return Ok(Fetched::Empty) };
         let (connection, number) = (on.connection, on.number);
         self.check_not_locked(id, Some(connection))?;
         self.check_not_stream(id, "basic.get")?;
         let found = &mut self.queues[id];
+        #[cfg(test)]
+        if let Some(warm) = &mut found.warm {
+            let Some(left) = warm.checked_sub(1) else {
+                found.fetchers.push(connection);
+                return Ok(Fetched::Wait);
+            };
+            *warm = left;
+        }
         let next = match found.take_next() {
             Taken::Next(next) => next,
-            Taken::Wait | Taken::Nothing => return Ok(false),
+            Taken::Wait => {
+                found.fetchers.push(connection);
+                self.heed(id);
+                return Ok(Fetched::Wait);
+            }
+            Taken::Nothing => return Ok(Fetched::Empty),
         };
         let on = &mut self.channels[channel];
         let delivery_tag = on.next_delivery_tag();
@@ -205,6 +228,17 @@ impl Vhost {
                 consumer: None,
             });
         }
-        Ok(true)
+        Ok(Fetched::Message)
+    }
+
+    /// So many messages of a queue are in memory now, or all.
+    #[cfg(test)]
+    pub(crate) fn set_warm(&mut self, queue: &[u8], warm: Option<usize>, fx: &mut impl Effects) {
+        let id = self.queue_names[queue];
+        let found = &mut self.queues[id];
+        found.warm = warm;
+        if warm != Some(0) {
+            std::mem::take(&mut found.fetchers).into_iter().for_each(|id| fx.retry(id));
+        }
     }
 }

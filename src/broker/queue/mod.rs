@@ -56,6 +56,11 @@ pub struct Queue {
     pub(super) exclusive_consumer: bool,
     /// What its vhost keeps in mind of its log.
     pub(in crate::broker) storage: Noted,
+    /// The connections whose `basic.get` waits for a message to be read from disk.
+    pub(super) fetchers: Vec<ConnectionId>,
+    /// How many messages are in memory, if not all are.
+    #[cfg(test)]
+    pub(super) warm: Option<usize>,
 }
 
 /// What a vhost keeps in mind of a queue's log (`broker/storage`).
@@ -109,6 +114,9 @@ impl Queue {
             ring: Ring::default(),
             exclusive_consumer: false,
             storage: Noted::default(),
+            fetchers: Vec::new(),
+            #[cfg(test)]
+            warm: None,
         }
     }
 
