@@ -325,15 +325,16 @@ fn a_corrupt_body_is_told_and_harms_nobody_else() {
     corrupt("body", |_, body| body + 500);
 }
 
-/// The head of a record lies before its routing key.
+/// The head of a record lies before its routing key, its size so many octets before that.
 #[test]
 fn a_corrupt_head_is_told_and_harms_nobody_else() {
-    corrupt("head", |text, body| {
-        let key = QUEUES[0].name.as_bytes();
-        let before = &text[..body];
-        let at = before.windows(key.len()).rposition(|window| window == key);
-        at.expect("the routing key") - 9
-    });
+    for (name, octets) in [("head", 9), ("size", 24)] {
+        corrupt(name, |text, body| {
+            let key = QUEUES[0].name.as_bytes();
+            let at = text[..body].windows(key.len()).rposition(|window| window == key);
+            at.expect("the routing key") - octets
+        });
+    }
 }
 
 #[test]
