@@ -88,6 +88,9 @@ impl Data {
     pub fn read(image: &[u8], span: &Span) -> (Self, Option<usize>) {
         let mut data = Self::default();
         data.offsets.reserve_exact((span.end - span.first) as usize);
+        if image.len() <= FULL {
+            data.octets.reserve_exact(image.len());
+        }
         let mut at = 0;
         while at < image.len() {
             let Some(head) = record::check(&image[at..], span.salt) else {
@@ -189,6 +192,8 @@ pub struct Chunk {
     /// What its records' positions are counted from on disk: the first one of its segment.
     pub base: Position,
     pub place: Place,
+    /// What has left memory once, or was found on disk, takes no more records.
+    sealed: bool,
     /// Records that are not settled.
     pub live: u32,
     /// Octets of `Data` that have been looked at for the disk.
@@ -212,7 +217,7 @@ pub struct Chunk {
 impl Chunk {
     pub fn new(first: Position, base: Position, buffer: Vec<u8>) -> Self {
         let data = Data { octets: buffer, ..Data::default() };
-        Self { place: Place::Memory(data), ..Self::on_disk(first, first, base) }
+        Self { place: Place::Memory(data), sealed: false, ..Self::on_disk(first, first, base) }
     }
 
     /// A chunk of which nothing is in memory.
@@ -222,6 +227,7 @@ impl Chunk {
             end,
             base,
             place: Place::Disk,
+            sealed: true,
             live: 0,
             gathered: 0,
             unsaved: 0,
@@ -252,7 +258,7 @@ impl Chunk {
     /// Whether a record of so many octets is to be pushed here.
     pub fn has_room(&self, weight: usize) -> bool {
         match &self.place {
-            Place::Memory(data) => {
+            Place::Memory(data) if !self.sealed => {
                 data.octets.is_empty() || data.octets.len() + data.shared_octets + weight <= FULL
             }
             _ => false,
@@ -410,7 +416,7 @@ impl Chunk {
         data.offsets.clear();
         data.shared.clear();
         data.shared_octets = 0;
-        *self = Self { place: Place::Memory(data), ..Self::on_disk(first, first, base) };
+        *self = Self { place: Place::Memory(data), sealed: false, ..Self::on_disk(first, first, base) };
     }
 
     /// Takes the records out of memory, and with them their buffer. They have to be on disk.
@@ -454,6 +460,7 @@ impl Chunk {
 
     /// Remembers which of its records are not wanted any more.
     fn note_gone(&mut self) {
+        self.sealed = true;
         let count = (self.end - self.first) as usize;
         let Some(data) = self.data() else { return };
         let mut gone = Gone::new(count);

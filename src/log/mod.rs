@@ -129,7 +129,7 @@ impl Log {
         let weight = record::weight(parts);
         let persistent = persistent && self.id.is_some();
         if !self.chunks.back().is_some_and(|tail| tail.has_room(weight)) {
-            self.begin_chunk(weight);
+            self.begin_chunk(record::size(parts), weight);
         }
         if let Some(tail) = self.chunks.back_mut() {
             let grown = tail.push(timestamp, persistent, parts);
@@ -148,7 +148,7 @@ impl Log {
     }
 
     /// Begins a chunk at the end, in a segment that has room.
-    fn begin_chunk(&mut self, weight: usize) {
+    fn begin_chunk(&mut self, size: usize, weight: usize) {
         if let Some(tail) = self.chunks.back_mut() {
             if self.id.is_some() && tail.unwritten == 0 {
                 tail.unwritten = u32::try_from(tail.ungathered()).unwrap_or(u32::MAX);
@@ -156,11 +156,13 @@ impl Log {
             }
         }
         let base = self.join_segment();
-        // The first chunk of a queue grows as it needs to, later ones are going to be full.
+        // The first chunk of a queue grows as it needs to, later ones are going to be full, be it by one record.
         let mut buffer = Vec::new();
-        if !self.chunks.is_empty() {
+        if weight > chunk::FULL {
+            buffer.reserve_exact(size);
+        } else if !self.chunks.is_empty() {
             buffer = self.budget.buffer().unwrap_or_default();
-            buffer.reserve_exact(chunk::FULL.max(weight));
+            buffer.reserve_exact(chunk::FULL);
         }
         let chunk = Chunk::new(self.next, base, buffer);
         self.budget.take(chunk.weight());

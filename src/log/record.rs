@@ -116,6 +116,15 @@ impl Head {
     }
 }
 
+/// The octets a record takes in a chunk's buffer.
+pub fn size(parts: &Parts<'_>) -> usize {
+    let body = match parts.body {
+        Body::Inline(octets) => octets.len(),
+        Body::Shared(_) => NUMBER,
+    };
+    weight(parts) - parts.body.size() + body
+}
+
 /// The octets a record takes in memory, its body included wherever it is.
 pub fn weight(parts: &Parts<'_>) -> usize {
     HEAD + parts.exchange.len() + parts.routing_key.len() + parts.properties.len() + parts.body.size()

@@ -311,3 +311,29 @@ fn torn_tails_are_cut_and_damage_is_reported() {
     let damage = recover::Damage { file, offset: 40 + 9 * record, size: record };
     assert_eq!(found.damage, [damage]);
 }
+
+#[test]
+fn what_was_found_or_has_left_once_takes_no_more() {
+    for persistent in [true, false] {
+        let mut bench = Bench::new(persistent);
+        bench.fill(3, persistent);
+        bench.commit();
+        bench.evict();
+        assert_eq!(bench.drain(0), [0, 1, 2]);
+        let (next, _) = bench.log.append(0, persistent, &parts(&3u64.to_be_bytes()));
+        bench.commit();
+        bench.evict();
+        assert_eq!((next, bench.drain(0)), (3, vec![0, 1, 2, 3]));
+        if persistent {
+            let found = bench.recovered();
+            let mut again = Bench { disk: bench.disk, log: found.log, spill: Spill::default() };
+            assert_eq!(again.drain(0), [0, 1, 2, 3]);
+            again.log.append(0, true, &parts(&4u64.to_be_bytes()));
+            again.commit();
+            again.log.settle(0);
+            again.commit();
+            let found = again.recovered();
+            assert_eq!(found.messages, 4);
+        }
+    }
+}
