@@ -4,6 +4,32 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
+use super::{chunk, segment};
+
+/// How large things get before they are full, in octets. Tests have them small, so that little fills them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// A chunk takes records as long as it holds at most so many, bodies elsewhere included.
+    pub chunk: usize,
+    /// A segment takes chunks as long as it has fewer.
+    pub segment: u64,
+    /// The segment of an empty log is given up when it has more.
+    pub empty_max: u32,
+    /// A segment that was found without an index gets one if it has at least so many.
+    pub index_min: u32,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self {
+            chunk: chunk::FULL,
+            segment: segment::FULL,
+            empty_max: segment::EMPTY_MAX,
+            index_min: segment::INDEX_MIN,
+        }
+    }
+}
+
 /// So many buffers are kept for the next chunk.
 const SPARE_MAX: usize = 16;
 
@@ -13,6 +39,7 @@ pub struct Budget {
     /// A number that nobody outside knows. Checksums begin with what is made of it, so that a message cannot hold
     /// what would pass for a record.
     pub(super) seed: u32,
+    pub(super) sizes: Sizes,
     /// Octets that chunks may take in memory before some have to leave.
     limit: usize,
     /// Above this many some have to leave: the limit, or more where it could not be reached.
@@ -32,8 +59,14 @@ impl Default for Budget {
 
 impl Budget {
     pub fn new(limit: usize, seed: u32) -> Self {
+        Self::with_sizes(limit, seed, Sizes::default())
+    }
+
+    /// The same with things that are full at other sizes.
+    pub fn with_sizes(limit: usize, seed: u32, sizes: Sizes) -> Self {
         Self {
             seed,
+            sizes,
             limit,
             over_at: AtomicUsize::new(limit),
             resident: AtomicUsize::new(0),

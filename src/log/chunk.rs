@@ -11,7 +11,7 @@ use super::spill::Extent;
 use super::{LogId, Position};
 use crate::wire::content::Body;
 
-/// A chunk takes records as long as it holds at most this many octets, bodies elsewhere included.
+/// A chunk usually takes records as long as it holds at most this many octets, bodies elsewhere included.
 pub const FULL: usize = 64 << 10;
 /// An empty chunk keeps a buffer of at most this many octets.
 const KEEP: usize = 16 << 10;
@@ -255,11 +255,11 @@ impl Chunk {
         self.data().map_or(0, Data::weight)
     }
 
-    /// Whether a record of so many octets is to be pushed here.
-    pub fn has_room(&self, weight: usize) -> bool {
+    /// Whether a record of so many octets is to be pushed here. `full` is what a chunk may hold.
+    pub fn has_room(&self, weight: usize, full: usize) -> bool {
         match &self.place {
             Place::Memory(data) if !self.sealed => {
-                data.octets.is_empty() || data.octets.len() + data.shared_octets + weight <= FULL
+                data.octets.is_empty() || data.octets.len() + data.shared_octets + weight <= full
             }
             _ => false,
         }

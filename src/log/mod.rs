@@ -39,7 +39,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use budget::Budget;
+use budget::{Budget, Sizes};
 use chunk::Chunk;
 use disk::FileName;
 pub use disk::LogId;
@@ -77,6 +77,8 @@ pub struct Log {
     /// Under which its files are found. What has none does not survive the node.
     id: Option<LogId>,
     budget: Arc<Budget>,
+    /// Those of the budget, at hand.
+    sizes: Sizes,
     /// In order of their positions, with gaps where all is settled; only the last one grows.
     chunks: VecDeque<Chunk>,
     /// In order; the last one is written to.
@@ -102,7 +104,7 @@ impl Log {
     /// An empty log; with a number its persistent records survive.
     pub fn new(id: Option<LogId>, budget: Arc<Budget>) -> Self {
         let mut log = Self::default();
-        (log.id, log.budget) = (id, budget);
+        (log.id, log.sizes, log.budget) = (id, budget.sizes, budget);
         log
     }
 
@@ -130,7 +132,7 @@ impl Log {
         let position = self.next;
         let weight = record::weight(parts);
         let persistent = persistent && self.id.is_some();
-        if !self.chunks.back().is_some_and(|tail| tail.has_room(weight)) {
+        if !self.chunks.back().is_some_and(|tail| tail.has_room(weight, self.sizes.chunk)) {
             self.begin_chunk(record::size(parts), weight);
         }
         if let Some(tail) = self.chunks.back_mut() {
@@ -160,11 +162,11 @@ impl Log {
         let base = self.join_segment();
         // The first chunk of a queue grows as it needs to, later ones are going to be full, be it by one record.
         let mut buffer = Vec::new();
-        if weight > chunk::FULL {
+        if weight > self.sizes.chunk {
             buffer.reserve_exact(size);
         } else if !self.chunks.is_empty() {
             buffer = self.budget.buffer().unwrap_or_default();
-            buffer.reserve_exact(chunk::FULL);
+            buffer.reserve_exact(self.sizes.chunk);
         }
         let chunk = Chunk::new(self.next, base, buffer);
         self.budget.take(chunk.weight());
@@ -175,7 +177,9 @@ impl Log {
     fn join_segment(&mut self) -> Position {
         let Some(id) = self.id else { return self.next };
         let full = match self.segments.back() {
-            Some(last) => last.appended >= segment::FULL || self.next - last.first > u64::from(u32::MAX / 2),
+            Some(last) => {
+                last.appended >= self.sizes.segment || self.next - last.first > u64::from(u32::MAX / 2)
+            }
             None => true,
         };
         if full {
@@ -321,7 +325,7 @@ impl Log {
         } else if let Some(mut chunk) = self.chunks.remove(index) {
             self.budget.give(chunk.weight());
             if let Some(buffer) = chunk.leave() {
-                if buffer.capacity() == chunk::FULL {
+                if buffer.capacity() == self.sizes.chunk {
                     self.budget.keep(buffer);
                 }
             }
@@ -353,7 +357,7 @@ impl Log {
 
     /// The log is empty: the segment goes if it is large, and the next chunk gets a new one.
     fn restart_segment(&mut self) -> Position {
-        if self.segments.back().is_some_and(|last| last.chunks == 0 && last.size > segment::EMPTY_MAX) {
+        if self.segments.back().is_some_and(|last| last.chunks == 0 && last.size > self.sizes.empty_max) {
             self.remove_segment(self.segments.len() - 1);
         }
         self.join_segment()

@@ -11,13 +11,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::budget::Budget;
-use super::chunk::{self, Chunk, Data, Gone, Span};
+use super::chunk::{Chunk, Data, Gone, Span};
 use super::disk::{Disk, FileName, Kind};
 use super::segment::{self, Entry, Index, Segment};
 use super::{Log, LogId, Position, record};
 
-/// A segment without an index gets one if it has more octets.
-const INDEX_MIN: u32 = 1 << 20;
 /// The octets that are checksummed at most to find a record behind damage.
 const SEARCH_MAX: usize = 1 << 30;
 
@@ -84,7 +82,7 @@ impl Recovered {
         let front = read(disk, file, 0, segment::HEAD.min(size as usize))?;
         let Some(head) = segment::read_head(file, &front) else {
             // Beyond whatever it may hold.
-            self.log.next = self.log.next.max(file.first + segment::FULL);
+            self.log.next = self.log.next.max(file.first + self.log.sizes.segment);
             if front.iter().all(|octet| *octet == 0) {
                 // It was never written whole.
                 self.log.removed.extend([Some(file), settled].into_iter().flatten());
@@ -95,7 +93,7 @@ impl Recovered {
         };
         let mut segment = Segment::new(file.log, file.first, 0);
         segment.salt = head.salt;
-        segment.appended = segment::FULL;
+        segment.appended = self.log.sizes.segment;
         let runs = self.settlements(disk, settled, &mut segment)?;
         let contents = match self.by_index(disk, file, size, head.salt, &runs)? {
             Some(contents) => contents,
@@ -244,7 +242,7 @@ impl Recovered {
             match head.kind {
                 record::Kind::Mark => mark = Some(head.timestamp),
                 record::Kind::Message => {
-                    if at + head.size - scan.begin > chunk::FULL {
+                    if at + head.size - scan.begin > self.log.sizes.chunk {
                         scan.end_chunk(at);
                     }
                     let position = file.first + u64::from(head.relative);
@@ -260,7 +258,8 @@ impl Recovered {
             disk.truncate(file, at as u64)?;
         }
         self.unsynced.push(file);
-        let index = if damaged || (at as u32) < INDEX_MIN { Index::Written } else { Index::Complete };
+        let index =
+            if damaged || (at as u32) < self.log.sizes.index_min { Index::Written } else { Index::Complete };
         Ok(Contents { chunks: scan.chunks, mark, size: at as u32, index })
     }
 }

@@ -138,7 +138,7 @@ impl Log {
                 let weight = chunk.weight();
                 if let Some(buffer) = chunk.leave() {
                     self.budget.give(weight);
-                    if buffer.capacity() == super::chunk::FULL {
+                    if buffer.capacity() == self.sizes.chunk {
                         self.budget.keep(buffer);
                     }
                 }

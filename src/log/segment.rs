@@ -13,6 +13,8 @@ use super::{LogId, Position};
 pub const FULL: u64 = 16 << 20;
 /// The segment of an empty log is given up when it has more octets.
 pub const EMPTY_MAX: u32 = 256 << 10;
+/// A segment that was found without an index gets one if it has at least so many octets.
+pub const INDEX_MIN: u32 = 1 << 20;
 /// Octets of a file's head.
 pub const HEAD: usize = 40;
 /// Octets of one settlement.

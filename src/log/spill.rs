@@ -9,7 +9,7 @@ use super::LogId;
 use super::chunk::Data;
 use super::disk::{Disk, FileName, Kind};
 
-/// A file takes chunks as long as it has fewer octets.
+/// Octets of a file that is full.
 const FULL: u32 = 32 << 20;
 
 /// Where a chunk lies in the spill files.
@@ -32,8 +32,10 @@ fn name(file: u32) -> FileName {
 }
 
 /// Writes spill files, and removes those of which nothing is wanted.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Spill {
+    /// A file takes chunks as long as it has fewer octets.
+    full: u32,
     current: u32,
     size: u32,
     /// Octets that are wanted, of each file.
@@ -41,7 +43,18 @@ pub struct Spill {
     scratch: Vec<u8>,
 }
 
+impl Default for Spill {
+    fn default() -> Self {
+        Self::with_size(FULL)
+    }
+}
+
 impl Spill {
+    /// With files of about so many octets.
+    pub fn with_size(full: u32) -> Self {
+        Self { full, current: 0, size: 0, wanted: BTreeMap::new(), scratch: Vec::new() }
+    }
+
     /// Writes what is wanted of a chunk.
     pub fn write(&mut self, disk: &dyn Disk, data: &Data, salt: u32) -> io::Result<Extent> {
         self.scratch.clear();
@@ -51,7 +64,7 @@ impl Spill {
         let extent = Extent { file: self.current, offset: self.size, size };
         *self.wanted.entry(self.current).or_default() += u64::from(size);
         self.size += size;
-        if self.size >= FULL {
+        if self.size >= self.full {
             self.size = 0;
             self.current += 1;
         }
