@@ -7,9 +7,11 @@
 //! - [`cell`][]: a vhost with its outboxes behind a mutex
 //! - [`port`][]: what an outbox hands to a connection's writer
 //! - [`connections`][]: who is connected
+//! - [`congestion`][]: whether publishers are to wait
 //! - [`folder`][]: the data folder and its lock
 
 pub mod cell;
+pub mod congestion;
 pub mod connections;
 pub mod folder;
 pub mod port;
@@ -28,6 +30,7 @@ use crate::broker::Now;
 use crate::session::handshake::Offer;
 use crate::wire::reply::{Exception, ReplyCode};
 use cell::VhostCell;
+use congestion::Congestion;
 use connections::{ConnectionInfo, Connections};
 
 /// The version of RabbitMQ whose behaviour is followed, and that clients are told.
@@ -38,6 +41,8 @@ pub const NODE_NAME: &str = "rabbit@localhost";
 pub struct Node {
     pub offer: Arc<Offer>,
     pub connections: Connections,
+    /// Shared with whoever writes.
+    pub congestion: Arc<Congestion>,
     auth: ArcSwap<Auth>,
     /// Held while `auth` is replaced.
     auth_change: Mutex<()>,
@@ -70,6 +75,7 @@ impl Node {
         let node = Self {
             offer: Arc::new(offer),
             connections: Connections::default(),
+            congestion: Arc::default(),
             auth: ArcSwap::from_pointee(auth),
             auth_change: Mutex::new(()),
             vhosts: RwLock::default(),
