@@ -98,6 +98,7 @@ impl Vhost {
             gather: urgent || !dirty.is_empty() || !removed.is_empty(),
             urgent,
             read: !reading.is_empty(),
+            congested: budget.is_exceeded(),
         }
     }
 

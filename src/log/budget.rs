@@ -30,6 +30,8 @@ impl Default for Sizes {
     }
 }
 
+/// Octets that may wait to be written, or be beyond the limit, before publishers have to wait.
+const SLACK: usize = 8 << 20;
 /// So many buffers are kept for the next chunk.
 const SPARE_MAX: usize = 16;
 
@@ -103,10 +105,9 @@ impl Budget {
     }
 
     /// Whether publishers have to wait: what is to be written, or has to leave, does so more slowly than it comes.
-    /// `slack` is in octets.
-    pub fn is_exceeded(&self, slack: usize) -> bool {
-        self.unwritten() > slack
-            || self.resident() > self.over_at.load(Ordering::Relaxed).saturating_add(slack)
+    pub fn is_exceeded(&self) -> bool {
+        self.unwritten() > SLACK
+            || self.resident() > self.over_at.load(Ordering::Relaxed).saturating_add(SLACK)
     }
 
     pub(super) fn take(&self, octets: usize) {

@@ -59,6 +59,8 @@ pub struct Calls {
     pub urgent: bool,
     /// There is something to read.
     pub read: bool,
+    /// There is more of it than should be: whoever publishes should wait.
+    pub congested: bool,
 }
 
 /// What there is at a position or after it.

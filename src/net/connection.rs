@@ -152,6 +152,7 @@ async fn run(
         port: Arc::clone(&port),
         info: Arc::clone(info),
         silence_max: beat.map(|beat| beat * 3),
+        publishes: false,
     };
     let result = driver.drive(reader, rest, &mut writing).await;
     driver.leave();
@@ -194,6 +195,8 @@ struct Driver {
     info: Arc<ConnectionInfo>,
     /// A peer that is silent for so long is gone: RabbitMQ waits for three heartbeat intervals.
     silence_max: Option<Duration>,
+    /// Whether the last batch had messages in it.
+    publishes: bool,
 }
 
 impl Driver {
@@ -208,7 +211,7 @@ impl Driver {
         if !rest.is_empty() {
             input.put_first(rest);
         }
-        let (info, port) = (Arc::clone(&self.info), Arc::clone(&self.port));
+        let (info, port, node) = (Arc::clone(&self.info), Arc::clone(&self.port), Arc::clone(&self.node));
         let mut deadline = None;
         let mut heard = Instant::now();
         while self.session.flow().is_continue() {
@@ -221,8 +224,9 @@ impl Driver {
                 return Ok(());
             }
             let waiting = self.session.is_waiting();
+            let congested = self.publishes && deadline.is_none() && self.node.congestion.is_on();
             // A peer that is not read from because of us is not silent.
-            let unheard = waiting || (backlog && port.meter().is_held());
+            let unheard = waiting || congested || (backlog && port.meter().is_held());
             let silent_at = self.silence_max.filter(|_| !unheard).map(|silence| heard + silence);
             tokio::select! {
                 biased;
@@ -232,7 +236,8 @@ impl Driver {
                     self.go_on();
                     heard = Instant::now();
                 }
-                count = input.read(&mut reader, |octets| self.batch(octets)), if !backlog && !waiting => {
+                () = node.congestion.over(), if congested => heard = Instant::now(),
+                count = input.read(&mut reader, |octets| self.batch(octets)), if !backlog && !waiting && !congested => {
                     if count? == 0 {
                         return self.end_of_stream();
                     }
@@ -259,6 +264,7 @@ impl Driver {
         }
         drop(commands);
         BATCH.set(batch);
+        self.publishes = parsed.content;
         self.info.set_channels(self.session.channel_count());
         Used { octets: parsed.octets, more: parsed.more }
     }

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use slotmap::SecondaryMap;
 
 use super::bell::{Bell, Ring};
+use super::congestion::Congestion;
 use super::connections::ConnectionInfo;
 use super::port::Port;
 use crate::broker::{ConnectionId, Vhost};
@@ -33,6 +34,7 @@ pub struct VhostCell {
 pub struct Bells {
     pub committer: Arc<Bell>,
     pub reader: Arc<Bell>,
+    pub congestion: Arc<Congestion>,
 }
 
 /// What the mutex guards.
@@ -139,6 +141,10 @@ impl VhostCell {
         if calls.gather {
             self.called.store(true, Ordering::SeqCst);
             bells.committer.ring(if calls.urgent { Ring::Loudly } else { Ring::Softly });
+            // The committer takes it back.
+            if calls.congested {
+                bells.congestion.set(true);
+            }
         }
     }
 

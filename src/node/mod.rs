@@ -9,6 +9,7 @@
 //! - [`port`][]: what an outbox hands to a connection's writer
 //! - [`connections`][]: who is connected
 //! - [`alarms`][]: what the node is short of
+//! - [`congestion`][]: whether publishers are to wait
 //!
 //! And what keeps it on disk:
 //! - [`folder`][]: the data folder and its lock
@@ -22,6 +23,7 @@ pub mod bell;
 pub mod cell;
 pub mod changes;
 pub mod committer;
+pub mod congestion;
 pub mod connections;
 pub mod folder;
 pub mod people;
@@ -48,6 +50,7 @@ use crate::wire::reply::{Exception, ReplyCode};
 use alarms::Alarms;
 use cell::VhostCell;
 use changes::Changes;
+use congestion::Congestion;
 use connections::{ConnectionInfo, Connections};
 
 /// The version of RabbitMQ whose behaviour is followed, and that clients are told.
@@ -58,6 +61,8 @@ pub const NODE_NAME: &str = "rabbit@localhost";
 pub struct Node {
     pub offer: Arc<Offer>,
     pub connections: Connections,
+    /// Shared with whoever writes.
+    pub congestion: Arc<Congestion>,
     auth: ArcSwap<Auth>,
     /// Held while `auth` is replaced.
     auth_change: Mutex<()>,
@@ -100,6 +105,7 @@ impl Node {
         Self {
             offer: Arc::new(offer),
             connections: Connections::default(),
+            congestion: Arc::default(),
             auth: ArcSwap::from_pointee(auth),
             auth_change: Mutex::new(()),
             vhosts: RwLock::default(),
@@ -138,7 +144,9 @@ impl Node {
     }
 
     /// Publishers that wait for memory or for the disk may look again.
-    pub fn relieve(&self) {}
+    pub fn relieve(&self) {
+        self.congestion.set(self.budget.is_exceeded());
+    }
 
     /// Adds a connection to the list. If what it was let in for has gone meanwhile, it is asked to close.
     pub fn add_connection(&self, connection: &Arc<ConnectionInfo>, vhost: &Arc<VhostCell>) {

@@ -55,7 +55,7 @@ impl Storage {
         node: &Arc<Node>,
         disk_free: u64,
     ) -> Result<Self, StorageError> {
-        let bells = Bells::default();
+        let bells = Bells { congestion: Arc::clone(&node.congestion), ..Bells::default() };
         node.changes().keep(bells.clone());
         let stored = catalog.load()?;
         let is_new = stored.is_new();

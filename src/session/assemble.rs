@@ -55,6 +55,8 @@ pub struct Assembler {
     broken: bool,
     /// `basic.get`s of the current batch.
     gets: usize,
+    /// Whether there is content in the current batch.
+    content: bool,
 }
 
 /// How far the input has been parsed.
@@ -63,6 +65,8 @@ pub struct Parsed {
     pub octets: usize,
     /// Whether there may be more to parse before more is read.
     pub more: bool,
+    /// Whether there was a message in it, or a part of one.
+    pub content: bool,
 }
 
 /// What to do after a frame.
@@ -84,16 +88,17 @@ impl Assembler {
             ended: false,
             broken: false,
             gets: 0,
+            content: false,
         }
     }
 
     /// Turns every whole frame into commands, up to [`GETS_MAX`] of one kind.
     pub fn parse(&mut self, input: &[u8], batch: &mut Vec<Command>) -> Parsed {
         let mut at = 0;
-        self.gets = 0;
+        (self.gets, self.content) = (0, false);
         while !self.broken {
             if self.gets == GETS_MAX {
-                return Parsed { octets: at, more: true };
+                return Parsed { octets: at, more: true, content: self.content };
             }
             let step = match frame::at(input, at, self.frame_max) {
                 Ok(None) => Step::Wait,
@@ -113,10 +118,10 @@ impl Assembler {
             };
             match step {
                 Step::On(next) => at = next,
-                Step::Wait => return Parsed { octets: at, more: false },
+                Step::Wait => return Parsed { octets: at, more: false, content: self.content },
             }
         }
-        Parsed { octets: input.len(), more: false }
+        Parsed { octets: input.len(), more: false, content: self.content }
     }
 
     /// Whether nothing more can be understood, not even the answer to a close.
@@ -150,6 +155,7 @@ impl Assembler {
         }
         if !self.partials.is_empty() && frame.channel != 0 {
             if let Some(partial) = self.partials.remove(&frame.channel) {
+                self.content = true;
                 self.go_on(partial, frame, payload, batch)?;
                 return Ok(Step::On(frame.next()));
             }
@@ -225,6 +231,7 @@ impl Assembler {
     ) -> Result<Step, Exception> {
         match self.in_place(input, &frame, publish)? {
             InPlace::Whole(command, next) => {
+                self.content = true;
                 batch.push(command);
                 Ok(Step::On(next))
             }
@@ -234,6 +241,7 @@ impl Assembler {
             }
             InPlace::No if !self.opened.contains(&frame.channel) => Err(not_open().caused_by(Publish::ID)),
             InPlace::No => {
+                self.content = true;
                 let payload = frame.payload(input).into();
                 self.partials.insert(frame.channel, Partial::Method { publish, payload });
                 Ok(Step::On(frame.next()))

@@ -14,6 +14,7 @@ mod consumers;
 mod exchanges;
 mod permissions;
 mod prefetch;
+mod pressure;
 mod publishing;
 mod queue_arguments;
 mod queues;
