@@ -161,13 +161,15 @@ impl Committer {
 
     /// Takes everything that is to be kept. `durable` says whether what was taken before is.
     fn gather(&mut self, durable: bool) {
+        // Before the changes are taken: a vhost is noted before it is there.
+        let cells = self.node.vhosts();
         let (changes, commit) = self.node.changes().take();
         self.changes.extend(changes);
         self.node_commit = commit.or(self.node_commit);
         for cell in self.node.take_removed() {
             cell.with_vhost(|vhost| vhost.remove_logs(&mut self.batch));
         }
-        for cell in self.node.vhosts() {
+        for cell in cells {
             if !cell.has_called() {
                 continue;
             }

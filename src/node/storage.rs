@@ -116,6 +116,8 @@ fn recover_all(node: &Node, disk: &dyn Disk) -> Result<(), StorageError> {
     for file in all.into_iter().filter(|file| file.kind != Kind::Spill) {
         files.entry(file.log).or_default().push(file);
     }
+    // What is left of a queue that never came to be is not to be taken for a new one's.
+    node.skip_logs(files.keys().max().copied().unwrap_or_default());
     let mut unsynced = Vec::new();
     for cell in node.vhosts() {
         for (queue, log) in cell.with_vhost(|vhost| vhost.kept_queues()) {

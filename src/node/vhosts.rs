@@ -8,6 +8,7 @@ use super::cell::VhostCell;
 use super::{Node, vhost_deleted};
 use crate::auth::{Auth, Pattern, Permission};
 use crate::catalog::{About, Definitions, NodeChange, PermissionDefinition, VhostDefinition};
+use crate::log::LogId;
 
 impl Node {
     pub fn vhost(&self, name: &str) -> Option<Arc<VhostCell>> {
@@ -80,6 +81,11 @@ impl Node {
     /// The vhosts that have been removed since the last call, whose files have to go.
     pub fn take_removed(&self) -> Vec<Arc<VhostCell>> {
         std::mem::take(&mut self.removed.lock())
+    }
+
+    /// New logs get numbers above this one.
+    pub(super) fn skip_logs(&self, last: LogId) {
+        self.log_ids.fetch_max(last.0 + 1, Ordering::Relaxed);
     }
 
     /// Brings back what a catalog has. A new one gets the vhost `/` and the user `guest`, who is an administrator.
