@@ -8,8 +8,10 @@
 //! - [`port`][]: what an outbox hands to a connection's writer
 //! - [`connections`][]: who is connected
 //! - [`congestion`][]: whether publishers are to wait
+//! - [`alarms`][]: what there is too little of
 //! - [`folder`][]: the data folder and its lock
 
+pub mod alarms;
 pub mod cell;
 pub mod congestion;
 pub mod connections;
@@ -29,6 +31,7 @@ use crate::auth::{Auth, InvalidPattern, Permission};
 use crate::broker::Now;
 use crate::session::handshake::Offer;
 use crate::wire::reply::{Exception, ReplyCode};
+use alarms::Alarms;
 use cell::VhostCell;
 use congestion::Congestion;
 use connections::{ConnectionInfo, Connections};
@@ -43,6 +46,8 @@ pub struct Node {
     pub connections: Connections,
     /// Shared with whoever writes.
     pub congestion: Arc<Congestion>,
+    /// Shared with whoever looks after disk and memory.
+    pub alarms: Arc<Alarms>,
     auth: ArcSwap<Auth>,
     /// Held while `auth` is replaced.
     auth_change: Mutex<()>,
@@ -76,6 +81,7 @@ impl Node {
             offer: Arc::new(offer),
             connections: Connections::default(),
             congestion: Arc::default(),
+            alarms: Arc::default(),
             auth: ArcSwap::from_pointee(auth),
             auth_change: Mutex::new(()),
             vhosts: RwLock::default(),
