@@ -16,13 +16,18 @@ use crate::node::connections::ConnectionInfo;
 use crate::node::{NODE_NAME, Node};
 use crate::wire::reply::{Exception, ReplyCode};
 
-fn to_json(connection: &ConnectionInfo) -> Value {
+fn to_json(node: &Node, connection: &ConnectionInfo) -> Value {
+    let state = match (connection.is_blocked(), node.alarms.any()) {
+        (true, _) => "blocked",
+        (false, true) => "blocking",
+        (false, false) => "running",
+    };
     let mut value = json!({
         "name": &*connection.name,
         "node": NODE_NAME,
         "type": "network",
         "protocol": "AMQP 0-9-1",
-        "state": "running",
+        "state": state,
         "user": &*connection.user,
         "user_who_performed_action": &*connection.user,
         "vhost": &*connection.vhost,
@@ -71,7 +76,7 @@ pub(super) fn visible(node: &Node, caller: &Caller) -> Vec<Arc<ConnectionInfo>> 
 }
 
 pub(super) async fn list(State(node): State<Arc<Node>>, caller: Caller) -> Json<Value> {
-    Json(visible(&node, &caller).iter().map(|connection| to_json(connection)).collect())
+    Json(visible(&node, &caller).iter().map(|connection| to_json(&node, connection)).collect())
 }
 
 pub(super) async fn show(
@@ -79,7 +84,7 @@ pub(super) async fn show(
     caller: Caller,
     Names(name): Names<String>,
 ) -> Result<Json<Value>, Refusal> {
-    Ok(Json(to_json(&*find(&node, &caller, &name)?)))
+    Ok(Json(to_json(&node, &*find(&node, &caller, &name)?)))
 }
 
 pub(super) async fn close(

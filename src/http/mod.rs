@@ -11,13 +11,14 @@
 //! - [`body`]: the JSON object in a request, and its fields
 //! - [`refusal`]: every reply that is no success
 //! - [`table`]: AMQP field tables as JSON, and back
-//! - one file per kind of thing: [`overview`], [`vhosts`], [`users`], [`permissions`], [`connections`], [`queues`],
+//! - one file per kind of thing: [`overview`], [`health`], [`vhosts`], [`users`], [`permissions`], [`connections`], [`queues`],
 //!   [`exchanges`]
 
 mod body;
 mod caller;
 mod connections;
 mod exchanges;
+mod health;
 mod overview;
 mod permissions;
 mod queues;
@@ -125,6 +126,8 @@ fn things() -> Router<Arc<Node>> {
         .route("/api/overview", resource(READ, get(overview::overview)))
         .route("/api/version", resource(READ, get(overview::version)))
         .route("/api/cluster-name", resource(READ, get(overview::cluster_name)))
+        .route("/api/health/checks/alarms", resource(READ, get(health::alarms)))
+        .route("/api/health/checks/local-alarms", resource(READ, get(health::local_alarms)))
         .route("/api/vhosts", resource(READ, get(vhosts::list)))
         .route(
             "/api/vhosts/{vhost}",

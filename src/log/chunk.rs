@@ -210,6 +210,8 @@ pub struct Chunk {
     pub spilled: Option<Extent>,
     /// What is known to be gone while it is not in memory.
     pub gone: Option<Gone>,
+    /// Octets of persistent records that have not been looked at for the disk, their bodies included.
+    pending: u32,
     /// Octets that count as unwritten.
     pub unwritten: u32,
 }
@@ -237,6 +239,7 @@ impl Chunk {
             bytes: 0,
             spilled: None,
             gone: None,
+            pending: 0,
             unwritten: 0,
         }
     }
@@ -273,6 +276,9 @@ impl Chunk {
         self.end += 1;
         self.live += 1;
         self.unsaved += 1;
+        if persistent {
+            self.pending += record::weight(parts) as u32;
+        }
         data.weight() - before
     }
 
@@ -345,7 +351,7 @@ impl Chunk {
 
     /// Whether it is in memory and nothing of it is yet to be written to its segment.
     pub fn may_leave(&mut self) -> bool {
-        if self.live == 0 || !matches!(self.place, Place::Memory(_)) || self.has_ungathered() {
+        if self.live == 0 || !matches!(self.place, Place::Memory(_)) || self.pending > 0 {
             return false;
         }
         if let Place::Memory(data) = &self.place {
@@ -363,12 +369,9 @@ impl Chunk {
         }
     }
 
-    /// Octets that have not been looked at for the disk, shared bodies included.
-    pub fn ungathered(&self) -> usize {
-        match &self.place {
-            Place::Memory(data) => data.octets.len() - self.gathered as usize + data.shared_octets,
-            _ => 0,
-        }
+    /// Octets of persistent records that have not been looked at for the disk, their bodies included.
+    pub fn pending(&self) -> u32 {
+        self.pending
     }
 
     /// Moves what is persistent, wanted and not there yet into its segment's file.
@@ -404,6 +407,7 @@ impl Chunk {
         }
         flush(run, at, segment, batch);
         self.gathered = at as u32;
+        self.pending = 0;
         if segment.size > begun {
             if self.size == 0 {
                 self.offset = begun;

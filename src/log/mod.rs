@@ -156,8 +156,8 @@ impl Log {
     /// Begins a chunk at the end, in a segment that has room.
     fn begin_chunk(&mut self, size: usize, weight: usize) {
         if let Some(tail) = self.chunks.back_mut() {
-            if self.id.is_some() && tail.unwritten == 0 {
-                tail.unwritten = u32::try_from(tail.ungathered()).unwrap_or(u32::MAX);
+            if tail.unwritten == 0 {
+                tail.unwritten = tail.pending();
                 self.budget.add_unwritten(tail.unwritten as usize);
             }
         }

@@ -337,3 +337,20 @@ fn what_was_found_or_has_left_once_takes_no_more() {
         }
     }
 }
+
+#[test]
+fn what_counts_as_unwritten_is_written_in_the_end() {
+    let body = bytes::Bytes::from(vec![7; 100_000]);
+    for (persistent, shared) in [(true, true), (true, false), (false, true), (false, false)] {
+        let mut bench = Bench::new(true);
+        for round in 0..5 {
+            for _ in 0..20 {
+                let body = if shared { Body::Shared(&body) } else { Body::Inline(&body) };
+                bench.log.append(0, persistent, &Parts { body, ..parts(b"") });
+            }
+            assert_eq!(bench.log.budget.unwritten() > 1_000_000, persistent, "{shared} {round}");
+            bench.commit();
+            assert_eq!(bench.log.budget.unwritten(), 0, "{persistent} {shared} {round}");
+        }
+    }
+}

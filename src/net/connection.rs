@@ -20,7 +20,7 @@ use crate::node::connections::ConnectionInfo;
 use crate::node::port::Port;
 use crate::node::{Node, now, random};
 use crate::session::command::Command;
-use crate::session::handshake::{Handshake, Opening, Progress, open_ok};
+use crate::session::handshake::{Handshake, Opening, Progress, blocked, open_ok, unblocked};
 use crate::session::outbox::READ_LIMIT;
 use crate::session::{Context, Session, State};
 use crate::wire::reply::Exception;
@@ -153,6 +153,8 @@ async fn run(
         info: Arc::clone(info),
         silence_max: beat.map(|beat| beat * 3),
         publishes: false,
+        blocked: false,
+        blocked_notify: opening.blocked_notify,
     };
     let result = driver.drive(reader, rest, &mut writing).await;
     driver.leave();
@@ -197,6 +199,31 @@ struct Driver {
     silence_max: Option<Duration>,
     /// Whether the last batch had messages in it.
     publishes: bool,
+    /// Whether it has come to a message during an alarm.
+    blocked: bool,
+    /// Whether the client wants to be told so.
+    blocked_notify: bool,
+}
+
+/// What keeps a connection from reading.
+#[derive(Clone, Copy)]
+struct Held {
+    /// Too much is on its way to the peer.
+    backlog: bool,
+    /// A command waits for the disk.
+    waiting: bool,
+    /// It publishes, and more comes in than can be written.
+    congested: bool,
+    /// It publishes, and there is an alarm.
+    blocked: bool,
+    /// Whether it is none of the peer's fault.
+    by_us: bool,
+}
+
+impl Held {
+    fn any(self) -> bool {
+        self.backlog || self.waiting || self.congested || self.blocked
+    }
 }
 
 impl Driver {
@@ -215,7 +242,6 @@ impl Driver {
         let mut deadline = None;
         let mut heard = Instant::now();
         while self.session.flow().is_continue() {
-            let backlog = port.meter().queued() > READ_LIMIT;
             if deadline.is_none() && self.session.state() != State::Running {
                 let patience = if self.session.is_deaf() { SILENCE } else { CLOSING };
                 deadline = Some(Instant::now() + patience);
@@ -223,21 +249,24 @@ impl Driver {
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 return Ok(());
             }
-            let waiting = self.session.is_waiting();
-            let congested = self.publishes && deadline.is_none() && self.node.congestion.is_on();
+            let held = self.held();
             // A peer that is not read from because of us is not silent.
-            let unheard = waiting || congested || (backlog && port.meter().is_held());
-            let silent_at = self.silence_max.filter(|_| !unheard).map(|silence| heard + silence);
+            let silence_max = self.silence_max.filter(|_| !held.by_us);
+            let silent_at = silence_max.map(|silence| heard + silence);
             tokio::select! {
                 biased;
                 why = info.asked_to_close() => self.close(&why),
-                () = port.progress(), if backlog => heard = Instant::now(),
-                () = port.may_retry(), if waiting => {
+                () = port.progress(), if held.backlog => heard = Instant::now(),
+                () = port.may_retry(), if held.waiting => {
                     self.go_on();
                     heard = Instant::now();
                 }
-                () = node.congestion.over(), if congested => heard = Instant::now(),
-                count = input.read(&mut reader, |octets| self.batch(octets)), if !backlog && !waiting && !congested => {
+                () = node.congestion.over(), if held.congested => heard = Instant::now(),
+                () = node.alarms.all_clear(), if held.blocked => {
+                    self.unblock();
+                    heard = Instant::now();
+                }
+                count = input.read(&mut reader, |octets| self.batch(octets)), if !held.any() => {
                     if count? == 0 {
                         return self.end_of_stream();
                     }
@@ -254,9 +283,22 @@ impl Driver {
         Ok(())
     }
 
+    /// What keeps the connection from reading now.
+    fn held(&self) -> Held {
+        let backlog = self.port.meter().queued() > READ_LIMIT;
+        let waiting = self.session.is_waiting();
+        // One that is being closed takes no more messages, whatever it sends.
+        let running = self.session.state() == State::Running;
+        let congested = running && self.publishes && self.node.congestion.is_on();
+        let blocked = running && self.blocked;
+        let by_us = waiting || congested || blocked || (backlog && self.port.meter().is_held());
+        Held { backlog, waiting, congested, blocked, by_us }
+    }
+
     /// One read's worth of frames: parsed, and run under the vhost's lock.
     fn batch(&mut self, octets: &[u8]) -> Used {
         let mut batch = BATCH.take();
+        self.session.block(self.node.alarms.any());
         let parsed = self.session.parse(octets, &mut batch);
         let mut commands = batch.drain(..);
         while commands.len() > 0 {
@@ -266,7 +308,33 @@ impl Driver {
         BATCH.set(batch);
         self.publishes = parsed.content;
         self.info.set_channels(self.session.channel_count());
+        if parsed.blocked && self.session.state() == State::Running {
+            self.block();
+        }
         Used { octets: parsed.octets, more: parsed.more }
+    }
+
+    /// Nothing more is read until no alarm is left. The client hears of it past all that has to wait for the disk, which
+    /// may be what the alarm is about.
+    fn block(&mut self) {
+        let alarms = self.node.alarms.in_effect();
+        // They may just have ended: then it is tried again.
+        if alarms.is_empty() {
+            return;
+        }
+        self.blocked = true;
+        self.info.set_blocked(true);
+        if self.blocked_notify {
+            self.port.send(blocked(&alarms.reason()));
+        }
+    }
+
+    fn unblock(&mut self) {
+        self.blocked = false;
+        self.info.set_blocked(false);
+        if self.blocked_notify {
+            self.port.send(unblocked());
+        }
     }
 
     /// Goes on with what has been put aside, as far as it does not wait again.

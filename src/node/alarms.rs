@@ -1,50 +1,129 @@
-//! Alarms: the node is short of something, and publishers have to wait.
+//! Alarms: what the node has too little of. While one is in effect, connections that publish are blocked.
+
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::watch;
 
-/// What a node can be short of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Alarm {
-    Memory,
     Disk,
+    Memory,
 }
 
-/// The alarms that are raised.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Raised {
-    pub memory: bool,
-    pub disk: bool,
-}
+impl Alarm {
+    const ALL: [Self; 2] = [Self::Disk, Self::Memory];
 
-#[derive(Debug, Default)]
-pub struct Alarms(watch::Sender<Raised>);
-
-impl Alarms {
-    /// Raises an alarm, and says whether it was not raised before.
-    pub fn raise(&self, alarm: Alarm) -> bool {
-        self.set(alarm, true)
-    }
-
-    /// Ends an alarm, and says whether it was raised before.
-    pub fn clear(&self, alarm: Alarm) -> bool {
-        self.set(alarm, false)
-    }
-
-    pub fn is_raised(&self, alarm: Alarm) -> bool {
-        let raised = self.0.borrow();
-        match alarm {
-            Alarm::Memory => raised.memory,
-            Alarm::Disk => raised.disk,
+    /// What there is too little of, as the HTTP API names it.
+    pub fn resource(self) -> &'static str {
+        match self {
+            Self::Disk => "disk space",
+            Self::Memory => "memory",
         }
     }
 
-    fn set(&self, alarm: Alarm, now: bool) -> bool {
-        self.0.send_if_modified(|raised| {
-            let which = match alarm {
-                Alarm::Memory => &mut raised.memory,
-                Alarm::Disk => &mut raised.disk,
-            };
-            std::mem::replace(which, now) != now
+    fn bit(self) -> u8 {
+        1 << self as u8
+    }
+}
+
+/// The alarms that are in effect at a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InEffect(u8);
+
+impl InEffect {
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub fn iter(self) -> impl Iterator<Item = Alarm> {
+        Alarm::ALL.into_iter().filter(move |alarm| self.0 & alarm.bit() != 0)
+    }
+
+    /// What clients are told.
+    pub fn reason(self) -> String {
+        let short = self.iter().map(|alarm| match alarm {
+            Alarm::Disk => "disk",
+            Alarm::Memory => "memory",
+        });
+        format!("low on {}", short.collect::<Vec<_>>().join(" & "))
+    }
+}
+
+/// The alarms of a node, for those who raise them and for those who have to heed them.
+#[derive(Debug, Default)]
+pub struct Alarms {
+    /// Whether there are any: all that a connection looks at before it reads on.
+    any: AtomicBool,
+    in_effect: watch::Sender<InEffect>,
+}
+
+impl Alarms {
+    /// Raises an alarm, and says whether it was not in effect before.
+    pub fn raise(&self, alarm: Alarm) -> bool {
+        self.change(|bits| bits | alarm.bit())
+    }
+
+    /// Ends an alarm, and says whether it was in effect.
+    pub fn clear(&self, alarm: Alarm) -> bool {
+        self.change(|bits| bits & !alarm.bit())
+    }
+
+    fn change(&self, change: impl FnOnce(u8) -> u8) -> bool {
+        self.in_effect.send_if_modified(|in_effect| {
+            let before = *in_effect;
+            in_effect.0 = change(before.0);
+            // Under the lock, so that the two always agree in the end.
+            self.any.store(!in_effect.is_empty(), Ordering::SeqCst);
+            *in_effect != before
         })
+    }
+
+    pub fn any(&self) -> bool {
+        self.any.load(Ordering::Relaxed)
+    }
+
+    pub fn in_effect(&self) -> InEffect {
+        *self.in_effect.borrow()
+    }
+
+    /// Waits until there is no alarm.
+    pub async fn all_clear(&self) {
+        let mut in_effect = self.in_effect.subscribe();
+        // An error would mean that the sender is gone, and it is in `self`.
+        let _ = in_effect.wait_for(|in_effect| in_effect.is_empty()).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_as_rabbitmq_words_them() {
+        let alarms = Alarms::default();
+        assert!(!alarms.any() && alarms.in_effect().is_empty());
+        assert!(alarms.raise(Alarm::Memory) && !alarms.raise(Alarm::Memory));
+        assert_eq!(alarms.in_effect().reason(), "low on memory");
+        assert!(alarms.raise(Alarm::Disk));
+        assert_eq!(alarms.in_effect().reason(), "low on disk & memory");
+        assert!(alarms.clear(Alarm::Memory) && !alarms.clear(Alarm::Memory));
+        assert_eq!(alarms.in_effect().reason(), "low on disk");
+        assert!(alarms.any() && alarms.clear(Alarm::Disk) && !alarms.any());
+    }
+
+    #[tokio::test]
+    async fn clear_means_that_none_is_left() {
+        let alarms = Alarms::default();
+        alarms.all_clear().await;
+        alarms.raise(Alarm::Disk);
+        alarms.raise(Alarm::Memory);
+        let clearing = async {
+            alarms.clear(Alarm::Disk);
+            tokio::task::yield_now().await;
+            assert!(alarms.any());
+            alarms.clear(Alarm::Memory);
+        };
+        tokio::join!(alarms.all_clear(), clearing);
+        assert!(alarms.in_effect().is_empty());
     }
 }

@@ -111,11 +111,15 @@ impl Committer {
     }
 
     fn patience(&self) -> Duration {
-        let look = if self.node.alarms().is_raised(Alarm::Disk) { LOOK_AGAIN } else { LOOK };
+        let look = if self.disk_alarm() { LOOK_AGAIN } else { LOOK };
         match self.settled_since {
             Some(since) => look.min(SETTLED_DELAY.saturating_sub(since.elapsed()) + Duration::from_millis(1)),
             None => look,
         }
+    }
+
+    fn disk_alarm(&self) -> bool {
+        self.node.alarms.in_effect().iter().any(|alarm| alarm == Alarm::Disk)
     }
 
     /// One commit.
@@ -250,7 +254,7 @@ impl Committer {
 
     /// The disk is full: publishers are held back, and what consumers are done with is removed.
     fn wait_for_space(&mut self, error: &CommitError) -> Result<(), CommitError> {
-        if self.node.alarms().raise(Alarm::Disk) {
+        if self.node.alarms.raise(Alarm::Disk) {
             tracing::error!("the disk is full, publishers are blocked until there is space: {error}");
         }
         if self.means.stop.load(Ordering::SeqCst) {
@@ -263,8 +267,8 @@ impl Committer {
 
     /// Raises the alarm when little space is left, and clears it when there is enough again.
     fn look_at_space(&mut self) {
-        let alarms = self.node.alarms();
-        let again = if alarms.is_raised(Alarm::Disk) { LOOK_AGAIN } else { LOOK };
+        let alarms = &self.node.alarms;
+        let again = if self.disk_alarm() { LOOK_AGAIN } else { LOOK };
         if self.looked.is_some_and(|looked| looked.elapsed() < again) {
             return;
         }
@@ -297,7 +301,7 @@ impl Committer {
     /// Nothing is kept any more.
     fn fail(&mut self, error: &CommitError) {
         tracing::error!("{error}: nothing is confirmed any more, please restart the node");
-        self.node.alarms().raise(Alarm::Disk);
+        self.node.alarms.raise(Alarm::Disk);
         self.node.changes().fail();
         while !self.means.stop.load(Ordering::SeqCst) {
             for cell in self.node.vhosts() {

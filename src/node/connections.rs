@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use amq_protocol::types::FieldTable;
 use parking_lot::Mutex;
@@ -29,6 +29,8 @@ pub struct ConnectionInfo {
     /// Seconds.
     pub heartbeat: u16,
     channels: AtomicUsize,
+    /// Whether it has published during an alarm and is not read from.
+    blocked: AtomicBool,
     closing: Mutex<Option<Exception>>,
     closed: Notify,
 }
@@ -53,6 +55,7 @@ impl ConnectionInfo {
             channel_max: settings.channel_max,
             heartbeat: settings.heartbeat,
             channels: AtomicUsize::new(0),
+            blocked: AtomicBool::new(false),
             closing: Mutex::new(None),
             closed: Notify::new(),
         }
@@ -64,6 +67,14 @@ impl ConnectionInfo {
 
     pub fn set_channels(&self, count: usize) {
         self.channels.store(count, Ordering::Relaxed);
+    }
+
+    pub fn is_blocked(&self) -> bool {
+        self.blocked.load(Ordering::Relaxed)
+    }
+
+    pub fn set_blocked(&self, blocked: bool) {
+        self.blocked.store(blocked, Ordering::Relaxed);
     }
 
     /// Asks the connection to close with this exception. The first one to ask decides.

@@ -63,6 +63,8 @@ pub struct Node {
     pub connections: Connections,
     /// Shared with whoever writes.
     pub congestion: Arc<Congestion>,
+    /// Shared with whoever looks after disk and memory.
+    pub alarms: Arc<Alarms>,
     auth: ArcSwap<Auth>,
     /// Held while `auth` is replaced.
     auth_change: Mutex<()>,
@@ -75,7 +77,6 @@ pub struct Node {
     changes: Changes,
     budget: Arc<Budget>,
     shutdown: watch::Sender<bool>,
-    alarms: Alarms,
 }
 
 impl Node {
@@ -106,6 +107,7 @@ impl Node {
             offer: Arc::new(offer),
             connections: Connections::default(),
             congestion: Arc::default(),
+            alarms: Arc::default(),
             auth: ArcSwap::from_pointee(auth),
             auth_change: Mutex::new(()),
             vhosts: RwLock::default(),
@@ -115,7 +117,6 @@ impl Node {
             changes: Changes::default(),
             budget: Arc::new(Budget::new(memory, u32::from_le_bytes([a, b, c, d]))),
             shutdown: watch::Sender::new(false),
-            alarms: Alarms::default(),
         }
     }
 
@@ -126,11 +127,6 @@ impl Node {
         self.put_user("guest", Some(password), vec!["administrator".into()]);
         self.put_permission("guest", "/", Permission::all()?);
         Ok(())
-    }
-
-    /// What the node is short of.
-    pub fn alarms(&self) -> &Alarms {
-        &self.alarms
     }
 
     /// What has changed beside the content of vhosts.

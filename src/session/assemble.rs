@@ -57,6 +57,8 @@ pub struct Assembler {
     gets: usize,
     /// Whether there is content in the current batch.
     content: bool,
+    /// Whether no message is to be begun.
+    blocking: bool,
 }
 
 /// How far the input has been parsed.
@@ -67,6 +69,8 @@ pub struct Parsed {
     pub more: bool,
     /// Whether there was a message in it, or a part of one.
     pub content: bool,
+    /// Whether it stopped before a message, since none are to be taken.
+    pub blocked: bool,
 }
 
 /// What to do after a frame.
@@ -75,6 +79,8 @@ enum Step {
     On(usize),
     /// Go on when more has arrived.
     Wait,
+    /// Go on when messages are taken again.
+    Block,
 }
 
 impl Assembler {
@@ -89,7 +95,13 @@ impl Assembler {
             broken: false,
             gets: 0,
             content: false,
+            blocking: false,
         }
+    }
+
+    /// From now on no message is begun, or they are taken again.
+    pub fn block(&mut self, blocking: bool) {
+        self.blocking = blocking;
     }
 
     /// Turns every whole frame into commands, up to [`GETS_MAX`] of one kind.
@@ -98,7 +110,7 @@ impl Assembler {
         (self.gets, self.content) = (0, false);
         while !self.broken {
             if self.gets == GETS_MAX {
-                return Parsed { octets: at, more: true, content: self.content };
+                return self.parsed(at, true, false);
             }
             let step = match frame::at(input, at, self.frame_max) {
                 Ok(None) => Step::Wait,
@@ -118,10 +130,15 @@ impl Assembler {
             };
             match step {
                 Step::On(next) => at = next,
-                Step::Wait => return Parsed { octets: at, more: false, content: self.content },
+                Step::Wait => return self.parsed(at, false, false),
+                Step::Block => return self.parsed(at, true, true),
             }
         }
-        Parsed { octets: input.len(), more: false, content: self.content }
+        self.parsed(input.len(), false, false)
+    }
+
+    fn parsed(&self, octets: usize, more: bool, blocked: bool) -> Parsed {
+        Parsed { octets, more, content: self.content, blocked }
     }
 
     /// Whether nothing more can be understood, not even the answer to a close.
@@ -177,6 +194,7 @@ impl Assembler {
         let payload = frame.payload(input);
         let channel = frame.channel;
         let command = match method::decode(channel, payload)? {
+            Method::Publish(_) if channel != 0 && self.blocking => return Ok(Step::Block),
             Method::Publish(publish) if channel != 0 => {
                 return self.publish(input, at, frame, publish, batch);
             }

@@ -47,6 +47,8 @@ pub struct Opening {
     pub client_properties: FieldTable,
     /// Whether the client announced `consumer_cancel_notify`.
     pub cancel_notify: bool,
+    /// Whether it announced `connection.blocked`.
+    pub blocked_notify: bool,
 }
 
 /// What is to happen after some input.
@@ -302,16 +304,37 @@ impl Handshake {
             message_size_max: self.offer.message_size_max,
         };
         let cancel_notify = capability(&login.client_properties, "consumer_cancel_notify");
+        let blocked_notify = capability(&login.client_properties, "connection.blocked");
         let Login { user, mechanism, client_properties, .. } = login;
-        Progress::Open(Box::new(Opening { settings, user, mechanism, client_properties, cancel_notify }))
+        Progress::Open(Box::new(Opening {
+            settings,
+            user,
+            mechanism,
+            client_properties,
+            cancel_notify,
+            blocked_notify,
+        }))
     }
 }
 
 /// The frame that lets a client in.
 pub fn open_ok() -> Vec<u8> {
+    frame_of(connection::AMQPMethod::OpenOk(connection::OpenOk {}))
+}
+
+/// The frame that tells a client that it may not publish for now, and why.
+pub fn blocked(reason: &str) -> Vec<u8> {
+    frame_of(connection::AMQPMethod::Blocked(connection::Blocked { reason: reason.into() }))
+}
+
+/// The frame that tells it that it may again.
+pub fn unblocked() -> Vec<u8> {
+    frame_of(connection::AMQPMethod::Unblocked(connection::Unblocked {}))
+}
+
+fn frame_of(method: connection::AMQPMethod) -> Vec<u8> {
     let mut output = Vec::new();
-    let ok = connection::AMQPMethod::OpenOk(connection::OpenOk {});
-    method::put(&mut output, 0, &AMQPClass::Connection(ok));
+    method::put(&mut output, 0, &AMQPClass::Connection(method));
     output
 }
 

@@ -136,6 +136,12 @@ impl Session {
         self.assembler.parse(input, batch)
     }
 
+    /// From now on [`parse`](Self::parse) stops before the next message, or no longer does. One that is being closed has
+    /// to be read to its end.
+    pub fn block(&mut self, blocking: bool) {
+        self.assembler.block(blocking && self.state == State::Running);
+    }
+
     /// Whether some commands have been put aside. Nothing else is to be parsed until [`go_on`](Self::go_on) has run them.
     pub fn has_aside(&self) -> bool {
         self.aside.is_some()

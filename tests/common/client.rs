@@ -405,6 +405,7 @@ pub fn start_ok(user: &str, password: &str) -> Method {
     let capabilities = map(&[
         ("authentication_failure_close", flag(true)),
         ("basic.nack", flag(true)),
+        ("connection.blocked", flag(true)),
         ("consumer_cancel_notify", flag(true)),
         ("publisher_confirms", flag(true)),
     ]);

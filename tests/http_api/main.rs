@@ -5,6 +5,7 @@
 mod amqp;
 mod broker;
 mod connections;
+mod health;
 mod http;
 mod people;
 mod queues;
