@@ -126,7 +126,7 @@ pub(super) async fn declare(
     let mut declaration = declaration(&body.fields()?, &name)?;
     check_not_reserved("queue", &declaration.name)?;
     caller.check(&vhost, Access::Configure, &declaration.name)?;
-    cell.with(|vhost, _| {
+    let status = cell.with(|vhost, _| {
         let Declaration { durable, exclusive, auto_delete, .. } = declaration;
         vhost.add_default_type(&mut declaration.arguments, &Declared { durable, exclusive, auto_delete });
         let is_new = vhost.queue(declaration.name.as_bytes()).is_none();
@@ -134,8 +134,10 @@ pub(super) async fn declare(
             check_dead_letter_exchange(&caller, vhost, &declaration)?;
         }
         vhost.declare_queue(None, declaration)?;
-        Ok(if is_new { StatusCode::CREATED } else { StatusCode::NO_CONTENT })
-    })
+        Ok::<_, Refusal>(if is_new { StatusCode::CREATED } else { StatusCode::NO_CONTENT })
+    })?;
+    cell.kept().await?;
+    Ok(status)
 }
 
 fn declaration(fields: &Fields, name: &str) -> Result<Declaration, Refusal> {
@@ -175,8 +177,10 @@ pub(super) async fn delete(
     cell.with(|vhost, outboxes| {
         check_queue(&caller, vhost, Access::Configure, &name)?;
         vhost.delete_queue(None, name.as_bytes(), if_unused, if_empty, outboxes)?;
-        Ok(StatusCode::NO_CONTENT)
-    })
+        Ok::<_, Refusal>(())
+    })?;
+    cell.kept().await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 pub(super) async fn purge(
@@ -188,8 +192,10 @@ pub(super) async fn purge(
     cell.with(|vhost, outboxes| {
         check_queue(&caller, vhost, Access::Read, &name)?;
         vhost.purge(None, name.as_bytes(), outboxes)?;
-        Ok(StatusCode::NO_CONTENT)
-    })
+        Ok::<_, Refusal>(())
+    })?;
+    cell.kept().await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Refuses a queue that is not there, and then one that is not for this caller.

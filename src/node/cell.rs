@@ -5,11 +5,14 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use slotmap::SecondaryMap;
+use tokio::sync::watch;
 
 use super::bell::{Bell, Ring};
+use super::changes::NotKept;
 use super::congestion::Congestion;
 use super::connections::ConnectionInfo;
 use super::port::Port;
+use crate::broker::commit::Commit;
 use crate::broker::{ConnectionId, Vhost};
 use crate::catalog::{About, VhostNumber};
 use crate::log::Calls;
@@ -27,6 +30,14 @@ pub struct VhostCell {
     bells: OnceLock<Bells>,
     /// Whether it has asked to be gathered from.
     called: AtomicBool,
+    committed: watch::Sender<Committed>,
+}
+
+/// How far a vhost is on disk.
+#[derive(Clone, Copy, Debug, Default)]
+struct Committed {
+    commit: Commit,
+    failed: bool,
 }
 
 /// Whom a vhost calls.
@@ -61,6 +72,7 @@ impl VhostCell {
             about: Mutex::default(),
             bells: OnceLock::new(),
             called: AtomicBool::new(false),
+            committed: watch::Sender::default(),
         }
     }
 
@@ -128,6 +140,33 @@ impl VhostCell {
     /// Whether it has asked to be gathered from since this was asked last.
     pub fn has_called(&self) -> bool {
         self.called.load(Ordering::Relaxed) && self.called.swap(false, Ordering::SeqCst)
+    }
+
+    /// A commit, and all before it, is on disk: whoever waits for it is told.
+    pub(super) fn announce(&self, commit: Commit) {
+        self.with(|vhost, outboxes| {
+            vhost.commits.announce(commit);
+            outboxes.committed(commit);
+        });
+        self.committed.send_modify(|committed| committed.commit = commit);
+    }
+
+    /// Nothing more will be on disk.
+    pub(super) fn fail(&self) {
+        self.with(|_, outboxes| outboxes.failed());
+        self.committed.send_modify(|committed| committed.failed = true);
+    }
+
+    /// Waits until all changes of durable exchanges, queues and bindings are on disk.
+    pub async fn kept(&self) -> Result<(), NotKept> {
+        let Some(wanted) = self.with_vhost(|vhost| vhost.commits.definitions()) else { return Ok(()) };
+        let mut committed = self.committed.subscribe();
+        let done = committed.wait_for(|committed| committed.failed || committed.commit >= wanted).await;
+        // The sender is in `self`, so that there is always an answer.
+        match done {
+            Ok(committed) if committed.commit >= wanted => Ok(()),
+            _ => Err(NotKept),
+        }
     }
 
     fn call(&self, calls: Calls) {

@@ -218,10 +218,7 @@ impl Committer {
 
     fn announce(&mut self) {
         for (cell, commit) in self.commits.drain(..) {
-            cell.with(|vhost, outboxes| {
-                vhost.commits.announce(commit);
-                outboxes.committed(commit);
-            });
+            cell.announce(commit);
         }
         if let Some(commit) = self.node_commit.take() {
             self.node.changes().announce(commit);
@@ -305,7 +302,7 @@ impl Committer {
         self.node.changes().fail();
         while !self.means.stop.load(Ordering::SeqCst) {
             for cell in self.node.vhosts() {
-                cell.with(|_, outboxes| outboxes.failed());
+                cell.fail();
             }
             self.means.bell.wait(LOOK);
         }

@@ -20,7 +20,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use amq_protocol::types::FieldTable;
 
-use self::arguments::Settings;
+use self::arguments::{QueueType, Settings};
 pub use self::consumer::Consumer;
 use self::ring::Ring;
 use super::{BindingId, ConnectionId, ConsumerId, Name};
@@ -173,7 +173,10 @@ impl Queue {
         self.ready_bytes += message.body.size() as u64;
         self.unread += 1;
         self.storage.used = true;
-        let persistent = self.log.is_durable() && properties::is_persistent(message.properties);
+        // Only classic queues make a difference.
+        let persistent = self.log.is_durable()
+            && (self.settings.queue_type != QueueType::Classic
+                || properties::is_persistent(message.properties));
         self.log.append(now, persistent, message).1
     }
 
