@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::common::PATIENCE;
 use crate::common::method::{Method, method};
@@ -318,7 +319,8 @@ impl Probe {
 
     fn comes(&mut self, n: u32, exchange: &str, header: i32) -> Result<bool, Broken> {
         self.count += 1;
-        let body = format!("probe {}", self.count).into_bytes();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
+        let body = format!("probe {} {now}", self.count).into_bytes();
         let publish = method("basic.publish").set("exchange", exchange).set("routing-key", key(n));
         self.link.publish(&publish, &headers(&[("n", int(header))]), &body)?;
         // In RabbitMQ's quorum queues a get may overtake a publish.
@@ -326,11 +328,15 @@ impl Probe {
             Some(Incoming::Confirm { nack: false, .. }) => {}
             other => return Err(Broken::Refused(format!("instead of a confirm came {other:?}"))),
         }
-        self.link.tell(method("basic.get no-ack").set("queue", queue(n)))?;
-        match self.link.next(PATIENCE)? {
-            Some(Incoming::Message(message)) if message.body == body => Ok(true),
-            Some(Incoming::Answer(text)) if text.starts_with("basic.get-empty") => Ok(false),
-            other => Err(Broken::Refused(format!("instead of a probe came {other:?}"))),
+        loop {
+            self.link.tell(method("basic.get no-ack").set("queue", queue(n)))?;
+            match self.link.next(PATIENCE)? {
+                Some(Incoming::Message(message)) if message.body == body => return Ok(true),
+                // A quorum queue keeps what was left there when the broker was killed, transient or not.
+                Some(Incoming::Message(message)) if message.body.starts_with(b"probe ") => {}
+                Some(Incoming::Answer(text)) if text.starts_with("basic.get-empty") => return Ok(false),
+                other => return Err(Broken::Refused(format!("instead of a probe came {other:?}"))),
+            }
         }
     }
 }
