@@ -354,9 +354,10 @@ impl Chunk {
         true
     }
 
-    /// Octets that have not been looked at for the disk, shared bodies included.
+    /// Octets that have not been looked at for the disk, and if there are any, all shared bodies.
     pub fn ungathered(&self) -> usize {
         match &self.place {
+            _ if self.is_gathered() => 0,
             Place::Memory(data) => data.octets.len() - self.gathered as usize + data.shared_octets,
             _ => 0,
         }

@@ -48,6 +48,7 @@ impl Log {
         for index in from..self.chunks.len() {
             let chunk = &self.chunks[index];
             if chunk.is_gathered() {
+                self.count_gathered(index);
                 continue;
             }
             let found = self.segments.binary_search_by_key(&chunk.base, |segment| segment.first);

@@ -152,9 +152,12 @@ impl Log {
     /// Begins a chunk at the end, in a segment that has room.
     fn begin_chunk(&mut self, size: usize, weight: usize) {
         if let Some(tail) = self.chunks.back_mut() {
-            if self.id.is_some() && tail.unwritten == 0 {
-                tail.unwritten = u32::try_from(tail.ungathered()).unwrap_or(u32::MAX);
+            let ungathered = tail.ungathered();
+            if self.id.is_some() && tail.unwritten == 0 && ungathered > 0 {
+                tail.unwritten = u32::try_from(ungathered).unwrap_or(u32::MAX);
                 self.budget.add_unwritten(tail.unwritten as usize);
+                // Even if nothing of it is to survive: it counts until it has been looked at.
+                self.calls.gather = true;
             }
         }
         let base = self.join_segment();
