@@ -157,7 +157,8 @@ impl Log {
     fn write_index(&mut self, id: LogId, index: usize, batch: &mut Batch) {
         let segment = &mut self.segments[index];
         segment.index = Index::Written;
-        if segment.size == 0 {
+        // What could not be read is in no chunk any more, and is to be found again.
+        if segment.size == 0 || segment.is_kept {
             return;
         }
         let first: Position = segment.first;

@@ -337,3 +337,47 @@ fn what_was_found_or_has_left_once_takes_no_more() {
         }
     }
 }
+
+#[test]
+fn what_has_been_gathered_does_not_count_as_unwritten() {
+    let mut bench = Bench::new(true);
+    let bytes = bytes::Bytes::from(vec![7; 100_000]);
+    let body = Body::Shared(&bytes);
+    for _ in 0..3 {
+        bench.log.append(0, true, &Parts { exchange: b"", routing_key: b"q", properties: &[0, 0], body });
+        bench.commit();
+        assert_eq!(bench.log.budget.unwritten(), 0);
+    }
+    // Messages that are not to survive count as long as nobody has looked at them, which somebody has to do.
+    bench.log.take_calls();
+    bench.fill(10_000, false);
+    assert!(bench.log.budget.unwritten() > 0);
+    assert!(bench.log.take_calls().is_some_and(|calls| calls.gather));
+    bench.commit();
+    assert_eq!(bench.log.budget.unwritten(), 0);
+}
+
+#[test]
+fn what_could_not_be_read_is_there_after_the_next_start() {
+    let mut bench = Bench::new(true);
+    bench.fill(400_000, true);
+    bench.commit();
+    bench.evict();
+    assert_eq!(bench.log.seek(0), At::OnDisk);
+    let mut lost = 0;
+    for request in bench.log.take_requests() {
+        let (data, _) = Data::read(&[], &request.span);
+        for position in bench.log.arrive(request.span.first, data) {
+            bench.log.forget(position);
+            lost += 1;
+        }
+    }
+    bench.log.settle_all(lost..400_000);
+    bench.commit();
+    bench.commit();
+    assert_eq!(bench.recovered().messages as u64, lost);
+    // The index of the segment would not have known of them.
+    bench.log.append(0, true, &parts(b""));
+    bench.commit();
+    assert_eq!(bench.recovered().messages as u64, lost + 1);
+}
