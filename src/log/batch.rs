@@ -31,7 +31,7 @@ enum What {
     Octets(Range<usize>),
 }
 
-/// Writes in the order they have to happen in, and what comes after them.
+/// Writes in the order they have to happen in, and what comes after them. One batch serves for all commits.
 #[derive(Debug, Default)]
 pub struct Batch {
     buffer: Vec<u8>,
@@ -41,9 +41,14 @@ pub struct Batch {
     /// How many of them are done.
     written: usize,
     removed: BTreeSet<FileName>,
+    /// Those of them that are still there, in order.
+    remaining: BTreeSet<FileName>,
+    /// Those of them that have to be there until this commit is durable.
+    late: BTreeSet<FileName>,
     freed: Vec<Extent>,
     records: BTreeSet<FileName>,
     settled: BTreeSet<FileName>,
+    /// A file has been made whose name is not durable.
     created: bool,
 }
 
@@ -106,9 +111,15 @@ impl Batch {
         self.writes.push(Write { file, offset: offset.into(), what });
     }
 
-    /// A file that nobody needs any more, whatever is still to be written to it.
-    pub(super) fn remove(&mut self, file: FileName) {
-        self.removed.insert(file);
+    /// A file that nobody needs any more, whatever is still to be written to it; if it is `late`, only once the rest
+    /// is durable.
+    pub(super) fn remove(&mut self, file: FileName, late: bool) {
+        if self.removed.insert(file) {
+            self.remaining.insert(file);
+        }
+        if late {
+            self.late.insert(file);
+        }
     }
 
     /// Space of the spill files that nobody needs any more.
@@ -157,6 +168,7 @@ impl Batch {
         let files: Vec<_> = needed.copied().collect();
         if !files.is_empty() {
             disk.sync(&files, self.created)?;
+            self.created = false;
         }
         Ok(())
     }
@@ -171,9 +183,35 @@ impl Batch {
         &self.removed
     }
 
-    /// Removes what is not needed any more.
-    pub fn remove_files(&self, disk: &dyn Disk) -> io::Result<()> {
-        self.removed.iter().try_for_each(|file| disk.remove(*file))
+    /// Removes what is not needed any more, once the commit is durable.
+    pub fn remove_files(&mut self, disk: &dyn Disk) -> io::Result<()> {
+        self.late.clear();
+        self.make_room(disk)
+    }
+
+    /// Removes what need not wait for this commit, since the disk is full.
+    ///
+    /// It is gone for good then: nothing else says that what was in it is settled and has been delivered. A crash may
+    /// bring some files back and others not, so the last one of a log, where the mark is, goes after the others, and
+    /// files of settlements go after the records beside them.
+    pub fn make_room(&mut self, disk: &dyn Disk) -> io::Result<()> {
+        let going: Vec<_> = self.remaining.difference(&self.late).copied().collect();
+        let (settled, records): (Vec<_>, Vec<_>) =
+            going.into_iter().partition(|file| file.kind == Kind::Settled);
+        let is_last = |at: usize| records.get(at + 1).is_none_or(|next| next.log != records[at].log);
+        for last in [false, true] {
+            let mut any = false;
+            for at in (0..records.len()).filter(|at| is_last(*at) == last) {
+                disk.remove(records[at])?;
+                any = true;
+            }
+            if any {
+                disk.sync(&[], true)?;
+            }
+        }
+        settled.into_iter().try_for_each(|file| disk.remove(file))?;
+        self.remaining.retain(|file| self.late.contains(file));
+        Ok(())
     }
 
     /// Empties it for the next commit, and returns the freed extents.
@@ -181,7 +219,7 @@ impl Batch {
         self.buffer.clear();
         self.buffer.shrink_to(KEEP);
         self.writes.clear();
-        (self.sealed, self.written, self.created) = (0, 0, false);
+        (self.sealed, self.written) = (0, 0);
         self.removed.clear();
         self.records.clear();
         self.settled.clear();

@@ -23,7 +23,11 @@ impl Log {
             self.gather_mark(id, batch);
         }
         self.gather_settled(id, batch);
-        self.removed.drain(..).for_each(|file| batch.remove(file));
+        for file in self.removed.drain(..) {
+            // What it says of deliveries may be said of what is before it too.
+            let late = self.segments.iter().any(|segment| segment.first < file.first && segment.size > 0);
+            batch.remove(file, late);
+        }
     }
 
     /// Everything that is written of it is to be removed.
@@ -32,7 +36,7 @@ impl Log {
         for chunk in &mut self.chunks {
             batch.free(&mut chunk.spilled.take().into_iter().collect());
         }
-        self.files().into_iter().for_each(|file| batch.remove(file));
+        self.files().into_iter().for_each(|file| batch.remove(file, false));
     }
 
     /// All files of this log that there are or will be.
@@ -48,6 +52,7 @@ impl Log {
         for index in from..self.chunks.len() {
             let chunk = &self.chunks[index];
             if chunk.is_gathered() {
+                self.count_gathered(index);
                 continue;
             }
             let found = self.segments.binary_search_by_key(&chunk.base, |segment| segment.first);
@@ -156,7 +161,8 @@ impl Log {
     fn write_index(&mut self, id: LogId, index: usize, batch: &mut Batch) {
         let segment = &mut self.segments[index];
         segment.index = Index::Written;
-        if segment.size == 0 {
+        // What could not be read is in no chunk any more, and is to be found again.
+        if segment.size == 0 || segment.is_kept {
             return;
         }
         let first: Position = segment.first;

@@ -366,6 +366,9 @@ impl Log {
     }
 
     fn remove_segment(&mut self, index: usize) {
+        if self.segments.get(index).is_none_or(|segment| segment.is_kept) {
+            return;
+        }
         let (Some(id), Some(segment)) = (self.id, self.segments.remove(index)) else { return };
         if segment.size > 0 {
             self.removed.extend([segment.file(id), segment.settled_file(id)]);

@@ -62,14 +62,21 @@ pub fn recover(disk: &dyn Disk, id: LogId, budget: Arc<Budget>, files: &[FileNam
     let alone = own.iter().filter(|file| {
         file.kind == Kind::Settled && !own.contains(&FileName { kind: Kind::Records, ..**file })
     });
-    found.log.removed.extend(alone);
+    for file in alone {
+        // No new segment may have its name.
+        found.log.next = found.log.next.max(file.first + 1);
+        found.log.removed.push(*file);
+    }
     found.log.finish_recovery(found.delivered);
     Ok(found)
 }
 
+/// A chunk of which something is wanted, and the octets of the bodies of that.
+type Kept = (Chunk, u64);
+
 /// What a segment's file says.
 struct Contents {
-    chunks: Vec<Chunk>,
+    chunks: Vec<Kept>,
     mark: Option<Position>,
     /// Octets that are whole.
     size: u32,
@@ -83,7 +90,7 @@ impl Recovered {
         let Some(head) = segment::read_head(file, &front) else {
             // Beyond whatever it may hold.
             self.log.next = self.log.next.max(file.first + self.log.sizes.segment);
-            if front.iter().all(|octet| *octet == 0) {
+            if front.len() < segment::HEAD || front.iter().all(|octet| *octet == 0) {
                 // It was never written whole.
                 self.log.removed.extend([Some(file), settled].into_iter().flatten());
             } else {
@@ -106,14 +113,14 @@ impl Recovered {
         let ends = contents
             .chunks
             .iter()
-            .map(|chunk| chunk.end)
+            .map(|(chunk, _)| chunk.end)
             .chain(runs.values().map(|end| file.first + u64::from(*end)));
         let end = ends.max().unwrap_or_default().max(file.first + 1);
         self.log.next = self.log.next.max(end).max(self.delivered);
         segment.end = end;
-        for chunk in contents.chunks {
+        for (chunk, bytes) in contents.chunks {
             self.messages += chunk.live as usize;
-            self.bytes += chunk.bytes;
+            self.bytes += bytes;
             self.log.chunks.push_back(chunk);
         }
         self.log.segments.push_back(segment);
@@ -189,7 +196,7 @@ impl Recovered {
         salt: u32,
         entry: &Entry,
         runs: &BTreeMap<u32, u32>,
-    ) -> io::Result<Option<Chunk>> {
+    ) -> io::Result<Option<Kept>> {
         let at = |relative: u32| file.first + u64::from(relative);
         let mut chunk = Chunk::on_disk(at(entry.first), at(entry.end), file.first);
         (chunk.saved, chunk.offset, chunk.size) = (entry.records, entry.offset, entry.size);
@@ -200,7 +207,7 @@ impl Recovered {
             return Ok(None);
         }
         if settled == 0 && entry.records == count {
-            return Ok(Some(chunk));
+            return Ok(Some((chunk, entry.bytes)));
         }
         let image = read(disk, file, entry.offset.into(), entry.size as usize)?;
         let span = Span { first: chunk.first, end: chunk.end, base: file.first, salt, gone: None };
@@ -214,7 +221,7 @@ impl Recovered {
             Some((position, record.parts.body.size() as u64))
         });
         let present: Vec<_> = present.collect();
-        Ok(take_stock(&mut chunk, &present, runs).then_some(chunk))
+        Ok(take_stock(&mut chunk, &present, runs).map(|bytes| (chunk, bytes)))
     }
 
     /// Reads a whole file, record by record.
@@ -268,7 +275,7 @@ impl Recovered {
 struct Scan<'a> {
     file: FileName,
     runs: &'a BTreeMap<u32, u32>,
-    chunks: Vec<Chunk>,
+    chunks: Vec<Kept>,
     /// The records of the chunk that is being read: their positions and the octets of their bodies.
     present: Vec<(Position, u64)>,
     /// Where the chunk begins.
@@ -281,8 +288,9 @@ impl Scan<'_> {
             let mut chunk = Chunk::on_disk(first.0, last.0 + 1, self.file.first);
             (chunk.offset, chunk.size) = (self.begin as u32, (at - self.begin) as u32);
             chunk.saved = self.present.len() as u32;
-            if take_stock(&mut chunk, &self.present, self.runs) {
-                self.chunks.push(chunk);
+            chunk.bytes = self.present.iter().map(|(_, bytes)| bytes).sum();
+            if let Some(bytes) = take_stock(&mut chunk, &self.present, self.runs) {
+                self.chunks.push((chunk, bytes));
             }
         }
         self.present.clear();
@@ -290,24 +298,25 @@ impl Scan<'_> {
     }
 }
 
-/// Counts what is wanted of a chunk whose records are these, and says whether anything is.
-fn take_stock(chunk: &mut Chunk, present: &[(Position, u64)], runs: &BTreeMap<u32, u32>) -> bool {
+/// Counts what is wanted of a chunk whose records are these. Returns the octets of its bodies if there is anything.
+fn take_stock(chunk: &mut Chunk, present: &[(Position, u64)], runs: &BTreeMap<u32, u32>) -> Option<u64> {
     let count = (chunk.end - chunk.first) as usize;
     let mut gone = Gone::new(count);
     (0..count).for_each(|index| gone.insert(index));
-    (chunk.live, chunk.bytes) = (0, 0);
+    let mut wanted = 0;
+    chunk.live = 0;
     for (position, bytes) in present {
         let relative = (position - chunk.base) as u32;
         if overlap(runs, relative..relative + 1) == 0 {
             gone.remove((position - chunk.first) as usize);
             chunk.live += 1;
-            chunk.bytes += bytes;
+            wanted += bytes;
         }
     }
     if chunk.live as usize != count {
         chunk.gone = Some(gone);
     }
-    chunk.live > 0
+    (chunk.live > 0).then_some(wanted)
 }
 
 /// How many positions of a range are in the runs.

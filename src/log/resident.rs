@@ -100,10 +100,15 @@ impl Log {
         lost
     }
 
-    /// A record that was lost is not waited for any more. What is on disk stays as it is.
+    /// A record that was lost is not waited for any more. What is on disk stays as it is: perhaps it can be read after
+    /// the next start.
     pub fn forget(&mut self, position: Position) {
         let Some(index) = self.index(position) else { return };
         let chunk = &mut self.chunks[index];
+        let found = self.segments.binary_search_by_key(&chunk.base, |segment| segment.first);
+        if let Some(segment) = found.ok().and_then(|found| self.segments.get_mut(found)) {
+            segment.is_kept |= chunk.saved > 0;
+        }
         chunk.live = chunk.live.saturating_sub(1);
         if chunk.live == 0 {
             self.reclaim(index);

@@ -52,6 +52,8 @@ pub struct Segment {
     /// Chunks of which something is wanted.
     pub chunks: u32,
     pub index: Index,
+    /// Its files stay even if nothing of it is wanted, since not all of it could be read.
+    pub is_kept: bool,
 }
 
 impl Segment {
@@ -66,6 +68,7 @@ impl Segment {
             appended: 0,
             chunks: 0,
             index: Index::Growing,
+            is_kept: false,
         }
     }
 

@@ -354,3 +354,28 @@ fn what_counts_as_unwritten_is_written_in_the_end() {
         }
     }
 }
+
+#[test]
+fn what_could_not_be_read_is_there_after_the_next_start() {
+    let mut bench = Bench::new(true);
+    bench.fill(400_000, true);
+    bench.commit();
+    bench.evict();
+    assert_eq!(bench.log.seek(0), At::OnDisk);
+    let mut lost = 0;
+    for request in bench.log.take_requests() {
+        let (data, _) = Data::read(&[], &request.span);
+        for position in bench.log.arrive(request.span.first, data) {
+            bench.log.forget(position);
+            lost += 1;
+        }
+    }
+    bench.log.settle_all(lost..400_000);
+    bench.commit();
+    bench.commit();
+    assert_eq!(bench.recovered().messages as u64, lost);
+    // The index of the segment would not have known of them.
+    bench.log.append(0, true, &parts(b""));
+    bench.commit();
+    assert_eq!(bench.recovered().messages as u64, lost + 1);
+}
