@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::QueueId;
 use super::commit::Commit;
 use super::effects::Effects;
+use super::queue::Queue;
 use super::vhost::Vhost;
 use crate::log::batch::Batch;
 use crate::log::budget::Budget;
@@ -30,14 +31,10 @@ pub struct Storage {
     reading: Vec<QueueId>,
     /// Queues that take memory, those looked at longest ago first.
     resident: VecDeque<QueueId>,
+    /// How many of these are gone.
+    gone: usize,
     /// Logs of queues that are gone, whose files have to go.
     removed: Vec<Log>,
-}
-
-impl Storage {
-    pub(super) fn remove(&mut self, log: Log) {
-        self.removed.push(log);
-    }
 }
 
 impl Vhost {
@@ -66,6 +63,23 @@ impl Vhost {
         if let Some(queue) = self.queues.get_mut(id) {
             queue.stand_on(found.log, found.messages, found.bytes, found.delivered);
             self.heed(id);
+        }
+    }
+
+    /// A queue is gone: its files have to go, and it is forgotten.
+    pub(super) fn discard(&mut self, queue: Queue) {
+        let Storage { resident, gone, removed, .. } = &mut self.storage;
+        if queue.storage.resident {
+            *gone += 1;
+            // Now and then, so that queues that come and go leave no more behind than there are.
+            if *gone > resident.len() / 2 {
+                resident.retain(|id| self.queues.contains_key(*id));
+                *gone = 0;
+            }
+        }
+        // Where nothing is kept nobody comes for it.
+        if self.commits.is_on() {
+            removed.push(queue.into_log());
         }
     }
 
@@ -154,7 +168,10 @@ impl Vhost {
                 return step;
             }
             let Some(id) = self.storage.resident.pop_front() else { return step };
-            let Some(queue) = self.queues.get_mut(id) else { continue };
+            let Some(queue) = self.queues.get_mut(id) else {
+                self.storage.gone = self.storage.gone.saturating_sub(1);
+                continue;
+            };
             let used = std::mem::take(&mut queue.storage.used);
             let read = queue.read_position();
             let keep = if used { queue.log().window(read) } else { read..read };
@@ -170,6 +187,9 @@ impl Vhost {
 
     /// All queues' logs go, for a vhost that is deleted.
     pub fn remove_logs(&mut self, batch: &mut Batch) {
+        // Its connections may still use it for a moment, and find nothing.
+        self.queue_names.clear();
+        self.topology += 1;
         for (_, queue) in self.queues.drain() {
             queue.into_log().remove(batch);
         }
@@ -201,5 +221,96 @@ impl Vhost {
                 self.heed(id);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::definitions::tests::Nobody;
+    use crate::broker::queue::declare::Declaration;
+    use crate::broker::queue::dispatch::Fetched;
+    use crate::wire::content::{Body, Message};
+
+    fn kept() -> Vhost {
+        let mut vhost = Vhost::new("v");
+        vhost.keep(Arc::default());
+        vhost
+    }
+
+    fn declare(vhost: &mut Vhost, name: &str) {
+        let declaration = Declaration {
+            name: name.into(),
+            durable: true,
+            exclusive: false,
+            auto_delete: false,
+            arguments: Default::default(),
+        };
+        vhost.declare_queue(None, declaration).expect("a queue");
+    }
+
+    /// Publishes a persistent message.
+    fn publish(vhost: &mut Vhost, queue: &str) {
+        let message = Message {
+            exchange: b"",
+            routing_key: queue.as_bytes(),
+            properties: &[0x10, 0, 2],
+            body: Body::Inline(b"body"),
+        };
+        let targets = vhost.route(&message).targets;
+        assert_eq!(vhost.publish(&targets, &message, 0, &mut Nobody), vhost.commits.current());
+    }
+
+    fn gather(vhost: &mut Vhost) -> Batch {
+        let mut batch = Batch::default();
+        vhost.gather(true, &mut batch);
+        batch
+    }
+
+    #[test]
+    fn what_is_fetched_is_settled_on_disk_and_noted_as_delivered() {
+        for no_ack in [true, false] {
+            let mut vhost = kept();
+            let connection = vhost.connect();
+            let channel = vhost.open_channel(connection, 1);
+            declare(&mut vhost, "q");
+            publish(&mut vhost, "q");
+            while vhost.calls().gather {
+                gather(&mut vhost);
+            }
+            let got = vhost.get(channel, b"q", no_ack, &mut Nobody).expect("no error");
+            assert_eq!(got, Fetched::Message);
+            assert!(vhost.calls().gather && vhost.calls().urgent, "nobody is called for it");
+            assert_eq!(gather(&mut vhost).settled().count(), usize::from(no_ack));
+        }
+    }
+
+    #[test]
+    fn queues_that_come_and_go_leave_nothing_behind() {
+        for mut vhost in [kept(), Vhost::new("memory")] {
+            for _ in 0..100 {
+                declare(&mut vhost, "q");
+                publish(&mut vhost, "q");
+                vhost.delete_queue(None, b"q", false, false, &mut Nobody).expect("deleted");
+                if vhost.commits.is_on() {
+                    gather(&mut vhost);
+                }
+            }
+            assert!(vhost.resident_queues() <= 1, "{} remembered", vhost.resident_queues());
+            assert_eq!(vhost.storage.removed.len(), 0);
+            assert_eq!(vhost.storage.budget.resident(), 0);
+        }
+    }
+
+    #[test]
+    fn a_removed_vhost_has_no_queues() {
+        let mut vhost = kept();
+        let connection = vhost.connect();
+        let channel = vhost.open_channel(connection, 1);
+        declare(&mut vhost, "q");
+        vhost.remove_logs(&mut Batch::default());
+        assert!(vhost.queue(b"q").is_none());
+        vhost.get(channel, b"q", true, &mut Nobody).expect_err("there is no queue");
+        vhost.check_queue(connection, b"q").expect_err("there is no queue");
     }
 }

@@ -18,10 +18,11 @@ impl Log {
         if durable {
             self.write_indexes(id, batch);
         }
-        self.gather_records(id, batch);
+        // First, so that no message is there that has been delivered and is not known to be.
         if std::mem::take(&mut self.mark_due) {
             self.gather_mark(id, batch);
         }
+        self.gather_records(id, batch);
         self.gather_settled(id, batch);
         for file in self.removed.drain(..) {
             // What it says of deliveries may be said of what is before it too.

@@ -167,12 +167,13 @@ impl Committer {
     fn gather(&mut self, durable: bool) {
         // Before the changes are taken: a vhost is noted before it is there.
         let cells = self.node.vhosts();
-        let (changes, commit) = self.node.changes().take();
-        self.changes.extend(changes);
-        self.node_commit = commit.or(self.node_commit);
+        // And that it goes is noted before it is here: its files do not go before its definition.
         for cell in self.node.take_removed() {
             cell.with_vhost(|vhost| vhost.remove_logs(&mut self.batch));
         }
+        let (changes, commit) = self.node.changes().take();
+        self.changes.extend(changes);
+        self.node_commit = commit.or(self.node_commit);
         for cell in cells {
             if !cell.has_called() {
                 continue;
@@ -304,7 +305,8 @@ impl Committer {
             for cell in self.node.vhosts() {
                 cell.fail();
             }
-            self.means.bell.wait(LOOK);
+            // Not by the bell, which never stops ringing once nothing is gathered.
+            std::thread::sleep(LOOK_AGAIN);
         }
     }
 }

@@ -234,7 +234,7 @@ impl Vhost {
             }
         }
         let count = queue.ready();
-        self.storage.remove(queue.into_log());
+        self.discard(queue);
         count
     }
 

@@ -228,6 +228,7 @@ impl Vhost {
                 consumer: None,
             });
         }
+        self.heed(id);
         Ok(Fetched::Message)
     }
 
