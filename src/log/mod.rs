@@ -35,7 +35,7 @@ pub mod resident;
 pub mod segment;
 pub mod spill;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -83,6 +83,8 @@ pub struct Log {
     sizes: Sizes,
     /// In order of their positions, with gaps where all is settled; only the last one grows.
     chunks: VecDeque<Chunk>,
+    /// The first positions of those that are in memory, but for the last one.
+    warm: BTreeSet<Position>,
     /// In order; the last one is written to.
     segments: VecDeque<Segment>,
     next: Position,
@@ -170,6 +172,8 @@ impl Log {
             buffer = self.budget.buffer().unwrap_or_default();
             buffer.reserve_exact(self.sizes.chunk);
         }
+        let before = self.chunks.back().filter(|tail| tail.data().is_some());
+        self.warm.extend(before.map(|tail| tail.first));
         let chunk = Chunk::new(self.next, base, buffer);
         self.budget.take(chunk.weight());
         self.chunks.push_back(chunk);
@@ -325,6 +329,7 @@ impl Log {
             self.budget.take(chunk.weight());
             self.budget.give(before);
         } else if let Some(mut chunk) = self.chunks.remove(index) {
+            self.warm.remove(&chunk.first);
             self.budget.give(chunk.weight());
             if let Some(buffer) = chunk.leave() {
                 if buffer.capacity() == self.sizes.chunk {

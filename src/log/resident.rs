@@ -32,7 +32,13 @@ pub struct Leaver {
 impl Log {
     /// Octets that it takes in memory.
     pub fn resident(&self) -> usize {
-        self.chunks.iter().map(super::chunk::Chunk::weight).sum()
+        self.in_memory().into_iter().map(|index| self.chunks[index].weight()).sum()
+    }
+
+    /// The indexes of the chunks that are in memory, and of the last one. Most of a long log is not looked at.
+    fn in_memory(&self) -> Vec<usize> {
+        let warm = self.warm.iter().filter_map(|first| self.index(*first));
+        warm.chain(self.chunks.len().checked_sub(1)).collect()
     }
 
     /// Asks for chunks from an index on, since somebody reads here.
@@ -96,6 +102,9 @@ impl Log {
             return Vec::new();
         }
         let lost = chunk.arrive(data);
+        if index + 1 < self.chunks.len() {
+            self.warm.insert(first);
+        }
         self.budget.take(self.chunks[index].weight());
         lost
     }
@@ -126,7 +135,7 @@ impl Log {
     pub fn evict(&mut self, keep: &Range<Position>, keep_tail: bool) -> Vec<Leaver> {
         let mut leavers = Vec::new();
         let count = self.chunks.len();
-        for index in 0..count {
+        for index in self.in_memory() {
             let chunk = &mut self.chunks[index];
             let kept = chunk.first < keep.end && keep.start < chunk.end;
             let is_tail = index + 1 == count;
@@ -142,6 +151,7 @@ impl Log {
             if chunk.spilled.is_some() || (chunk.unsaved == 0 && chunk.saved > 0) {
                 let weight = chunk.weight();
                 if let Some(buffer) = chunk.leave() {
+                    self.warm.remove(&chunk.first);
                     self.budget.give(weight);
                     if buffer.capacity() == self.sizes.chunk {
                         self.budget.keep(buffer);
@@ -165,6 +175,7 @@ impl Log {
         let weight = chunk.weight();
         chunk.spilled = Some(extent);
         chunk.leave();
+        self.warm.remove(&first);
         self.budget.give(weight);
         None
     }

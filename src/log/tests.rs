@@ -257,6 +257,55 @@ fn a_recovered_log_has_what_was_not_settled() {
     assert_eq!(found.messages, wanted.len() + 5 - 1);
 }
 
+/// What leaves memory is found without looking at all that has left before: the list of the rest has to be true.
+#[test]
+fn it_is_known_which_chunks_are_in_memory() {
+    for (seed, persistent) in (0..20u64).flat_map(|seed| [(seed, true), (seed, false)]) {
+        let mut bench = Bench::new(true);
+        bench.log.sizes.chunk = 500;
+        let (mut unsettled, mut purged) = (BTreeSet::new(), 0);
+        for step in 0..400u64 {
+            let dice = (step + 1).wrapping_mul(seed * 2 + 0x9e37_79b9_7f4a_7c15) >> 33;
+            let any = unsettled.iter().nth(dice as usize / 8 % unsettled.len().max(1)).copied();
+            match (dice % 8, any) {
+                (0, _) => bench.evict(),
+                (1, _) => bench.commit(),
+                (2, Some(position)) => {
+                    bench.log.fetch(position);
+                    bench.read();
+                }
+                (3 | 4, Some(position)) => {
+                    unsettled.remove(&position);
+                    bench.log.settle(position);
+                }
+                (5, _) if dice % 64 == 5 => {
+                    let end = bench.log.next();
+                    let from = unsettled.iter().nth(unsettled.len() / 2).copied().unwrap_or(end).max(purged);
+                    // Those that were settled one by one are behind where it begins.
+                    if unsettled.range(from..).count() as u64 == end - from {
+                        bench.log.settle_all(from..end);
+                        unsettled.retain(|position| *position < from);
+                        purged = end;
+                    }
+                }
+                _ => {
+                    unsettled.extend(bench.log.next()..bench.log.next() + 5);
+                    bench.fill(5, persistent);
+                }
+            }
+            let before_last = bench.log.chunks.len().saturating_sub(1);
+            let warm = bench.log.chunks.iter().take(before_last).filter(|chunk| chunk.data().is_some());
+            assert!(warm.map(|chunk| chunk.first).eq(bench.log.warm.iter().copied()), "{seed} step {step}");
+            let weight: usize = bench.log.chunks.iter().map(Chunk::weight).sum();
+            assert_eq!(
+                (bench.log.resident(), bench.log.budget.resident()),
+                (weight, weight),
+                "{seed} step {step}"
+            );
+        }
+    }
+}
+
 #[test]
 fn files_go_with_their_last_record() {
     let mut bench = Bench::new(true);
