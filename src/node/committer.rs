@@ -160,7 +160,10 @@ impl Committer {
             let owned = leavers.into_iter().map(|(id, leaver)| (Arc::clone(&cell), id, leaver));
             self.leavers.extend(owned);
         }
-        self.means.budget.trimmed();
+        // Those that have to be spilled have not left yet.
+        if self.leavers.is_empty() {
+            self.means.budget.trimmed();
+        }
     }
 
     /// Takes everything that is to be kept. `durable` says whether what was taken before is.
@@ -226,28 +229,40 @@ impl Committer {
         }
     }
 
-    /// Writes what has to leave memory. What cannot be written stays there.
+    /// Writes what has to leave memory. What cannot be written stays there, and publishers wait.
     fn write_spills(&mut self) {
         if self.leavers.is_empty() {
             return;
         }
+        let mut failed = None;
         for (cell, id, leaver) in self.leavers.drain(..) {
             let Leaver { first, data, salt } = leaver;
-            let written = self.spill.write(&*self.means.disk, &data, salt);
-            drop(data);
-            let left = match written {
-                Ok(extent) => cell.with_vhost(|vhost| vhost.spilled(id, first, extent)),
-                Err(error) => {
-                    tracing::error!("cannot write to a spill file, so that messages stay in memory: {error}");
-                    cell.with_vhost(|vhost| vhost.not_spilled(id, first));
-                    None
-                }
+            let written = match failed {
+                None => self.spill.write(&*self.means.disk, &data, salt),
+                Some(_) => Err(io::ErrorKind::Other.into()),
             };
-            if let Some(Err(error)) = left.map(|extent| self.spill.free(&*self.means.disk, extent)) {
-                tracing::error!("cannot remove a spill file: {error}");
+            drop(data);
+            match written {
+                Ok(extent) => {
+                    if let Some(extent) = cell.with_vhost(|vhost| vhost.spilled(id, first, extent)) {
+                        failed = self.spill.free(&*self.means.disk, extent).err();
+                    }
+                }
+                Err(error) => {
+                    cell.with_vhost(|vhost| vhost.not_spilled(id, first));
+                    failed.get_or_insert(error);
+                }
             }
         }
-        self.means.budget.trimmed();
+        match failed {
+            None => self.means.budget.trimmed(),
+            Some(error) => {
+                if self.node.alarms.raise(Alarm::Disk) {
+                    tracing::error!("spill files cannot be written, publishers are blocked: {error}");
+                }
+                std::thread::sleep(LOOK_AGAIN);
+            }
+        }
     }
 
     /// The disk is full: publishers are held back, and what consumers are done with is removed.
