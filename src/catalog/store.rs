@@ -149,7 +149,13 @@ fn checked(file: &Shared) -> Result<Database, redb::Error> {
     let mut builder = builder();
     builder.set_repair_callback(move |_| flag.store(true, Ordering::Relaxed));
     let mut database = builder.create_with_backend(file.clone())?;
-    if !mended.load(Ordering::Relaxed) && !database.check_integrity()? {
+    if mended.load(Ordering::Relaxed) {
+        return Ok(database);
+    }
+    // A kill while it was being opened or closed can leave the list of free pages behind what it should be, which redb
+    // notices only now, and mends. What it mends by going back to an earlier state was damaged.
+    let before = load::read(&database.begin_read()?)?;
+    if !database.check_integrity()? && load::read(&database.begin_read()?)? != before {
         return Err(redb::Error::Corrupted("a checksum is wrong".to_owned()));
     }
     Ok(database)
