@@ -21,6 +21,7 @@ impl World {
     pub fn die(&mut self, end: End) {
         let mut end = end;
         let mut lost_power = false;
+        self.lived = self.operations();
         loop {
             self.note(|| format!("ends: {end:?}"));
             // Stopped in order, anything may follow.
@@ -181,6 +182,7 @@ fn walk(disk: &Watch, log: &mut Log, is_tainted: bool) -> io::Result<Held> {
 fn settle_accounts(model: &mut Model, asked: &Asked, found: &Recovered, held: &Held) {
     let next = found.log.next();
     let log = model.id.map_or(0, |id| id.0);
+    assert!(next >= found.delivered, "log {log}: what is new would have been delivered");
     for (position, (_, content)) in held {
         let message = model.messages.get(position);
         assert!(

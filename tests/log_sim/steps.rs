@@ -30,11 +30,13 @@ pub struct Plan {
     /// From which step to which the disk is full.
     pub full: Option<(usize, usize)>,
     pub end: End,
+    /// What it is when the disk goes off: the power or only the process.
+    pub off: End,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { steps: 0, crash_at: None, failure: None, full: None, end: End::PowerLoss }
+        Self { steps: 0, crash_at: None, failure: None, full: None, end: End::PowerLoss, off: End::PowerLoss }
     }
 }
 
@@ -51,7 +53,8 @@ impl Plan {
             (random.below(30) as u64, failures[random.below(failures.len())])
         });
         let end = [End::PowerLoss, End::Kill, End::Stop][random.below(3)];
-        Self { steps, crash_at, failure, full, end }
+        let off = [End::PowerLoss, End::Kill][random.below(2)];
+        Self { steps, crash_at, failure, full, end, off }
     }
 }
 
@@ -80,8 +83,7 @@ impl World {
         let result = self.steps(plan);
         let end = match result {
             Ok(()) => plan.end,
-            Err(Broken::Off) if plan.end == End::Stop => End::Kill,
-            Err(Broken::Off) => plan.end,
+            Err(Broken::Off) => plan.off,
             Err(Broken::HalfRemoved) => End::PowerLoss,
             Err(Broken::Poisoned) if plan.end == End::Stop => End::PowerLoss,
             Err(Broken::Poisoned) => plan.end,
