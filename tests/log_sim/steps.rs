@@ -48,8 +48,15 @@ impl Plan {
             let from = random.below(steps + 1);
             (from, from + random.below(20))
         });
-        let failure = random.chance(20).then(|| {
-            let failures = [Failure::Io, Failure::Sync, Failure::Read, Failure::Full, Failure::FullInside];
+        let failure = random.chance(30).then(|| {
+            let failures = [
+                Failure::Io,
+                Failure::Sync,
+                Failure::Read,
+                Failure::Read,
+                Failure::Full,
+                Failure::FullInside,
+            ];
             (random.below(30) as u64, failures[random.below(failures.len())])
         });
         let end = [End::PowerLoss, End::Kill, End::Stop][random.below(3)];
@@ -151,8 +158,8 @@ impl World {
                 }
             }
             45..60 => self.settle(side),
-            60..64 => self.put_back(side),
-            64..65 => self.purge(side),
+            60..63 => self.put_back(side),
+            63..65 => self.purge(side),
             65..75 => {
                 let which = self.random.below(self.readings.len() + 1);
                 self.read_on(which);
@@ -287,8 +294,10 @@ impl World {
         self.commit(true)
     }
 
-    /// Everything is taken out, and then there is nothing left of it.
+    /// A last life, in which everything is taken out, and then there is nothing left of it.
     pub fn end(&mut self) {
+        let result = self.steps(&Plan { steps: 30, ..Plan::default() });
+        assert!(result.is_ok(), "a disk in order");
         for number in 0..self.sides.len() {
             self.read_all();
             let Side { log, model, .. } = &mut self.sides[number];

@@ -290,7 +290,10 @@ impl World {
             if !model.requeued.remove(&position) && position < model.read {
                 continue;
             }
-            model.messages.get_mut(&position).expect("a message").unreadable = true;
+            match model.messages.get_mut(&position) {
+                Some(message) => message.unreadable = true,
+                None => assert!(self.is_tainted, "position {position} was never there"),
+            }
             log.forget(position);
         }
         self.heed(number);
