@@ -386,6 +386,7 @@ fn what_could_not_be_read_is_there_after_the_next_start() {
 fn runs_of_settled_records_may_lie_in_one_another() {
     let mut bench = Bench::new(true);
     bench.fill(5000, true);
+    bench.commit();
     bench.log.settle_all(3..5);
     bench.commit();
     let found = bench.recovered();

@@ -48,7 +48,7 @@ fn named<T>(seed: u64, what: &str, run: impl FnOnce() -> T) -> T {
 /// Several lives, each ended in its own way, and in the end everything is taken out.
 #[test]
 fn what_was_confirmed_is_there_after_any_end() {
-    for seed in seeds(2500) {
+    for seed in seeds(3500) {
         named(seed, "many lives", || {
             let mut world = World::new(seed, 60);
             for _ in 0..world.random.below(5) + 1 {
