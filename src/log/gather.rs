@@ -170,7 +170,8 @@ impl Log {
         let from = self.chunks.partition_point(|chunk| chunk.first < first);
         let own = self.chunks.range(from..).take_while(|chunk| chunk.base == first);
         let own = own.filter(|chunk| chunk.saved > 0);
-        let octets = segment::put_index(own, self.mark, segment.size, segment.salt);
+        let end = (segment.end.min(self.next) - first) as u32;
+        let octets = segment::put_index(own, end, self.mark, segment.size, segment.salt);
         batch.index(segment.file(id), segment.size, &octets);
         segment.size += octets.len() as u32;
     }

@@ -77,6 +77,8 @@ type Kept = (Chunk, u64);
 /// What a segment's file says.
 struct Contents {
     chunks: Vec<Kept>,
+    /// The position after the last one that is mentioned.
+    end: Position,
     mark: Option<Position>,
     /// Octets that are whole.
     size: u32,
@@ -110,12 +112,9 @@ impl Recovered {
         segment.size = contents.size;
         segment.index = contents.index;
         segment.chunks = contents.chunks.len() as u32;
-        let ends = contents
-            .chunks
-            .iter()
-            .map(|(chunk, _)| chunk.end)
-            .chain(runs.values().map(|end| file.first + u64::from(*end)));
-        let end = ends.max().unwrap_or_default().max(file.first + 1);
+        self.unsynced.push(file);
+        let ends = runs.values().map(|end| file.first + u64::from(*end));
+        let end = ends.max().unwrap_or_default().max(contents.end).max(file.first + 1);
         self.log.next = self.log.next.max(end).max(self.delivered);
         segment.end = end;
         for (chunk, bytes) in contents.chunks {
@@ -181,11 +180,12 @@ impl Recovered {
         }
         let octets = read(disk, file, offset.into(), octets as usize)?;
         let Some((mark, entries)) = segment::read_index(&octets, salt) else { return Ok(None) };
+        let end = entries.iter().map(|entry| file.first + u64::from(entry.end)).max().unwrap_or_default();
         let mut chunks = Vec::new();
         for entry in entries {
             chunks.extend(self.chunk_of(disk, file, salt, &entry, runs)?);
         }
-        Ok(Some(Contents { chunks, mark: Some(mark), size: size as u32, index: Index::Written }))
+        Ok(Some(Contents { chunks, end, mark: Some(mark), size: size as u32, index: Index::Written }))
     }
 
     /// A chunk as the index has it; it is read only if some of its records are gone and some are not.
@@ -236,6 +236,7 @@ impl Recovered {
         let image = read(disk, file, 0, size as usize)?;
         let mut scan = Scan { file, runs, chunks: Vec::new(), present: Vec::new(), begin: segment::HEAD };
         let (mut at, mut mark, mut search, mut damaged) = (segment::HEAD, None, SEARCH_MAX, false);
+        let mut end = file.first;
         while at < image.len() {
             let Some(head) = record::check(&image[at..], salt) else {
                 let Some(next) = find(&image, at + 1, salt, &mut search) else { break };
@@ -249,10 +250,14 @@ impl Recovered {
             match head.kind {
                 record::Kind::Mark => mark = Some(head.timestamp),
                 record::Kind::Message => {
-                    if at + head.size - scan.begin > self.log.sizes.chunk {
+                    let position = file.first + u64::from(head.relative);
+                    // Few records can be far apart: a chunk takes memory for what was between them too.
+                    let begun = scan.present.first().map_or(position, |(first, _)| *first);
+                    let full = self.log.sizes.chunk;
+                    if at + head.size - scan.begin > full || position.saturating_sub(begun) > full as u64 {
                         scan.end_chunk(at);
                     }
-                    let position = file.first + u64::from(head.relative);
+                    end = end.max(position + 1);
                     scan.present.push((position, (head.size - head.before_body()) as u64));
                 }
                 // Left behind by a run that came to index it and no further.
@@ -264,10 +269,9 @@ impl Recovered {
         if (at as u64) < size {
             disk.truncate(file, at as u64)?;
         }
-        self.unsynced.push(file);
         let index =
             if damaged || (at as u32) < self.log.sizes.index_min { Index::Written } else { Index::Complete };
-        Ok(Contents { chunks: scan.chunks, mark, size: at as u32, index })
+        Ok(Contents { chunks: scan.chunks, end, mark, size: at as u32, index })
     }
 }
 

@@ -140,7 +140,7 @@ pub fn read_settlements(octets: &[u8], salt: u32) -> Vec<(u32, u32)> {
         .collect()
 }
 
-/// A chunk as an index has it.
+/// A chunk as an index has it; the last one is empty, and where the segment ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// First and last position and one, counted from the first of the segment.
@@ -154,9 +154,11 @@ pub struct Entry {
     pub bytes: u64,
 }
 
-/// Writes an index with its trailer, to be appended to a file of `offset` octets.
+/// Writes an index with its trailer, to be appended to a file of `offset` octets. `end` is the position after the last
+/// one that the segment ever had: its number must not be given again, though its chunk may be gone.
 pub fn put_index<'a>(
     chunks: impl Iterator<Item = &'a Chunk>,
+    end: u32,
     mark: Position,
     offset: u32,
     salt: u32,
@@ -169,6 +171,10 @@ pub fn put_index<'a>(
         }
         body.extend_from_slice(&chunk.bytes.to_le_bytes());
     }
+    let mut last = [0; ENTRY];
+    last[..4].copy_from_slice(&end.to_le_bytes());
+    last[4..8].copy_from_slice(&end.to_le_bytes());
+    body.extend_from_slice(&last);
     let mut out = Vec::new();
     record::put_other(&mut out, record::Kind::Index, mark, &body, salt);
     let mut trailer = [0; TRAILER];
@@ -243,11 +249,12 @@ mod tests {
     fn an_index_reads_back() {
         let mut chunk = Chunk::on_disk(110, 120, 100);
         (chunk.saved, chunk.offset, chunk.size, chunk.bytes) = (9, 40, 777, 5 << 32);
-        let octets = put_index([&chunk].into_iter(), 55, 1000, 8);
+        let octets = put_index([&chunk].into_iter(), 25, 55, 1000, 8);
         let (index, trailer) = octets.split_at(octets.len() - TRAILER);
         assert_eq!(read_trailer(trailer, 8), Some((1000, index.len() as u32)));
         assert_eq!(read_trailer(trailer, 9), None);
         let entry = Entry { first: 10, end: 20, records: 9, offset: 40, size: 777, bytes: 5 << 32 };
-        assert_eq!(read_index(index, 8), Some((55, vec![entry])));
+        let last = Entry { first: 25, end: 25, records: 0, offset: 0, size: 0, bytes: 0 };
+        assert_eq!(read_index(index, 8), Some((55, vec![entry, last])));
     }
 }

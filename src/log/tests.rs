@@ -428,3 +428,20 @@ fn what_could_not_be_read_is_there_after_the_next_start() {
     bench.commit();
     assert_eq!(bench.recovered().messages as u64, lost + 1);
 }
+
+#[test]
+fn runs_of_settled_records_may_lie_in_one_another() {
+    let mut bench = Bench::new(true);
+    bench.fill(5000, true);
+    bench.commit();
+    bench.log.settle_all(3..5);
+    bench.commit();
+    let found = bench.recovered();
+    assert_eq!(found.messages, 4998);
+    let mut again = Bench { disk: bench.disk, log: found.log, spill: Spill::default() };
+    assert_eq!(again.log.settle_all(0..4000), 3998);
+    again.commit();
+    let found = again.recovered();
+    let mut last = Bench { disk: again.disk, log: found.log, spill: Spill::default() };
+    assert_eq!(last.drain(0), (4000..5000).collect::<Vec<_>>());
+}

@@ -21,6 +21,7 @@ impl World {
     pub fn die(&mut self, end: End) {
         let mut end = end;
         let mut lost_power = false;
+        self.lived = self.operations();
         loop {
             self.note(|| format!("ends: {end:?}"));
             // Stopped in order, anything may follow.
@@ -127,6 +128,10 @@ impl World {
             let is_known = |file: &&FileName| !self.damaged.contains(&(**file, 0));
             let own = files.iter().filter(|file| file.log == id && file.kind == Kind::Records);
             let own: Vec<_> = own.filter(is_known).collect();
+            // What cannot be read stays until somebody has looked at it.
+            if self.is_tainted {
+                continue;
+            }
             assert!(own.len() <= 1, "{own:?} are left");
             for file in own {
                 let size = self.disk.size(*file).expect("a size");
@@ -181,6 +186,7 @@ fn walk(disk: &Watch, log: &mut Log, is_tainted: bool) -> io::Result<Held> {
 fn settle_accounts(model: &mut Model, asked: &Asked, found: &Recovered, held: &Held) {
     let next = found.log.next();
     let log = model.id.map_or(0, |id| id.0);
+    assert!(next >= found.delivered, "log {log}: what is new would have been delivered");
     for (position, (_, content)) in held {
         let message = model.messages.get(position);
         assert!(

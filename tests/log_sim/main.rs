@@ -48,7 +48,7 @@ fn named<T>(seed: u64, what: &str, run: impl FnOnce() -> T) -> T {
 /// Several lives, each ended in its own way, and in the end everything is taken out.
 #[test]
 fn what_was_confirmed_is_there_after_any_end() {
-    for seed in seeds(2500) {
+    for seed in seeds(3500) {
         named(seed, "many lives", || {
             let mut world = World::new(seed, 60);
             for _ in 0..world.random.below(5) + 1 {
@@ -63,17 +63,19 @@ fn what_was_confirmed_is_there_after_any_end() {
 /// The same life, ended at each operation of the disk.
 #[test]
 fn what_was_confirmed_is_there_after_a_crash_at_each_operation() {
-    for seed in seeds(60) {
+    for seed in seeds(80) {
+        let full = (seed % 4 == 3).then_some((10, 25));
+        let plan = Plan { steps: 40, full, end: End::Stop, ..Plan::default() };
         let operations = named(seed, "the whole life", || {
             let mut world = World::new(seed, 25);
-            world.live(&Plan { steps: 40, end: End::Stop, ..Plan::default() });
-            world.operations()
+            world.live(&plan);
+            world.lived
         });
         for n in 0..operations {
-            for end in [End::PowerLoss, End::Kill] {
-                named(seed, &format!("{end:?} at operation {n}"), || {
+            for off in [End::PowerLoss, End::Kill] {
+                named(seed, &format!("{off:?} at operation {n}"), || {
                     let mut world = World::new(seed, 25);
-                    world.live(&Plan { steps: 40, crash_at: Some(n), end, ..Plan::default() });
+                    world.live(&Plan { crash_at: Some(n), off, ..plan });
                     world.live(&Plan { steps: 10, end: End::PowerLoss, ..Plan::default() });
                 });
             }

@@ -30,11 +30,13 @@ pub struct Plan {
     /// From which step to which the disk is full.
     pub full: Option<(usize, usize)>,
     pub end: End,
+    /// What it is when the disk goes off: the power or only the process.
+    pub off: End,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { steps: 0, crash_at: None, failure: None, full: None, end: End::PowerLoss }
+        Self { steps: 0, crash_at: None, failure: None, full: None, end: End::PowerLoss, off: End::PowerLoss }
     }
 }
 
@@ -46,12 +48,20 @@ impl Plan {
             let from = random.below(steps + 1);
             (from, from + random.below(20))
         });
-        let failure = random.chance(20).then(|| {
-            let failures = [Failure::Io, Failure::Sync, Failure::Read, Failure::Full, Failure::FullInside];
+        let failure = random.chance(30).then(|| {
+            let failures = [
+                Failure::Io,
+                Failure::Sync,
+                Failure::Read,
+                Failure::Read,
+                Failure::Full,
+                Failure::FullInside,
+            ];
             (random.below(30) as u64, failures[random.below(failures.len())])
         });
         let end = [End::PowerLoss, End::Kill, End::Stop][random.below(3)];
-        Self { steps, crash_at, failure, full, end }
+        let off = [End::PowerLoss, End::Kill][random.below(2)];
+        Self { steps, crash_at, failure, full, end, off }
     }
 }
 
@@ -80,8 +90,7 @@ impl World {
         let result = self.steps(plan);
         let end = match result {
             Ok(()) => plan.end,
-            Err(Broken::Off) if plan.end == End::Stop => End::Kill,
-            Err(Broken::Off) => plan.end,
+            Err(Broken::Off) => plan.off,
             Err(Broken::HalfRemoved) => End::PowerLoss,
             Err(Broken::Poisoned) if plan.end == End::Stop => End::PowerLoss,
             Err(Broken::Poisoned) => plan.end,
@@ -149,8 +158,8 @@ impl World {
                 }
             }
             45..60 => self.settle(side),
-            60..64 => self.put_back(side),
-            64..65 => self.purge(side),
+            60..63 => self.put_back(side),
+            63..65 => self.purge(side),
             65..75 => {
                 let which = self.random.below(self.readings.len() + 1);
                 self.read_on(which);
@@ -285,8 +294,10 @@ impl World {
         self.commit(true)
     }
 
-    /// Everything is taken out, and then there is nothing left of it.
+    /// A last life, in which everything is taken out, and then there is nothing left of it.
     pub fn end(&mut self) {
+        let result = self.steps(&Plan { steps: 30, ..Plan::default() });
+        assert!(result.is_ok(), "a disk in order");
         for number in 0..self.sides.len() {
             self.read_all();
             let Side { log, model, .. } = &mut self.sides[number];

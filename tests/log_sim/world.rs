@@ -49,6 +49,8 @@ pub struct World {
     pub sizes: Sizes,
     pub budget: Arc<Budget>,
     pub sides: Vec<Side>,
+    /// Operations of the disk in the life before.
+    pub lived: u64,
     /// Messages so far.
     pub count: u64,
     pub phase: Phase,
@@ -88,6 +90,7 @@ impl World {
             sizes,
             budget: Arc::default(),
             sides: Vec::new(),
+            lived: 0,
             count: 0,
             phase: Phase::Idle,
             batch: Batch::default(),
@@ -287,7 +290,10 @@ impl World {
             if !model.requeued.remove(&position) && position < model.read {
                 continue;
             }
-            model.messages.get_mut(&position).expect("a message").unreadable = true;
+            match model.messages.get_mut(&position) {
+                Some(message) => message.unreadable = true,
+                None => assert!(self.is_tainted, "position {position} was never there"),
+            }
             log.forget(position);
         }
         self.heed(number);
