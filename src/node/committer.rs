@@ -275,7 +275,7 @@ impl Committer {
         }
         std::thread::sleep(LOOK_AGAIN);
         self.gather(false);
-        self.batch.remove_files(&*self.means.disk).map_err(CommitError::Write)
+        self.batch.make_room(&*self.means.disk).map_err(CommitError::Write)
     }
 
     /// Raises the alarm when little space is left, and clears it when there is enough again.

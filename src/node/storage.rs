@@ -128,10 +128,8 @@ fn recover_all(node: &Node, disk: &dyn Disk) -> Result<(), StorageError> {
             cell.with_vhost(|vhost| vhost.recover(queue, found));
         }
     }
-    // What was read need not be on disk, and the files are going to be relied on.
-    if !unsynced.is_empty() {
-        disk.sync(&unsynced, true)?;
-    }
+    // What was read need not be on disk, nor that files were removed, and both are going to be relied on.
+    disk.sync(&unsynced, true)?;
     for file in files.into_values().flatten() {
         tracing::info!("removing {file}, which belongs to no queue");
         disk.remove(file)?;
