@@ -195,7 +195,12 @@ impl Batch {
     /// bring some files back and others not, so the last one of a log, where the mark is, goes after the others, and
     /// files of settlements go after the records beside them.
     pub fn make_room(&mut self, disk: &dyn Disk) -> io::Result<()> {
-        let going: Vec<_> = self.remaining.difference(&self.late).copied().collect();
+        // Of those that have to be there for their marks, the last one of a log says what the others say.
+        let late = &self.late;
+        let is_kept = |file: &FileName| {
+            late.contains(file) && !late.iter().any(|other| other.log == file.log && other.first > file.first)
+        };
+        let going: Vec<_> = self.remaining.iter().filter(|file| !is_kept(file)).copied().collect();
         let (settled, records): (Vec<_>, Vec<_>) =
             going.into_iter().partition(|file| file.kind == Kind::Settled);
         let is_last = |at: usize| records.get(at + 1).is_none_or(|next| next.log != records[at].log);
@@ -210,7 +215,7 @@ impl Batch {
             }
         }
         settled.into_iter().try_for_each(|file| disk.remove(file))?;
-        self.remaining.retain(|file| self.late.contains(file));
+        self.remaining.retain(is_kept);
         Ok(())
     }
 

@@ -16,6 +16,8 @@ impl Log {
         batch.free(&mut self.freed);
         let Some(id) = self.id else { return };
         if durable {
+            let new = self.segments.iter_mut().rev().take_while(|segment| !segment.is_durable);
+            new.filter(|segment| segment.size > 0).for_each(|segment| segment.is_durable = true);
             self.write_indexes(id, batch);
         }
         // First, so that no message is there that has been delivered and is not known to be.
@@ -25,8 +27,10 @@ impl Log {
         self.gather_records(id, batch);
         self.gather_settled(id, batch);
         for file in self.removed.drain(..) {
-            // What it says of deliveries may be said of what is before it too.
-            let late = self.segments.iter().any(|segment| segment.first < file.first && segment.size > 0);
+            // What it says of deliveries may be said of what is before it too, unless a later one says it as well.
+            let is_said = |segment: &Segment| segment.first > file.first && segment.is_durable;
+            let late = self.segments.iter().any(|segment| segment.first < file.first && segment.size > 0)
+                && !self.segments.iter().any(is_said);
             batch.remove(file, late);
         }
     }

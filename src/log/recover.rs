@@ -102,6 +102,7 @@ impl Recovered {
         };
         let mut segment = Segment::new(file.log, file.first, 0);
         segment.salt = head.salt;
+        segment.is_durable = true;
         segment.appended = self.log.sizes.segment;
         let runs = self.settlements(disk, settled, &mut segment)?;
         let contents = match self.by_index(disk, file, size, head.salt, &runs)? {

@@ -44,6 +44,8 @@ pub struct Segment {
     pub end: Position,
     /// Octets of its file, once all that was gathered is written. There is no file if it is 0.
     pub size: u32,
+    /// Whether its file was made by a commit that is durable.
+    pub is_durable: bool,
     /// Octets of the file of its settlements.
     pub settled: u32,
     pub salt: u32,
@@ -63,6 +65,7 @@ impl Segment {
             first,
             end: Position::MAX,
             size: 0,
+            is_durable: false,
             settled: 0,
             salt,
             appended: 0,
