@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::batch::Batch;
-use super::record::{self, HEAD, Head, PERSISTENT, Parts, Record, SETTLED, SHARED};
+use super::record::{self, Head, PERSISTENT, Parts, Record, SETTLED, SHARED};
 use super::segment::Segment;
 use super::spill::Extent;
 use super::{LogId, Position};
@@ -499,6 +499,3 @@ impl Chunk {
         lost
     }
 }
-
-/// Octets a record has at least.
-pub const RECORD_MIN: usize = HEAD;

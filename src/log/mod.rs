@@ -386,7 +386,7 @@ impl Log {
     /// Notes that a record is being delivered, so that after a crash it is known to be perhaps a redelivery.
     ///
     /// The mark on disk runs ahead of the deliveries, by as many as there have been, so that it is written seldom and is
-    /// there before they happen.
+    /// mostly there before they happen. Those that reach it leave before the next mark is written.
     pub fn note_delivered(&mut self, position: Position) {
         const AHEAD_MAX: u64 = 1 << 16;
         if self.id.is_none() {
