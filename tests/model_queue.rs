@@ -291,7 +291,8 @@ impl World {
             self.pick(&[Verdict::Done, Verdict::Done, Verdict::Done, Verdict::Discard, Verdict::Requeue]);
         self.say(format_args!("settle {tag} on {channel:?}, multiple {multiple}: {verdict:?}"));
         let fate = if verdict == Verdict::Requeue { Fate::Back } else { Fate::Gone };
-        let allowed = self.vhost.settle(channel, tag, multiple, verdict, &mut self.fx).is_ok();
+        let allowed = self.vhost.settle(channel, tag, multiple, verdict).is_ok();
+        self.vhost.dispatch_due(&mut self.fx);
         assert_eq!(allowed, self.model.settle(channel, tag, multiple, fate), "settle");
     }
 

@@ -98,9 +98,13 @@ impl UnackedSet {
         None
     }
 
-    /// Whether a tag is here.
-    pub fn contains(&self, delivery_tag: u64) -> bool {
-        self.index(delivery_tag).is_some_and(|index| self.entries[index].1.is_some())
+    /// The last tag that `multiple` means: all there are if it is 0. `None` if it is not here.
+    pub fn last_of(&self, delivery_tag: u64) -> Option<u64> {
+        let is_here = |tag| self.index(tag).is_some_and(|index| self.entries[index].1.is_some());
+        match delivery_tag {
+            0 => Some(u64::MAX),
+            tag => is_here(tag).then_some(tag),
+        }
     }
 
     /// Puts back deliveries that were taken, in the order of their tags (`tx.rollback`).
@@ -149,12 +153,12 @@ mod tests {
         for tag in (1..=1000).filter(|tag| tag % 3 != 0) {
             set.push(delivery(tag));
         }
-        assert!(set.take(3).is_none() && !set.contains(3));
+        assert!(set.take(3).is_none() && set.last_of(3).is_none() && set.last_of(0) == Some(u64::MAX));
         for tag in (2..=1000).filter(|tag| tag % 3 != 0) {
             assert_eq!(set.take(tag), Some(delivery(tag)), "tag {tag}");
             assert_eq!(set.take(tag), None);
         }
-        assert!(set.contains(1) && !set.is_empty());
+        assert!(set.last_of(1) == Some(1) && !set.is_empty());
         assert!(set.entries.len() <= 64, "holes are given back: {}", set.entries.len());
         assert_eq!(set.take_front(5), Some(delivery(1)));
         assert!(set.is_empty() && set.take_front(9999).is_none());

@@ -19,27 +19,45 @@ pub enum Verdict {
 impl Vhost {
     /// Settles the delivery with a tag, or with `multiple` all up to it (all there are if it is 0).
     ///
-    /// A tag that is not there is a 406, but for 0 with `multiple`.
+    /// What comes of it is sent by [`dispatch_due`](Self::dispatch_due), which has to follow before anything else is
+    /// done. A tag that is not there is a 406, but for 0 with `multiple`.
     pub fn settle(
         &mut self,
         channel: ChannelId,
         delivery_tag: u64,
         multiple: bool,
         verdict: Verdict,
-        fx: &mut impl Effects,
     ) -> Result<(), Exception> {
+        let unknown = || unknown(delivery_tag);
+        let unacked = self.channels.get_mut(channel).ok_or_else(unknown)?.unacked();
         if !multiple {
-            let on = self.channels.get_mut(channel);
-            let taken =
-                on.and_then(|on| on.unacked().take(delivery_tag)).ok_or_else(|| unknown(delivery_tag))?;
-            if let Some(queue) = self.apply(&taken, verdict) {
-                self.dispatch(queue, fx);
-            }
+            let taken = unacked.take(delivery_tag).ok_or_else(unknown)?;
+            self.apply_later(&taken, verdict);
             return Ok(());
         }
-        let taken = self.collect(channel, delivery_tag, multiple)?;
-        self.settle_collected(&taken, verdict, fx);
+        let last = unacked.last_of(delivery_tag).ok_or_else(unknown)?;
+        while let Some(taken) = self.channels.get_mut(channel).and_then(|on| on.unacked().take_front(last)) {
+            self.apply_later(&taken, verdict);
+        }
         Ok(())
+    }
+
+    fn apply_later(&mut self, delivery: &Unacked, verdict: Verdict) {
+        if let Some(queue) = self.apply(delivery, verdict) {
+            if self.due.last() != Some(&queue) {
+                self.due.push(queue);
+            }
+        }
+    }
+
+    /// Has queues go on that may, after a run of settlements: once for all of them, since acknowledgements come in
+    /// batches.
+    pub fn dispatch_due(&mut self, fx: &mut impl Effects) {
+        while !self.due.is_empty() {
+            let mut due = std::mem::take(&mut self.due);
+            due.drain(..).for_each(|queue| self.dispatch(queue, fx));
+            self.due = due;
+        }
     }
 
     /// Takes deliveries out of a channel's unacknowledged ones, for a transaction to settle or to put back.
@@ -54,10 +72,7 @@ impl Vhost {
         if !multiple {
             return unacked.take(tag).map(|taken| vec![taken]).ok_or_else(|| unknown(tag));
         }
-        if tag != 0 && !unacked.contains(tag) {
-            return Err(unknown(tag));
-        }
-        let last = if tag == 0 { u64::MAX } else { tag };
+        let last = unacked.last_of(tag).ok_or_else(|| unknown(tag))?;
         Ok(std::iter::from_fn(|| unacked.take_front(last)).collect())
     }
 

@@ -13,6 +13,7 @@ use super::definitions::Change;
 use super::effects::Effects;
 use super::exchange::{Binding, Exchange, Kind};
 use super::queue::arguments::QueueType;
+use super::queue::pace::Behind;
 use super::queue::{Consumer, Queue};
 use super::storage::Storage;
 use super::{BindingId, ChannelId, ConnectionId, ConsumerId, ExchangeId, Map, Name, QueueId};
@@ -52,6 +53,10 @@ pub struct Vhost {
     pub(super) log_ids: Arc<AtomicU64>,
     /// Messages moved so far, as a measure of time spent.
     pub(super) work: u64,
+    /// Queues to be dispatched when a run of settlements is over.
+    pub(super) due: Vec<QueueId>,
+    /// Where somebody has got ahead of consumers lately.
+    pub(super) behind: Option<Behind>,
 }
 
 /// The exchanges every vhost has from the start.
@@ -84,6 +89,8 @@ impl Vhost {
             changes: Vec::new(),
             log_ids: Arc::new(AtomicU64::new(1)),
             work: 0,
+            due: Vec::new(),
+            behind: None,
         };
         for (name, kind, internal) in PREDECLARED {
             vhost.insert_exchange(Exchange::new(

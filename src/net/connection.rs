@@ -13,8 +13,9 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::input::{Input, Used};
+use super::pace::Pace;
 use super::writer;
-use crate::broker::ConnectionId;
+use crate::broker::{ConnectionId, QueueId};
 use crate::node::cell::VhostCell;
 use crate::node::connections::ConnectionInfo;
 use crate::node::port::Port;
@@ -154,6 +155,7 @@ async fn run(
         silence_max: beat.map(|beat| beat * 3),
         publishes: false,
         blocked: false,
+        pace: Pace::default(),
         blocked_notify: opening.blocked_notify,
     };
     let result = driver.drive(reader, rest, &mut writing).await;
@@ -201,6 +203,7 @@ struct Driver {
     publishes: bool,
     /// Whether it has come to a message during an alarm.
     blocked: bool,
+    pace: Pace,
     /// Whether the client wants to be told so.
     blocked_notify: bool,
 }
@@ -216,13 +219,15 @@ struct Held {
     congested: bool,
     /// It publishes, and there is an alarm.
     blocked: bool,
+    /// It publishes, and consumers are to catch up.
+    paced: bool,
     /// Whether it is none of the peer's fault.
     by_us: bool,
 }
 
 impl Held {
     fn any(self) -> bool {
-        self.backlog || self.waiting || self.congested || self.blocked
+        self.backlog || self.waiting || self.congested || self.blocked || self.paced
     }
 }
 
@@ -257,8 +262,15 @@ impl Driver {
                 biased;
                 why = info.asked_to_close() => self.close(&why),
                 () = port.progress(), if held.backlog => heard = Instant::now(),
-                () = port.may_retry(), if held.waiting => {
-                    self.go_on();
+                () = port.may_retry(), if held.waiting || held.paced => {
+                    self.end_pause();
+                    if held.waiting {
+                        self.go_on();
+                    }
+                    heard = Instant::now();
+                }
+                () = wait(self.pace.until()), if held.paced => {
+                    self.end_pause();
                     heard = Instant::now();
                 }
                 () = node.congestion.over(), if held.congested => heard = Instant::now(),
@@ -291,8 +303,9 @@ impl Driver {
         let running = self.session.state() == State::Running;
         let congested = running && self.publishes && self.node.congestion.is_on();
         let blocked = running && self.blocked;
-        let by_us = waiting || congested || blocked || (backlog && self.port.meter().is_held());
-        Held { backlog, waiting, congested, blocked, by_us }
+        let paced = self.pace.until().is_some();
+        let by_us = waiting || congested || blocked || paced || (backlog && self.port.meter().is_held());
+        Held { backlog, waiting, congested, blocked, paced, by_us }
     }
 
     /// One read's worth of frames: parsed, and run under the vhost's lock.
@@ -301,10 +314,17 @@ impl Driver {
         self.session.block(self.node.alarms.any());
         let parsed = self.session.parse(octets, &mut batch);
         let mut commands = batch.drain(..);
+        let mut behind = None;
         while commands.len() > 0 {
-            self.with_session(|session, cx| session.run(octets, &mut commands, cx));
+            self.with_session(|session, cx| {
+                session.run(octets, &mut commands, cx);
+                behind = cx.vhost.take_behind();
+            });
         }
         drop(commands);
+        if let Some(queue) = self.pace.published(parsed.octets, behind) {
+            self.pause_for(queue);
+        }
         BATCH.set(batch);
         self.publishes = parsed.content;
         self.info.set_channels(self.session.channel_count());
@@ -312,6 +332,22 @@ impl Driver {
             self.block();
         }
         Used { octets: parsed.octets, more: parsed.more }
+    }
+
+    /// Nothing more is read until a queue's consumers have caught up, or for a moment.
+    fn pause_for(&mut self, queue: QueueId) {
+        let id = self.session.id();
+        if let Some(read) = self.vhost.with_vhost(|vhost| vhost.pace(id, queue)) {
+            self.pace.begin(read, Instant::now());
+        }
+    }
+
+    fn end_pause(&mut self) {
+        if self.pace.until().is_some() {
+            let (id, queue) = (self.session.id(), self.pace.queue());
+            let read = self.vhost.with_vhost(|vhost| vhost.unpace(id, queue));
+            self.pace.end(read);
+        }
     }
 
     /// Nothing more is read until no alarm is left. The client hears of it past all that has to wait for the disk, which

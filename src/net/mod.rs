@@ -5,12 +5,14 @@
 //!
 //! - [`listener`][]: accepting
 //! - [`connection`][]: a connection's life: handshake, batches, close
+//! - [`pace`][]: waiting for consumers that a publisher has got ahead of
 //! - [`input`][]: reading with large shared buffers
 //! - [`writer`][]: writing what outboxes hand over; heartbeats
 
 pub mod connection;
 pub mod input;
 pub mod listener;
+pub mod pace;
 pub mod writer;
 
 #[cfg(test)]

@@ -56,10 +56,14 @@ impl Session {
                 break;
             }
         }
+        cx.vhost.dispatch_due(cx.outboxes);
         self.flush_confirms(cx);
     }
 
     fn step(&mut self, input: &[u8], command: Command, cx: &mut Context<'_>) {
+        if !matches!(command, Command::Ack { .. } | Command::Nack { .. } | Command::Reject { .. }) {
+            cx.vhost.dispatch_due(cx.outboxes);
+        }
         let (number, result) = match command {
             Command::Publish { channel, publish, payload, properties, body } => {
                 let incoming = Incoming::in_place(input, publish, &payload, &properties, &body);
@@ -350,7 +354,7 @@ impl Session {
                 let taken = cx.vhost.collect(channel.id, delivery_tag, multiple);
                 taken.map(|taken| transaction.settle(taken, verdict))
             }
-            _ => cx.vhost.settle(channel.id, delivery_tag, multiple, verdict, cx.outboxes),
+            _ => cx.vhost.settle(channel.id, delivery_tag, multiple, verdict),
         };
         result.map_err(|e| e.caused_by(cause))
     }

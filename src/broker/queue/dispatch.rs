@@ -39,6 +39,7 @@ impl Vhost {
         let turn = if found.ring.is_empty() || !found.is_empty() { None } else { self.whose_turn(queue, fx) };
         let Some(id) = turn else {
             let kept = self.queues[queue].push(now, message);
+            self.note_behind(queue);
             self.heed(queue);
             return kept;
         };
@@ -70,6 +71,7 @@ impl Vhost {
                 self.await_ack(id, tag, queue, next);
             }
         }
+        self.call_paced(queue, fx);
         self.heed(queue);
     }
 

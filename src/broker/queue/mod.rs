@@ -9,11 +9,13 @@
 //! - [`consumer`][]: consuming and cancelling
 //! - [`ring`][]: whose turn it is
 //! - [`dispatch`][]: messages to consumers, one turn each
+//! - [`pace`][]: publishers at the pace of consumers
 
 pub mod arguments;
 pub mod consumer;
 pub mod declare;
 pub mod dispatch;
+pub mod pace;
 pub mod ring;
 
 use std::collections::{BTreeSet, HashSet};
@@ -58,6 +60,8 @@ pub struct Queue {
     pub(in crate::broker) storage: Noted,
     /// The connections whose `basic.get` waits for a message to be read from disk.
     pub(super) fetchers: Vec<ConnectionId>,
+    /// The connections that publish here and wait until consumers have caught up.
+    paced: Vec<ConnectionId>,
     /// How many messages are in memory, if not all are.
     #[cfg(test)]
     pub(super) warm: Option<usize>,
@@ -115,6 +119,7 @@ impl Queue {
             exclusive_consumer: false,
             storage: Noted::default(),
             fetchers: Vec::new(),
+            paced: Vec::new(),
             #[cfg(test)]
             warm: None,
         }

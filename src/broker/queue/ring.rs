@@ -7,13 +7,14 @@ use crate::broker::ConsumerId;
 /// Only consumers with room are in here, so that the next one is found at once however many there are.
 #[derive(Debug, Default)]
 pub struct Ring {
-    /// Highest priority first; levels are never empty.
+    /// Highest priority first. None is empty but for one that is alone: the same consumer is likely to come back, and
+    /// with every acknowledgement if its prefetch count is what holds it back.
     levels: Vec<(i64, VecDeque<ConsumerId>)>,
 }
 
 impl Ring {
     pub fn is_empty(&self) -> bool {
-        self.levels.is_empty()
+        self.levels.first().is_none_or(|(_, turn)| turn.is_empty())
     }
 
     /// The consumer whose turn it is.
@@ -32,6 +33,12 @@ impl Ring {
 
     /// Adds a consumer after the others of its priority.
     pub fn push(&mut self, consumer: ConsumerId, priority: i64) {
+        if let [(other, turn)] = &mut self.levels[..] {
+            if turn.is_empty() {
+                *other = priority;
+                return turn.push_back(consumer);
+            }
+        }
         let at = self.levels.partition_point(|(other, _)| *other > priority);
         match self.levels.get_mut(at) {
             Some((other, turn)) if *other == priority => turn.push_back(consumer),
@@ -43,7 +50,7 @@ impl Ring {
     pub fn pop(&mut self) {
         if let Some((_, turn)) = self.levels.first_mut() {
             turn.pop_front();
-            if turn.is_empty() {
+            if turn.is_empty() && self.levels.len() > 1 {
                 self.levels.remove(0);
             }
         }
@@ -84,5 +91,16 @@ mod tests {
         ring.retain(|consumer| consumer != a);
         ring.pop();
         assert!(ring.is_empty() && ring.front().is_none());
+        ring.rotate();
+        ring.push(c, 5);
+        ring.push(a, 0);
+        assert_eq!(ring.front(), Some(c));
+        ring.pop();
+        assert_eq!(ring.front(), Some(a));
+        ring.pop();
+        ring.push(a, 0);
+        ring.push(c, 5);
+        ring.push(b, 9);
+        assert_eq!(std::iter::from_fn(|| (ring.front(), ring.pop()).0).collect::<Vec<_>>(), [b, c, a]);
     }
 }
