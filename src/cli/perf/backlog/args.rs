@@ -118,7 +118,8 @@ impl BacklogArgs {
     /// How the queue is drained.
     pub fn taking(&self) -> Taking {
         let ack_every = Some(self.ack_every);
-        Taking { prefetch: prefetch_count(self.prefetch, ack_every), ack_every }
+        let prefetch = prefetch_count(self.prefetch, ack_every);
+        Taking { prefetch, ack_every, ..Taking::default() }
     }
 }
 

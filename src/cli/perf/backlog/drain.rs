@@ -62,7 +62,7 @@ impl Run<'_> {
                     let work = move || {
                         let queues = [self.args.queue.as_str()];
                         let taking = self.args.taking();
-                        Consumer::subscribe(&self.uri, &queues, taking, number)?.run(shared, counter)
+                        Consumer::subscribe(&self.uri, &queues, &taking, number)?.run(shared, counter)
                     };
                     consuming.push(spawn(scope, "perf-consumer", failures.clone(), work)?);
                 }
