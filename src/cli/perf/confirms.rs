@@ -72,6 +72,11 @@ impl Confirms {
         true
     }
 
+    /// Takes the answer to a commit: everything published has been accepted.
+    pub fn commit(&mut self) {
+        self.acked += self.settle(0, true);
+    }
+
     /// Settles one tag, or with `multiple` all tags up to it (all of them for tag 0), and returns
     /// how many were settled. Tags that are not outstanding are ignored.
     fn settle(&mut self, tag: u64, multiple: bool) -> u64 {
@@ -125,6 +130,16 @@ mod tests {
         assert_eq!((confirms.outstanding(), confirms.oldest(), confirms.next()), (0, 11, 11));
         confirms.published(1);
         assert_eq!(confirms.settle(11, true), 1);
+    }
+
+    #[test]
+    fn a_commit_settles_everything() {
+        let mut confirms = Confirms::new(3);
+        confirms.commit();
+        confirms.published(3);
+        assert_eq!((confirms.room(), confirms.acked), (0, 0));
+        confirms.commit();
+        assert_eq!((confirms.room(), confirms.acked, confirms.oldest()), (3, 3, 4));
     }
 
     #[test]

@@ -12,6 +12,11 @@ use amq_protocol::{
     types::{AMQPValue, FieldTable, ShortString},
 };
 
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
+
 use super::{
     error::PerfError,
     uri::AmqpUri,
@@ -29,6 +34,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest wait for the answer to `connection.close`.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Requests that are sent before the first of their answers is waited for.
+const IN_FLIGHT: usize = 500;
 /// What a client sends first.
 const PROTOCOL_HEADER: &[u8; 8] = b"AMQP\0\0\x09\x01";
 
@@ -70,8 +77,17 @@ impl Connection {
     ///
     /// As [`Connection::call`].
     pub fn open_channel(&mut self) -> Result<(), PerfError> {
+        self.open_channel_number(CHANNEL)
+    }
+
+    /// Opens another channel.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::call`].
+    pub fn open_channel_number(&mut self, number: u16) -> Result<(), PerfError> {
         let open = AMQPClass::Channel(channel::AMQPMethod::Open(channel::Open {}));
-        self.call(CHANNEL, open, "channel.open", |answer| {
+        self.call(number, open, "channel.open", |answer| {
             matches!(answer, AMQPClass::Channel(channel::AMQPMethod::OpenOk(_)))
         })?;
         Ok(())
@@ -127,6 +143,36 @@ impl Connection {
     ) -> Result<AMQPClass, PerfError> {
         self.send(channel, request)?;
         self.answer(doing, accepts)
+    }
+
+    /// Sends all `requests`, many of them before their answers come, and waits until `accepts` has
+    /// approved an answer to each; see [`Connection::call`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::call`].
+    pub fn call_all(
+        &mut self,
+        channel: u16,
+        requests: impl IntoIterator<Item = AMQPClass>,
+        doing: &'static str,
+        accepts: impl Fn(&AMQPClass) -> bool,
+    ) -> Result<(), PerfError> {
+        let mut requests = requests.into_iter();
+        loop {
+            let (mut bytes, mut sent) = (Vec::new(), 0);
+            for request in requests.by_ref().take(IN_FLIGHT) {
+                bytes.extend(wire::encode(&AMQPFrame::Method(channel, request))?);
+                sent += 1;
+            }
+            if sent == 0 {
+                return Ok(());
+            }
+            self.write_fully(&bytes, Instant::now() + ANSWER_TIMEOUT)?;
+            for _ in 0..sent {
+                self.answer(doing, &accepts)?;
+            }
+        }
     }
 
     /// Waits for the method that `accepts` approves.
@@ -190,6 +236,21 @@ impl Connection {
         let outcome = self.read_some();
         self.stream.set_nonblocking(false).map_err(PerfError::Io)?;
         outcome
+    }
+
+    /// Waits until something has arrived, for at most `time`, and reads it; false when nothing came.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::read_some`].
+    pub fn read_within(&mut self, time: Duration) -> Result<bool, PerfError> {
+        let time = Timespec::try_from(time.min(TICK)).unwrap_or_default();
+        let mut ready = [PollFd::new(&self.stream, PollFlags::IN)];
+        match poll(&mut ready, Some(&time)) {
+            Ok(0) | Err(Errno::INTR) => Ok(false),
+            Ok(_) => self.read_some(),
+            Err(error) => Err(PerfError::Io(error.into())),
+        }
     }
 
     /// Finds out why writing failed: the reason in a `close` method that the broker sent before

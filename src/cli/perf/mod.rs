@@ -3,17 +3,19 @@
 //! Everything here uses plain threads and blocking sockets, so that the generator takes as little
 //! processor time as possible away from a broker on the same machine.
 //!
-//! - [`args`][], [`uri`][], [`error`][]: what is asked for, of whom, and why it cannot be had
+//! - [`args`][], [`content`][], [`uri`][], [`error`][]: what is asked for, of whom, and why it cannot be
+//!   had
 //! - [`throughput`][]: publishing and consuming at once, for a time
 //! - [`backlog`][]: a long queue, phase by phase
 //! - [`fsync`][]: what the disk allows
-//! - [`conn`][], [`queue`][], [`topology`][]: connections, and what is declared for a run
-//! - [`producer`][], [`batch`][], [`confirms`][]: publishing from prepared buffers
-//! - [`consumer`][], [`deliveries`][]: counting and acknowledging in place
+//! - [`conn`][], [`queue`][]: connections, and what is declared for a run
+//! - [`producer`][], [`batch`][], [`confirms`][], [`pace`][]: publishing from prepared buffers
+//! - [`consumer`][], [`deliveries`][], [`poll`][]: counting and acknowledging in place
 //! - [`wire`][]: frames
 //! - [`process`][]: the broker's processor time, memory and disk writes
 //! - [`shared`][], [`threads`][]: what the threads of a run share, and how they are waited for
-//! - [`report`][]: the result as a table or as JSON
+//! - [`progress`][]: how far a run is
+//! - [`report`][]: results as a table or as JSON
 
 mod args;
 mod backlog;
@@ -21,24 +23,27 @@ mod batch;
 mod confirms;
 mod conn;
 mod consumer;
+mod content;
 mod deliveries;
 mod error;
 mod fsync;
+mod pace;
+mod poll;
 mod process;
 mod producer;
+mod progress;
 mod queue;
 mod report;
 mod shared;
 mod threads;
 mod throughput;
-mod topology;
 mod uri;
 mod wire;
 
 use clap::{Args, Subcommand};
 
 pub use self::error::PerfError;
-use self::{args::ThroughputArgs, backlog::BacklogArgs, fsync::FsyncArgs};
+use self::{backlog::BacklogArgs, fsync::FsyncArgs, throughput::ThroughputArgs};
 
 /// Arguments of `leveret perf`.
 #[derive(Debug, Args)]
@@ -51,7 +56,7 @@ pub struct PerfArgs {
 #[derive(Debug, Subcommand)]
 pub enum PerfCommand {
     /// Publish and consume as fast as the broker allows, and report rates, latency and cost.
-    Throughput(ThroughputArgs),
+    Throughput(Box<ThroughputArgs>),
     /// Fill a queue, look at what it costs, wait for it after a restart, drain it
     Backlog(BacklogArgs),
     /// Append to a file and fdatasync it, the least that a confirm can take

@@ -3,7 +3,7 @@
 use std::{
     collections::hash_map::RandomState,
     hash::{BuildHasher, Hasher},
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     time::Instant,
 };
 
@@ -17,6 +17,8 @@ pub struct Shared {
     pub stop_producers: AtomicBool,
     /// Set when consumers should stop.
     pub stop_consumers: AtomicBool,
+    /// Consuming connections whose consumers have all started.
+    pub subscribed: AtomicUsize,
     /// Start of the measured interval, in nanoseconds since the run started.
     measure_from: AtomicU64,
     /// End of the measured interval, likewise.
@@ -31,6 +33,7 @@ impl Shared {
             mark: random() | 1,
             stop_producers: AtomicBool::new(false),
             stop_consumers: AtomicBool::new(false),
+            subscribed: AtomicUsize::new(0),
             measure_from: AtomicU64::new(u64::MAX),
             measure_to: AtomicU64::new(u64::MAX),
         }
@@ -68,17 +71,30 @@ impl Shared {
 /// A count that one thread writes and others read, alone on its cache lines.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-pub struct Counter(AtomicU64);
+pub struct Counter {
+    count: AtomicU64,
+    octets: AtomicU64,
+}
 
 impl Counter {
     /// Publishes the owner's current count.
     pub fn set(&self, value: u64) {
-        self.0.store(value, Ordering::Relaxed);
+        self.count.store(value, Ordering::Relaxed);
+    }
+
+    /// Publishes how many bytes the owner has counted.
+    pub fn set_octets(&self, value: u64) {
+        self.octets.store(value, Ordering::Relaxed);
+    }
+
+    /// The number of bytes as last published.
+    pub fn octets(&self) -> u64 {
+        self.octets.load(Ordering::Relaxed)
     }
 
     /// The count as last published.
     pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.count.load(Ordering::Relaxed)
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::io::{self, Read};
 
-use amq_protocol::frame::{AMQPFrame, WriteContext, gen_frame};
+use amq_protocol::{
+    frame::{AMQPFrame, WriteContext, gen_frame},
+    types::ShortString,
+};
 
 /// Frame type of a method.
 pub const METHOD: u8 = 1;
@@ -16,6 +19,17 @@ pub const BASIC_DELIVER: [u8; 4] = [0, 60, 0, 60];
 pub const BASIC_ACK: [u8; 4] = [0, 60, 0, 80];
 /// Class and method id of `basic.nack`.
 pub const BASIC_NACK: [u8; 4] = [0, 60, 0, 120];
+
+/// Class and method id of `basic.return`.
+pub const BASIC_RETURN: [u8; 4] = [0, 60, 0, 50];
+/// Class and method id of `basic.get-ok`.
+pub const BASIC_GET_OK: [u8; 4] = [0, 60, 0, 71];
+/// Class and method id of `basic.get-empty`.
+pub const BASIC_GET_EMPTY: [u8; 4] = [0, 60, 0, 72];
+/// Class and method id of `tx.commit`, which has no arguments.
+pub const TX_COMMIT: [u8; 4] = [0, 90, 0, 20];
+/// Class and method id of `tx.commit-ok`, which has no arguments.
+pub const TX_COMMIT_OK: [u8; 4] = [0, 90, 0, 21];
 
 /// Bytes of a frame besides its payload: type, channel, length and end marker.
 pub const FRAME_OVERHEAD: usize = 8;
@@ -48,6 +62,8 @@ pub enum WireError {
 pub struct Frame<'a> {
     /// Frame type: [`METHOD`], [`HEADER`], [`BODY`] or 8 for a heartbeat.
     pub kind: u8,
+    /// The channel it belongs to, 0 for the connection.
+    pub channel: u16,
     /// The payload, without prefix and end marker.
     pub payload: &'a [u8],
 }
@@ -92,7 +108,7 @@ impl FrameBuffer {
     #[inline]
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, WireError> {
         let pending = &self.bytes[self.start..self.end];
-        let Some(&[kind, _, _, l0, l1, l2, l3]) = pending.first_chunk::<PREFIX>() else {
+        let Some(&[kind, c0, c1, l0, l1, l2, l3]) = pending.first_chunk::<PREFIX>() else {
             return Ok(None);
         };
         let length = u32::from_be_bytes([l0, l1, l2, l3]) as usize;
@@ -106,7 +122,38 @@ impl FrameBuffer {
             return Err(WireError::NoEnd);
         }
         self.start += length + FRAME_OVERHEAD;
-        Ok(Some(Frame { kind, payload: &pending[PREFIX..PREFIX + length] }))
+        let channel = u16::from_be_bytes([c0, c1]);
+        Ok(Some(Frame { kind, channel, payload: &pending[PREFIX..PREFIX + length] }))
+    }
+}
+
+/// Appends a method frame with these arguments, which the caller has encoded.
+pub fn push_method(out: &mut Vec<u8>, channel: u16, id: [u8; 4], arguments: &[u8]) {
+    let [c0, c1] = channel.to_be_bytes();
+    // Arguments are short strings and numbers here, far below the limit of 4 GiB.
+    let [l0, l1, l2, l3] = u32::try_from(id.len() + arguments.len()).unwrap_or(u32::MAX).to_be_bytes();
+    out.extend([METHOD, c0, c1, l0, l1, l2, l3]);
+    out.extend(id);
+    out.extend(arguments);
+    out.push(FRAME_END);
+}
+
+/// Appends a short string: its length, which fits in an octet, and its text.
+pub fn push_short(out: &mut Vec<u8>, text: &ShortString) {
+    let text = text.as_str().as_bytes();
+    out.push(u8::try_from(text.len()).unwrap_or(u8::MAX));
+    out.extend(text);
+}
+
+/// Makes all of these whole frames belong to `channel`.
+pub fn readdress(frames: &mut [u8], channel: u16) {
+    let mut rest = frames;
+    while let Some((&mut [_, ref mut c0, ref mut c1, l0, l1, l2, l3], after)) =
+        rest.split_first_chunk_mut::<PREFIX>()
+    {
+        [*c0, *c1] = channel.to_be_bytes();
+        let next = u32::from_be_bytes([l0, l1, l2, l3]) as usize + 1;
+        rest = after.get_mut(next..).unwrap_or_default();
     }
 }
 
@@ -183,6 +230,27 @@ mod tests {
     fn heartbeats_are_frames() {
         let wire = encode(&AMQPFrame::Heartbeat).unwrap();
         assert_eq!(walk(&wire, 3).unwrap(), [(8, Vec::new())]);
+    }
+
+    #[test]
+    fn frames_change_their_channel_and_nothing_else() {
+        let on = |channel: u16| {
+            let mut frames = Vec::new();
+            push_method(&mut frames, channel, BASIC_ACK, &[0; 9]);
+            frames.extend(encode(&AMQPFrame::Body(channel, vec![7; 300])).unwrap());
+            push_method(&mut frames, channel, TX_COMMIT, &[]);
+            frames
+        };
+        let mut frames = on(1);
+        readdress(&mut frames, 0x0102);
+        assert_eq!(frames, on(0x0102));
+        let mut source = Trickle { bytes: &frames, step: 1000 };
+        let mut buffer = FrameBuffer::new();
+        buffer.fill(&mut source).unwrap();
+        for _ in 0..3 {
+            assert_eq!(buffer.next_frame().unwrap().map(|frame| frame.channel), Some(0x0102));
+        }
+        assert_eq!(buffer.next_frame(), Ok(None));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::super::{
     args::{QueueType, check_prefetch, prefetch_count, seconds},
     consumer::Taking,
     error::PerfError,
+    progress::ProgressArgs,
     queue::Kind,
     uri::AmqpUri,
 };
@@ -70,6 +71,8 @@ pub struct BacklogArgs {
     /// Print one JSON object instead of a table
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub progress: ProgressArgs,
 }
 
 /// What is done with a queue.
@@ -115,7 +118,8 @@ impl BacklogArgs {
     /// How the queue is drained.
     pub fn taking(&self) -> Taking {
         let ack_every = Some(self.ack_every);
-        Taking { prefetch: prefetch_count(self.prefetch, ack_every), ack_every }
+        let prefetch = prefetch_count(self.prefetch, ack_every);
+        Taking { prefetch, ack_every, ..Taking::default() }
     }
 }
 

@@ -6,8 +6,9 @@ use super::{
     super::{
         batch::Message,
         conn,
+        content::delivery_mode,
         error::PerfError,
-        producer::{Outcome, Producer},
+        producer::{Outcome, Producer, Publishing, Settling},
         queue,
         shared::{Counter, Shared},
         threads::{join, spawn},
@@ -15,7 +16,7 @@ use super::{
     Run,
     folder::disk_space,
     report::{Filled, Moved},
-    watch::{Peak, Watch},
+    watch::Peak,
 };
 
 impl Run<'_> {
@@ -44,14 +45,16 @@ impl Run<'_> {
     fn producers(&self, shared: &Shared) -> Result<Vec<Producer>, PerfError> {
         let message = Message {
             exchange: conn::short("")?,
-            routing_keys: vec![conn::short(&self.args.queue)?],
-            headers: None,
-            persistent: self.args.persistent,
-            size: self.args.size,
+            routing_keys: [conn::short(&self.args.queue)?].into(),
+            sizes: vec![self.args.size],
+            properties: delivery_mode(self.args.persistent),
+            mandatory: false,
             mark: shared.mark,
         };
+        let settling = Settling::Confirm(self.args.confirm);
+        let publishing = Publishing { settling, ..Publishing::default() };
         (1..=self.args.producers)
-            .map(|number| Producer::prepare(&self.uri, &message, Some(self.args.confirm), number))
+            .map(|number| Producer::prepare(&self.uri, &message, publishing, number))
             .collect()
     }
 
@@ -69,9 +72,7 @@ impl Run<'_> {
                     let work = move || producer.fill(share, shared, counter);
                     publishing.push(spawn(scope, "perf-producer", failures.clone(), work)?);
                 }
-                let (broker, patience) = (self.broker.as_ref(), self.args.patience);
-                let watch =
-                    Watch { phase: "fill", total, counters: &counters, failed: &failed, broker, patience };
+                let watch = self.watch("fill", total, &counters, &failed);
                 let moved = Moved::new(total, &watch.follow()?);
                 let mut outcome = Outcome::default();
                 for handle in publishing {
