@@ -378,6 +378,44 @@ fn perf_times_the_disk() {
 }
 
 #[test]
+fn perf_compares_brokers() {
+    let folders = [TempFolder::new("perf-a"), TempFolder::new("perf-b")];
+    let running = folders.each_ref().map(|folder| Running::start(&folder.0));
+    let [a, b] = running
+        .each_ref()
+        .map(|running| format!("amqp://guest:guest@127.0.0.1:{},pid={}", running.port, running.child.id()));
+    let (a, b) = (format!("a={a}"), format!("b={b}"));
+    let refusing = "none=amqp://127.0.0.1:1";
+    let table = folders[0].0.with_extension("md");
+    let markdown = table.display().to_string();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
+    command.args(["perf", "compare", "--broker", &a, "--broker", &b, "--broker", refusing, "--json"]);
+    command.args(["--repetitions", "2", "--pause", "0", "--markdown", &markdown, "--no-progress"]);
+    command.args(["--load", "small: throughput --time 0.1 --warmup 0"]);
+    command.args(["--", "throughput", "--time", "0.1", "--warmup", "0", "--confirm", "1"]);
+    let output = command.output().expect("it runs");
+    let table_text = std::fs::read_to_string(&table);
+    let _ = std::fs::remove_file(&table);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && errors.contains("2 of 6 have failed"), "{errors}");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    for load in report["loads"].as_array().expect("loads") {
+        for broker in [0, 1] {
+            let result = &load["results"][broker];
+            assert_eq!(result["runs"].as_array().map(Vec::len), Some(2), "{result}");
+            let rate = &result["figures"]["delivery_rate"]["median"];
+            assert!(rate.as_f64().is_some_and(|rate| rate > 0.0), "{result}");
+            assert!(result["figures"]["rss_mib"]["median"].is_number(), "{result}");
+        }
+        let why = load["results"][2]["failure"].as_str().unwrap_or_default();
+        assert!(why.contains("cannot connect to 127.0.0.1:1"), "{load}");
+    }
+    let table_text = table_text.expect("a table");
+    assert!(table_text.starts_with("|  | a | b | none | b : a | none : a |\n"), "{table_text}");
+    assert!(table_text.contains("| failed |") && table_text.contains("| **small** |"), "{table_text}");
+}
+
+#[test]
 fn metrics_can_be_turned_off_only() {
     let output = server("127.0.0.1:0", Path::new("/nowhere")).arg("--metrics-listen=127.0.0.1:1").output();
     let text = String::from_utf8_lossy(&output.expect("it runs").stderr).into_owned();

@@ -84,6 +84,14 @@ pub enum PerfError {
         /// What the last attempt has found.
         last: String,
     },
+    /// Of the loads that were to be compared, some have no figures.
+    #[error("{failed} of {all} have failed, as the notes below the table say")]
+    Compare {
+        /// Loads that failed, counted for each broker.
+        failed: usize,
+        /// All loads, counted likewise.
+        all: usize,
+    },
     /// A worker thread could not be started or panicked.
     #[error("a worker thread failed: {0}")]
     Worker(String),

@@ -8,6 +8,7 @@
 //! - [`throughput`][]: publishing and consuming at once, for a time
 //! - [`backlog`][]: a long queue, phase by phase
 //! - [`fsync`][]: what the disk allows
+//! - [`compare`][]: the same loads against several brokers in turn
 //! - [`conn`][], [`queue`][]: connections, and what is declared for a run
 //! - [`producer`][], [`batch`][], [`confirms`][], [`pace`][]: publishing from prepared buffers
 //! - [`consumer`][], [`deliveries`][], [`poll`][]: counting and acknowledging in place
@@ -20,6 +21,7 @@
 mod args;
 mod backlog;
 mod batch;
+mod compare;
 mod confirms;
 mod conn;
 mod consumer;
@@ -43,7 +45,7 @@ mod wire;
 use clap::{Args, Subcommand};
 
 pub use self::error::PerfError;
-use self::{backlog::BacklogArgs, fsync::FsyncArgs, throughput::ThroughputArgs};
+use self::{backlog::BacklogArgs, compare::CompareArgs, fsync::FsyncArgs, throughput::ThroughputArgs};
 
 /// Arguments of `leveret perf`.
 #[derive(Debug, Args)]
@@ -61,6 +63,8 @@ pub enum PerfCommand {
     Backlog(BacklogArgs),
     /// Append to a file and fdatasync it, the least that a confirm can take
     Fsync(FsyncArgs),
+    /// Run the same loads against several brokers in turn, and print medians and ratios
+    Compare(CompareArgs),
 }
 
 /// Runs the chosen load and prints its report to standard output.
@@ -74,5 +78,6 @@ pub fn run(args: PerfArgs) -> Result<(), PerfError> {
         PerfCommand::Throughput(args) => throughput::run(&args),
         PerfCommand::Backlog(args) => backlog::run(&args),
         PerfCommand::Fsync(args) => fsync::run(&args),
+        PerfCommand::Compare(args) => compare::run(&args),
     }
 }
