@@ -1,6 +1,7 @@
 //! From an exchange and a routing key to queues.
 
 use std::collections::HashSet;
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::sync::Arc;
 
 use super::commit::Commit;
@@ -114,23 +115,44 @@ fn headers(raw: &[u8]) -> Option<&[u8]> {
 
 /// A channel's memory of where messages went, for one state of the topology.
 ///
-/// Its keys are exchange and routing key, written one after the other behind the exchange's length.
+/// This is on every message's way: a route is found by a hash of what it was asked for, without copying that together,
+/// and the one used last is tried first, since most publishers stay with one.
 #[derive(Debug, Default)]
 pub struct RouteCache {
     version: (u64, u64),
-    /// The route used last: most publishers stay with one.
-    last: Option<Targets>,
-    last_key: Vec<u8>,
-    routes: Map<Box<[u8]>, Targets>,
+    hasher: foldhash::fast::RandomState,
+    routes: Vec<Known>,
+    /// Where in `routes` what has a hash is. Of two with one hash the later one is remembered.
+    places: Map<u64, usize>,
+    /// Where in `routes` the route used last is.
+    last: usize,
     /// How much `routes` holds, in targets.
     weight: usize,
-    key: Vec<u8>,
+}
+
+/// Where messages to an exchange with a routing key go.
+#[derive(Debug)]
+struct Known {
+    /// The exchange's length, the exchange, the routing key. Compared in one piece of memory: where glibc has `memcmp`
+    /// with masked loads, comparing two empty slices that lie nowhere takes 80 ns.
+    name: Box<[u8]>,
+    targets: Targets,
 }
 
 /// A cache holds at most about this many targets, and an entry counts for as many as it takes the memory of; then it
 /// begins anew.
 const WEIGHT_MAX: usize = 16 << 10;
-const ENTRY_WEIGHT: usize = 8;
+const ENTRY_WEIGHT: usize = 12;
+
+impl Known {
+    fn is_for(&self, exchange: &[u8], routing_key: &[u8]) -> bool {
+        let (size, key) = (exchange.len(), &self.name[1..]);
+        usize::from(self.name[0]) == size
+            && key.len() == size + routing_key.len()
+            && key[size..] == *routing_key
+            && key[..size] == *exchange
+    }
+}
 
 impl RouteCache {
     /// Where messages to this exchange with this key go, if that is known for the given version of topology and
@@ -141,12 +163,12 @@ impl RouteCache {
             self.clear();
             return None;
         }
-        if !self.is_last(exchange, routing_key) {
-            self.write_key(exchange, routing_key);
-            self.last = Some(Arc::clone(self.routes.get(self.key.as_slice())?));
-            std::mem::swap(&mut self.key, &mut self.last_key);
+        if !self.routes.get(self.last).is_some_and(|known| known.is_for(exchange, routing_key)) {
+            let place = *self.places.get(&self.hash(exchange, routing_key))?;
+            self.routes.get(place).filter(|known| known.is_for(exchange, routing_key))?;
+            self.last = place;
         }
-        self.last.as_deref()
+        Some(&self.routes.get(self.last)?.targets)
     }
 
     /// Remembers a route for the version that [`get`](Self::get) was last asked for.
@@ -154,30 +176,24 @@ impl RouteCache {
         if self.weight > WEIGHT_MAX {
             self.clear();
         }
-        self.write_key(exchange, routing_key);
-        self.weight += targets.len() + ENTRY_WEIGHT + self.key.len() / size_of::<QueueId>();
-        self.routes.insert(self.key.as_slice().into(), targets);
+        let name: Box<[u8]> = [&[exchange.len() as u8], exchange, routing_key].concat().into();
+        self.weight += targets.len() + ENTRY_WEIGHT + name.len() / size_of::<QueueId>();
+        self.places.insert(self.hash(exchange, routing_key), self.routes.len());
+        self.routes.push(Known { name, targets });
     }
 
     fn clear(&mut self) {
-        self.last = None;
         self.routes.clear();
+        self.places.clear();
         self.weight = 0;
     }
 
-    fn is_last(&self, exchange: &[u8], routing_key: &[u8]) -> bool {
-        let Some((size, key)) = self.last_key.split_first() else { return false };
-        self.last.is_some()
-            && *size as usize == exchange.len()
-            && key.starts_with(exchange)
-            && key[exchange.len()..] == *routing_key
-    }
-
-    fn write_key(&mut self, exchange: &[u8], routing_key: &[u8]) {
-        self.key.clear();
-        self.key.push(exchange.len() as u8);
-        self.key.extend_from_slice(exchange);
-        self.key.extend_from_slice(routing_key);
+    fn hash(&self, exchange: &[u8], routing_key: &[u8]) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(routing_key);
+        hasher.write_usize(exchange.len());
+        hasher.write(exchange);
+        hasher.finish()
     }
 }
 
@@ -198,6 +214,12 @@ mod tests {
             assert_eq!(cache.get((1, 1), b"xy", b"z"), Some(&[b][..]));
             assert_eq!(cache.get((1, 1), b"xy", b""), None);
         }
+        // Two with one hash are never taken for each other.
+        let hash = cache.hash(b"x", b"yz");
+        cache.places.insert(hash, 1);
+        assert_eq!(cache.get((1, 1), b"x", b"yz"), None);
+        cache.insert(b"x", b"yz", Arc::from([a]));
+        assert_eq!(cache.get((1, 1), b"x", b"yz"), Some(&[a][..]));
         assert_eq!(cache.get((2, 1), b"x", b"yz"), None);
         assert_eq!(cache.get((2, 1), b"xy", b"z"), None);
     }
