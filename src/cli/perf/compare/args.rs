@@ -81,8 +81,12 @@ impl CompareArgs {
             return Err(usage("two loads have the same name"));
         }
         for load in &loads {
+            let wrong = |why: String| usage(&format!("load '{}': {why}", load.name));
+            // A load that may have several would go to some broker of its own besides.
+            if let Some(word) = load.words.iter().find(|word| is_ours(word)) {
+                return Err(wrong(format!("{word} is not for a load to say")));
+            }
             for broker in &self.brokers {
-                let wrong = |why: String| usage(&format!("load '{}': {why}", load.name));
                 check(&broker.arguments(&load.words)).map_err(wrong)?;
             }
         }
@@ -129,6 +133,12 @@ fn check(words: &[String]) -> Result<(), String> {
             Err(told.strip_prefix("error: ").unwrap_or(&told).to_owned())
         }
     }
+}
+
+/// Whether an option is one that all loads are given.
+fn is_ours(word: &str) -> bool {
+    let option = word.split_once('=').map_or(word, |(option, _)| option);
+    ["--uri", "--broker-pid", "--json"].contains(&option)
 }
 
 fn usage(text: &str) -> PerfError {
@@ -178,7 +188,10 @@ mod tests {
         let wrong = refused(&["--load", "big: throughput --sise 3"]);
         assert!(wrong.starts_with("load 'big': unexpected argument '--sise'"), "{wrong}");
         assert!(!wrong.contains('\n'));
-        assert!(refused(&["--load", "x: throughput --uri amqp://h"]).contains("--uri"));
+        for option in ["--uri amqp://h", "--uri=amqp://h", "--broker-pid 1", "--json"] {
+            let why = refused(&["--load", &format!("x: throughput {option}")]);
+            assert!(why.contains("is not for a load to say"), "{why}");
+        }
         assert!(refused(&["--load", "x: dance"]).contains("unrecognized subcommand"));
         assert!(refused(&["--load", "x: fsync --dir /"]).contains("--uri"), "a disk is no broker");
         assert!(refused(&["--load", "x: throughput", "--load", "x: throughput"]).contains("same name"));
