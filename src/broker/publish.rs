@@ -35,12 +35,17 @@ impl Vhost {
         Ok(())
     }
 
+    /// The queue that the default exchange leads to.
+    fn route_straight(&self, routing_key: &[u8]) -> Option<QueueId> {
+        self.queue_names.get(routing_key).copied()
+    }
+
     /// The queues that bindings lead a message to.
     pub fn route(&self, message: &Message<'_>) -> Route {
         let nobody = Route { targets: Arc::from([]), cacheable: true };
         if message.exchange.is_empty() {
-            return match self.queue_names.get(message.routing_key) {
-                Some(queue) => Route { targets: Arc::from([*queue]), cacheable: true },
+            return match self.route_straight(message.routing_key) {
+                Some(queue) => Route { targets: Arc::from([queue]), cacheable: true },
                 None => nobody,
             };
         }
@@ -116,10 +121,12 @@ fn headers(raw: &[u8]) -> Option<&[u8]> {
 /// A channel's memory of where messages went, for one state of the topology.
 ///
 /// This is on every message's way: a route is found by a hash of what it was asked for, without copying that together,
-/// and the one used last is tried first, since most publishers stay with one.
+/// and the one used last is tried first, since most publishers stay with one. Of the default exchange only that one is
+/// remembered: its queues are found by their names as fast, however many they are.
 #[derive(Debug, Default)]
 pub struct RouteCache {
     version: (u64, u64),
+    straight: Straight,
     hasher: foldhash::fast::RandomState,
     routes: Vec<Known>,
     /// Where in `routes` what has a hash is. Of two with one hash the later one is remembered.
@@ -128,6 +135,16 @@ pub struct RouteCache {
     last: usize,
     /// How much `routes` holds, in targets.
     weight: usize,
+}
+
+/// The default exchange.
+#[derive(Debug, Default)]
+struct Straight {
+    /// Whether it may be published to.
+    is_open: bool,
+    /// The routing key used last, and its queue if there is one.
+    routing_key: Vec<u8>,
+    target: Option<QueueId>,
 }
 
 /// Where messages to an exchange with a routing key go.
@@ -154,14 +171,38 @@ impl Known {
     }
 }
 
+impl Straight {
+    fn get(&mut self, vhost: &Vhost, routing_key: &[u8]) -> Option<&[QueueId]> {
+        if !self.is_open {
+            return None;
+        }
+        if self.target.is_none() || *self.routing_key != *routing_key {
+            self.target = vhost.route_straight(routing_key);
+            self.routing_key.clear();
+            self.routing_key.extend_from_slice(routing_key);
+        }
+        Some(self.target.as_slice())
+    }
+}
+
 impl RouteCache {
-    /// Where messages to this exchange with this key go, if that is known for the given version of topology and
-    /// permissions.
-    pub fn get(&mut self, version: (u64, u64), exchange: &[u8], routing_key: &[u8]) -> Option<&[QueueId]> {
+    /// Where messages to this exchange with this key go, if that is known for the vhost's topology and the given version
+    /// of permissions.
+    pub fn get(
+        &mut self,
+        vhost: &Vhost,
+        permissions: u64,
+        exchange: &[u8],
+        routing_key: &[u8],
+    ) -> Option<&[QueueId]> {
+        let version = (vhost.topology(), permissions);
         if self.version != version {
             self.version = version;
             self.clear();
             return None;
+        }
+        if exchange.is_empty() {
+            return self.straight.get(vhost, routing_key);
         }
         if !self.routes.get(self.last).is_some_and(|known| known.is_for(exchange, routing_key)) {
             let place = *self.places.get(&self.hash(exchange, routing_key))?;
@@ -173,6 +214,10 @@ impl RouteCache {
 
     /// Remembers a route for the version that [`get`](Self::get) was last asked for.
     pub fn insert(&mut self, exchange: &[u8], routing_key: &[u8], targets: Targets) {
+        if exchange.is_empty() {
+            self.straight.is_open = true;
+            return;
+        }
         if self.weight > WEIGHT_MAX {
             self.clear();
         }
@@ -183,6 +228,7 @@ impl RouteCache {
     }
 
     fn clear(&mut self) {
+        self.straight = Straight::default();
         self.routes.clear();
         self.places.clear();
         self.weight = 0;
@@ -200,35 +246,76 @@ impl RouteCache {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::queue::declare::Declaration;
+
+    /// A vhost with queues of these names.
+    fn with_queues<const N: usize>(names: [&str; N]) -> (Vhost, [QueueId; N]) {
+        let mut vhost = Vhost::new("v");
+        let ids = names.map(|name| declare(&mut vhost, name));
+        (vhost, ids)
+    }
+
+    fn declare(vhost: &mut Vhost, name: &str) -> QueueId {
+        let declaration = Declaration {
+            name: name.into(),
+            durable: false,
+            exclusive: false,
+            auto_delete: false,
+            arguments: Default::default(),
+        };
+        vhost.declare_queue(None, declaration).expect("a queue");
+        vhost.queue_names[name.as_bytes()]
+    }
 
     #[test]
     fn routes_are_told_apart_and_forgotten_with_their_version() {
-        let mut names: slotmap::SlotMap<QueueId, ()> = slotmap::SlotMap::with_key();
-        let [a, b] = std::array::from_fn(|_| names.insert(()));
+        let (mut vhost, [a, b]) = with_queues(["a", "b"]);
         let mut cache = RouteCache::default();
-        assert_eq!(cache.get((1, 1), b"x", b"yz"), None);
+        assert_eq!(cache.get(&vhost, 1, b"x", b"yz"), None);
         cache.insert(b"x", b"yz", Arc::from([a]));
         cache.insert(b"xy", b"z", Arc::from([b]));
         for _ in 0..2 {
-            assert_eq!(cache.get((1, 1), b"x", b"yz"), Some(&[a][..]));
-            assert_eq!(cache.get((1, 1), b"xy", b"z"), Some(&[b][..]));
-            assert_eq!(cache.get((1, 1), b"xy", b""), None);
+            assert_eq!(cache.get(&vhost, 1, b"x", b"yz"), Some(&[a][..]));
+            assert_eq!(cache.get(&vhost, 1, b"xy", b"z"), Some(&[b][..]));
+            assert_eq!(cache.get(&vhost, 1, b"xy", b""), None);
         }
         // Two with one hash are never taken for each other.
         let hash = cache.hash(b"x", b"yz");
         cache.places.insert(hash, 1);
-        assert_eq!(cache.get((1, 1), b"x", b"yz"), None);
+        assert_eq!(cache.get(&vhost, 1, b"x", b"yz"), None);
         cache.insert(b"x", b"yz", Arc::from([a]));
-        assert_eq!(cache.get((1, 1), b"x", b"yz"), Some(&[a][..]));
-        assert_eq!(cache.get((2, 1), b"x", b"yz"), None);
-        assert_eq!(cache.get((2, 1), b"xy", b"z"), None);
+        assert_eq!(cache.get(&vhost, 1, b"x", b"yz"), Some(&[a][..]));
+        assert_eq!(cache.get(&vhost, 2, b"x", b"yz"), None);
+        assert_eq!(cache.get(&vhost, 2, b"xy", b"z"), None);
+        cache.insert(b"x", b"yz", Arc::from([a]));
+        declare(&mut vhost, "c");
+        assert_eq!(cache.get(&vhost, 2, b"x", b"yz"), None);
+    }
+
+    #[test]
+    fn the_default_exchange_leads_to_queues_by_name_once_it_is_open() {
+        let (mut vhost, [a, b]) = with_queues(["a", "b"]);
+        let mut cache = RouteCache::default();
+        assert_eq!(cache.get(&vhost, 1, b"", b"a"), None);
+        assert_eq!(cache.get(&vhost, 1, b"", b"a"), None);
+        cache.insert(b"", b"a", Arc::from([a]));
+        for (key, target) in
+            [("a", Some(a)), ("b", Some(b)), ("a", Some(a)), ("a", Some(a)), ("c", None), ("", None)]
+        {
+            assert_eq!(cache.get(&vhost, 1, b"", key.as_bytes()), Some(target.as_slice()), "{key}");
+        }
+        let c = declare(&mut vhost, "c");
+        assert_eq!(cache.get(&vhost, 1, b"", b"c"), None, "permissions are looked at again");
+        cache.insert(b"", b"a", Arc::from([a]));
+        assert_eq!(cache.get(&vhost, 1, b"", b"c"), Some(&[c][..]));
+        assert_eq!(cache.get(&vhost, 2, b"", b"c"), None);
     }
 
     #[test]
     fn a_cache_is_bounded_by_what_it_holds() {
         let many: Targets = vec![QueueId::default(); 10_000].into();
         let mut cache = RouteCache::default();
-        cache.get((1, 1), b"", b"");
+        cache.get(&Vhost::new("v"), 1, b"", b"");
         for n in 0..100u32 {
             cache.insert(b"x", &n.to_be_bytes(), Arc::clone(&many));
         }

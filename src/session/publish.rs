@@ -50,8 +50,8 @@ impl Session {
             return Err(Exception::precondition_failed(text));
         }
         let message = &incoming.message;
-        let version = (cx.vhost.topology(), cx.auth.version());
-        let Some(targets) = channel.routes.get(version, message.exchange, message.routing_key) else {
+        let known = channel.routes.get(cx.vhost, cx.auth.version(), message.exchange, message.routing_key);
+        let Some(targets) = known else {
             return self.publish_anew(number, incoming, cx);
         };
         check_properties(message, &self.settings.user)?;

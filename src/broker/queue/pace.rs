@@ -14,7 +14,7 @@ use crate::log::Position;
 
 /// A queue is far behind its publishers when so many octets wait in it: enough for consumers to be busy with until
 /// publishers have been called back, little enough to stay in a processor's cache. Measured (`docs/performance.md`).
-const FAR: u64 = 512 << 10;
+const FAR: u64 = 128 << 10;
 /// What a message counts beside its body, in octets.
 const OVERHEAD: u64 = 64;
 
