@@ -7,7 +7,7 @@ use super::{figures::Figures, load::Load};
 /// The figures to show.
 #[derive(Clone, Debug)]
 pub enum Rows {
-    /// Those that a load names itself, or else those that matter for its subcommand.
+    /// Those that a load names itself, or else those that matter for its subcommand, or else in general.
     Usual,
     /// These alone, in this order.
     These(Vec<String>),
@@ -68,11 +68,21 @@ impl Rows {
             (Self::These(paths), _) => paths.clone(),
             (Self::Usual, _) if !load.fields.is_empty() => load.fields.clone(),
             (Self::Usual, Some((_, paths))) => paths.iter().map(|&path| path.to_owned()).collect(),
-            (Self::Usual, None) | (Self::All, _) => known.iter().map(|&path| path.clone()).collect(),
+            (Self::Usual, None) => {
+                known.iter().filter(|path| tells(path)).map(|&path| path.clone()).collect()
+            }
+            (Self::All, _) => known.iter().map(|&path| path.clone()).collect(),
         };
         paths.retain(|path| known.contains(path));
         paths
     }
+}
+
+/// Whether a figure of a load that has no list of its own matters: rates, costs, latencies, memory.
+fn tells(path: &str) -> bool {
+    let last = path.rsplit('.').next().unwrap_or(path);
+    let ends = ["rate", "p50", "p99", "rss_mib"];
+    last.starts_with("cpu_us") || ends.iter().any(|end| last.ends_with(end))
 }
 
 /// What a figure is called; its path in the report where it has no name.
@@ -114,7 +124,16 @@ mod tests {
         assert_eq!(these.of(&load("a [delivery_rate]: throughput"), &found), ["size", "cpu_us_per_message"]);
         let all = Rows::All.of(&load("a [size]: throughput"), &found);
         assert_eq!(all, ["cpu_us_per_message", "delivery_rate", "size"]);
-        assert_eq!(Rows::Usual.of(&load("a: new"), &found), all, "nothing is known about it");
+        let found = [figures(&[
+            "cpu_us_per_open",
+            "max_rss_mib",
+            "latency_us.p99",
+            "latency_us.max",
+            "open_rate",
+            "size",
+        ])];
+        let telling = ["cpu_us_per_open", "latency_us.p99", "max_rss_mib", "open_rate"];
+        assert_eq!(Rows::Usual.of(&load("a: new"), &found), telling, "nothing is known about it");
     }
 
     #[test]
