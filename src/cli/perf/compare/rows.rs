@@ -16,7 +16,7 @@ pub enum Rows {
 }
 
 /// What matters, in order, by subcommand; a figure that no broker has is left out.
-const USUAL: [(&str, &[&str]); 2] = [
+const USUAL: [(&str, &[&str]); 3] = [
     (
         "throughput",
         &[
@@ -27,6 +27,18 @@ const USUAL: [(&str, &[&str]); 2] = [
             "latency_us.p99",
             "confirm_latency_us.p50",
             "confirm_latency_us.p99",
+            "rss_mib",
+        ],
+    ),
+    (
+        "latency",
+        &[
+            "latency_us.p50",
+            "latency_us.p99",
+            "latency_us.p999",
+            "confirm_latency_us.p50",
+            "confirm_latency_us.p99",
+            "cpu_us_per_message",
             "rss_mib",
         ],
     ),
