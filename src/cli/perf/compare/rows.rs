@@ -59,11 +59,13 @@ const USUAL: [(&str, &[&str]); 3] = [
 ];
 
 /// What figures are called by the last part of their path.
-const NAMES: [(&str, &str); 9] = [
+const NAMES: [(&str, &str); 11] = [
     ("publish_rate", "published a second"),
     ("delivery_rate", "delivered a second"),
     ("rate", "messages a second"),
     ("cpu_us_per_message", "broker CPU per message, µs"),
+    ("cycle_rate", "cycles a second"),
+    ("cpu_us_per_cycle", "broker CPU per cycle, µs"),
     ("rss_mib", "resident memory, MiB"),
     ("max_rss_mib", "most resident memory, MiB"),
     ("data_bytes_per_message", "disk space per message, bytes"),
