@@ -7,7 +7,7 @@ use super::{figures::Figures, load::Load};
 /// The figures to show.
 #[derive(Clone, Debug)]
 pub enum Rows {
-    /// Those that a load names itself, or else those that matter for its subcommand.
+    /// Those that a load names itself, or else those that matter for its subcommand, or else in general.
     Usual,
     /// These alone, in this order.
     These(Vec<String>),
@@ -16,7 +16,7 @@ pub enum Rows {
 }
 
 /// What matters, in order, by subcommand; a figure that no broker has is left out.
-const USUAL: [(&str, &[&str]); 2] = [
+const USUAL: [(&str, &[&str]); 3] = [
     (
         "throughput",
         &[
@@ -27,6 +27,18 @@ const USUAL: [(&str, &[&str]); 2] = [
             "latency_us.p99",
             "confirm_latency_us.p50",
             "confirm_latency_us.p99",
+            "rss_mib",
+        ],
+    ),
+    (
+        "latency",
+        &[
+            "latency_us.p50",
+            "latency_us.p99",
+            "latency_us.p999",
+            "confirm_latency_us.p50",
+            "confirm_latency_us.p99",
+            "cpu_us_per_message",
             "rss_mib",
         ],
     ),
@@ -47,11 +59,13 @@ const USUAL: [(&str, &[&str]); 2] = [
 ];
 
 /// What figures are called by the last part of their path.
-const NAMES: [(&str, &str); 9] = [
+const NAMES: [(&str, &str); 11] = [
     ("publish_rate", "published a second"),
     ("delivery_rate", "delivered a second"),
     ("rate", "messages a second"),
     ("cpu_us_per_message", "broker CPU per message, µs"),
+    ("cycle_rate", "cycles a second"),
+    ("cpu_us_per_cycle", "broker CPU per cycle, µs"),
     ("rss_mib", "resident memory, MiB"),
     ("max_rss_mib", "most resident memory, MiB"),
     ("data_bytes_per_message", "disk space per message, bytes"),
@@ -68,11 +82,21 @@ impl Rows {
             (Self::These(paths), _) => paths.clone(),
             (Self::Usual, _) if !load.fields.is_empty() => load.fields.clone(),
             (Self::Usual, Some((_, paths))) => paths.iter().map(|&path| path.to_owned()).collect(),
-            (Self::Usual, None) | (Self::All, _) => known.iter().map(|&path| path.clone()).collect(),
+            (Self::Usual, None) => {
+                known.iter().filter(|path| tells(path)).map(|&path| path.clone()).collect()
+            }
+            (Self::All, _) => known.iter().map(|&path| path.clone()).collect(),
         };
         paths.retain(|path| known.contains(path));
         paths
     }
+}
+
+/// Whether a figure of a load that has no list of its own matters: rates, costs, latencies, memory.
+fn tells(path: &str) -> bool {
+    let last = path.rsplit('.').next().unwrap_or(path);
+    let ends = ["rate", "p50", "p99", "rss_mib"];
+    last.starts_with("cpu_us") || ends.iter().any(|end| last.ends_with(end))
 }
 
 /// What a figure is called; its path in the report where it has no name.
@@ -114,7 +138,16 @@ mod tests {
         assert_eq!(these.of(&load("a [delivery_rate]: throughput"), &found), ["size", "cpu_us_per_message"]);
         let all = Rows::All.of(&load("a [size]: throughput"), &found);
         assert_eq!(all, ["cpu_us_per_message", "delivery_rate", "size"]);
-        assert_eq!(Rows::Usual.of(&load("a: new"), &found), all, "nothing is known about it");
+        let found = [figures(&[
+            "cpu_us_per_open",
+            "max_rss_mib",
+            "latency_us.p99",
+            "latency_us.max",
+            "open_rate",
+            "size",
+        ])];
+        let telling = ["cpu_us_per_open", "latency_us.p99", "max_rss_mib", "open_rate"];
+        assert_eq!(Rows::Usual.of(&load("a: new"), &found), telling, "nothing is known about it");
     }
 
     #[test]
