@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{error::PerfError, uri::AmqpUri};
+use super::{error::PerfError, progress::ProgressArgs, uri::AmqpUri};
 
 /// What to send where, for how long.
 #[derive(Debug, Args)]
@@ -59,6 +59,8 @@ pub struct ThroughputArgs {
     /// Print one JSON object instead of a table
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub progress: ProgressArgs,
 }
 
 /// The type of a queue, as `x-queue-type` has it.

@@ -13,6 +13,7 @@
 //! - [`wire`][]: frames
 //! - [`process`][]: the broker's processor time, memory and disk writes
 //! - [`shared`][], [`threads`][]: what the threads of a run share, and how they are waited for
+//! - [`progress`][]: how far a run is
 //! - [`report`][]: the result as a table or as JSON
 
 mod args;
@@ -26,6 +27,7 @@ mod error;
 mod fsync;
 mod process;
 mod producer;
+mod progress;
 mod queue;
 mod report;
 mod shared;

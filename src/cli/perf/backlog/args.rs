@@ -8,6 +8,7 @@ use super::super::{
     args::{QueueType, check_prefetch, prefetch_count, seconds},
     consumer::Taking,
     error::PerfError,
+    progress::ProgressArgs,
     queue::Kind,
     uri::AmqpUri,
 };
@@ -70,6 +71,8 @@ pub struct BacklogArgs {
     /// Print one JSON object instead of a table
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub progress: ProgressArgs,
 }
 
 /// What is done with a queue.

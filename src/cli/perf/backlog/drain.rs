@@ -16,7 +16,6 @@ use super::{
     },
     Run,
     report::{Drained, Moved},
-    watch::Watch,
 };
 
 /// Longest wait for the broker to have taken the last acknowledgements.
@@ -67,9 +66,7 @@ impl Run<'_> {
                     };
                     consuming.push(spawn(scope, "perf-consumer", failures.clone(), work)?);
                 }
-                let (broker, patience) = (self.broker.as_ref(), self.args.patience);
-                let watch =
-                    Watch { phase: "drain", total, counters: &counters, failed: &failed, broker, patience };
+                let watch = self.watch("drain", total, &counters, &failed);
                 let moved = Moved::new(total, &watch.follow()?);
                 shared.stop_all();
                 for handle in consuming {

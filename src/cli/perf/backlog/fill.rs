@@ -15,7 +15,7 @@ use super::{
     Run,
     folder::disk_space,
     report::{Filled, Moved},
-    watch::{Peak, Watch},
+    watch::Peak,
 };
 
 impl Run<'_> {
@@ -69,9 +69,7 @@ impl Run<'_> {
                     let work = move || producer.fill(share, shared, counter);
                     publishing.push(spawn(scope, "perf-producer", failures.clone(), work)?);
                 }
-                let (broker, patience) = (self.broker.as_ref(), self.args.patience);
-                let watch =
-                    Watch { phase: "fill", total, counters: &counters, failed: &failed, broker, patience };
+                let watch = self.watch("fill", total, &counters, &failed);
                 let moved = Moved::new(total, &watch.follow()?);
                 let mut outcome = Outcome::default();
                 for handle in publishing {

@@ -20,12 +20,13 @@ mod report;
 mod tenths;
 mod watch;
 
-use std::io;
+use std::{io, sync::mpsc::Receiver};
 
 pub use self::args::BacklogArgs;
-use self::{args::Phase, report::Report};
+use self::{args::Phase, report::Report, watch::Watch};
 use super::{
-    conn::Connection, error::PerfError, process::Process, queue, report::write_report, uri::AmqpUri,
+    conn::Connection, error::PerfError, process::Process, queue, report::write_report, shared::Counter,
+    uri::AmqpUri,
 };
 
 /// What all phases are given.
@@ -39,6 +40,18 @@ impl Run<'_> {
     /// A connection for what is not a message.
     fn control(&self) -> Result<Connection, PerfError> {
         Connection::open(&self.uri, "leveret perf control")
+    }
+
+    /// What there is to follow while `total` messages move.
+    fn watch<'a>(
+        &'a self,
+        phase: &'static str,
+        total: u64,
+        counters: &'a [Counter],
+        failed: &'a Receiver<PerfError>,
+    ) -> Watch<'a> {
+        let (patience, progress) = (self.args.patience, self.args.progress);
+        Watch { phase, total, counters, failed, broker: self.broker.as_ref(), patience, progress }
     }
 }
 

@@ -1,7 +1,6 @@
 //! Following a phase: its rates, the broker's memory, and whether it still moves.
 
 use std::{
-    io::{self, IsTerminal as _, Write as _},
     sync::mpsc::Receiver,
     time::{Duration, Instant},
 };
@@ -10,6 +9,7 @@ use super::{
     super::{
         error::PerfError,
         process::{CpuTime, Memory, Process},
+        progress::{Progress, ProgressArgs},
         report::mib,
         shared::{Counter, sum},
         threads::wait,
@@ -21,10 +21,6 @@ use super::{
 const LOOK: Duration = Duration::from_millis(5);
 /// How often memory is looked at.
 const MEMORY_LOOK: Duration = Duration::from_millis(100);
-/// How often a terminal is told how far it is.
-const TERMINAL_LINE: Duration = Duration::from_secs(1);
-/// How often a file or a pipe is.
-const FILE_LINE: Duration = Duration::from_secs(10);
 
 /// What is waited for.
 pub struct Watch<'a> {
@@ -40,6 +36,8 @@ pub struct Watch<'a> {
     pub broker: Option<&'a Process>,
     /// How long nothing may move.
     pub patience: Duration,
+    /// Whether to say how far it is.
+    pub progress: ProgressArgs,
 }
 
 /// What a phase has shown.
@@ -72,7 +70,8 @@ impl Watch<'_> {
         let before = Reading::of(self.broker)?;
         let start = Instant::now();
         let mut peak = Peak::default();
-        let mut progress = Progress::new(self.phase, self.total);
+        let mut progress = Progress::new(&self.progress);
+        let mut pace = Pace { phase: self.phase, total: self.total, last: (start, 0) };
         let mut tenths = Tenths::new(self.total);
         let (mut seen, mut moved) = (0, start);
         loop {
@@ -89,7 +88,9 @@ impl Watch<'_> {
                 return Err(PerfError::Stuck { phase: self.phase, seconds, count, total: self.total });
             }
             peak.look(self.broker, now)?;
-            progress.show(count, now, peak.latest);
+            if progress.due() {
+                progress.show(&pace.line(count, now, peak.latest));
+            }
             wait(self.failed, LOOK)?;
         }
         let used = Reading::of(self.broker)?.since(&before);
@@ -158,48 +159,35 @@ impl Reading {
     }
 }
 
-/// The line on standard error that says how far a phase is.
-struct Progress {
+/// What the line about a phase says.
+struct Pace {
     phase: &'static str,
     total: u64,
-    terminal: bool,
-    /// When the line was written last, and the count in it.
+    /// When there was a line last, and the count in it.
     last: (Instant, u64),
-    written: bool,
 }
 
-impl Progress {
-    fn new(phase: &'static str, total: u64) -> Self {
-        let last = (Instant::now(), 0);
-        Self { phase, total, terminal: io::stderr().is_terminal(), last, written: false }
-    }
-
-    /// Writes the line if it is time to.
-    fn show(&mut self, count: u64, now: Instant, rss: Option<u64>) {
-        let (at, before) = self.last;
-        let since = now - at;
-        if since < if self.terminal { TERMINAL_LINE } else { FILE_LINE } {
-            return;
-        }
-        let rate = u128::from(count - before) * 1000 / since.as_millis().max(1);
+impl Pace {
+    /// The line, with the rate since the last one.
+    fn line(&mut self, count: u64, now: Instant, rss: Option<u64>) -> String {
+        let (at, before) = std::mem::replace(&mut self.last, (now, count));
+        let rate = u128::from(count - before) * 1000 / (now - at).as_millis().max(1);
         let memory = rss.map(|rss| format!(", {:.0} MiB", mib(rss))).unwrap_or_default();
-        let line = format!("{}: {count} of {} messages, {rate}/s{memory}", self.phase, self.total);
-        // Where the line cannot be written, nobody looks for it.
-        let _ = if self.terminal {
-            write!(io::stderr(), "\r{line:<78}")
-        } else {
-            writeln!(io::stderr(), "{line}")
-        };
-        self.last = (now, count);
-        self.written = true;
+        format!("{}: {count} of {} messages, {rate}/s{memory}", self.phase, self.total)
     }
 }
 
-impl Drop for Progress {
-    /// Clears the line of a terminal for what comes next.
-    fn drop(&mut self) {
-        if self.terminal && self.written {
-            let _ = write!(io::stderr(), "\r{:<78}\r", "");
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_is_that_since_the_last_line() {
+        let start = Instant::now();
+        let mut pace = Pace { phase: "fill", total: 9000, last: (start, 0) };
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(pace.line(4000, at(2), None), "fill: 4000 of 9000 messages, 2000/s");
+        let rss = Some(3 << 20);
+        assert_eq!(pace.line(4500, at(3), rss), "fill: 4500 of 9000 messages, 500/s, 3 MiB");
     }
 }
