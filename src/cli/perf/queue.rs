@@ -27,7 +27,7 @@ pub struct Kind {
 
 impl Kind {
     /// The arguments of its declaration.
-    fn arguments(self) -> FieldTable {
+    pub fn arguments(self) -> FieldTable {
         let mut arguments = FieldTable::default();
         if let Some(queue_type) = self.queue_type {
             arguments.insert("x-queue-type".into(), AMQPValue::LongString(queue_type.name().into()));
