@@ -31,7 +31,7 @@ pub const TICK: Duration = Duration::from_millis(100);
 /// Longest wait for a TCP connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest wait for the answer to a request.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest wait for the answer to `connection.close`.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Requests that are sent before the first of their answers is waited for.
@@ -58,16 +58,31 @@ impl Connection {
     /// When the broker cannot be reached, refuses the login or the virtual host, does not speak
     /// AMQP 0-9-1 or does not answer.
     pub fn open(uri: &AmqpUri, name: &str) -> Result<Self, PerfError> {
+        let mut connection = Self::dial(uri, name, FrameBuffer::new(), 0)?;
+        connection.open_channel()?;
+        Ok(connection)
+    }
+
+    /// Connects and logs in, but opens no channel: one of many connections, which receive little.
+    /// Heartbeats are to come so many seconds apart, with 0 never.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::open`].
+    pub fn log_in(uri: &AmqpUri, name: &str, heartbeat: u16) -> Result<Self, PerfError> {
+        Self::dial(uri, name, FrameBuffer::small(), heartbeat)
+    }
+
+    /// Connects and logs in.
+    fn dial(uri: &AmqpUri, name: &str, input: FrameBuffer, heartbeat: u16) -> Result<Self, PerfError> {
         let stream = connect(uri)?;
         let configured = stream
             .set_nodelay(true)
             .and_then(|()| stream.set_read_timeout(Some(TICK)))
             .and_then(|()| stream.set_write_timeout(Some(TICK)));
         configured.map_err(PerfError::Io)?;
-        let input = FrameBuffer::new();
         let mut connection = Self { stream, input, frame_max: wire::MAX_FRAME };
-        connection.log_in(uri, name)?;
-        connection.open_channel()?;
+        connection.shake_hands(uri, name, heartbeat)?;
         Ok(connection)
     }
 
@@ -94,7 +109,7 @@ impl Connection {
     }
 
     /// The exchange of methods up to `connection.open-ok`.
-    fn log_in(&mut self, uri: &AmqpUri, name: &str) -> Result<(), PerfError> {
+    fn shake_hands(&mut self, uri: &AmqpUri, name: &str, heartbeat: u16) -> Result<(), PerfError> {
         use connection::AMQPMethod as Method;
         let deadline = Instant::now() + ANSWER_TIMEOUT;
         self.write_fully(PROTOCOL_HEADER, deadline)?;
@@ -118,8 +133,8 @@ impl Connection {
             0 => wire::MAX_FRAME,
             limit => limit.clamp(4096, wire::MAX_FRAME),
         };
-        let tune_ok =
-            connection::TuneOk { channel_max: tune.channel_max, frame_max: self.frame_max, heartbeat: 0 };
+        let frame_max = self.frame_max;
+        let tune_ok = connection::TuneOk { channel_max: tune.channel_max, frame_max, heartbeat };
         self.send(0, AMQPClass::Connection(Method::TuneOk(tune_ok)))?;
         let open = connection::Open { virtual_host: short(&uri.vhost)? };
         self.call(0, AMQPClass::Connection(Method::Open(open)), "connection.open", |method| {
@@ -209,7 +224,16 @@ impl Connection {
     /// When it cannot be encoded or written.
     pub fn send(&mut self, channel: u16, method: AMQPClass) -> Result<(), PerfError> {
         let bytes = wire::encode(&AMQPFrame::Method(channel, method))?;
-        self.write_fully(&bytes, Instant::now() + ANSWER_TIMEOUT)
+        self.send_bytes(&bytes)
+    }
+
+    /// Sends whole frames.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be written.
+    pub fn send_bytes(&mut self, frames: &[u8]) -> Result<(), PerfError> {
+        self.write_fully(frames, Instant::now() + ANSWER_TIMEOUT)
     }
 
     /// Reads once, for at most [`TICK`]; false when nothing came.
@@ -269,12 +293,46 @@ impl Connection {
         }
     }
 
-    /// Says goodbye and waits briefly for the broker to do the same; failures do not matter.
-    pub fn close(mut self) {
+    /// Closes a channel.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::call`].
+    pub fn close_channel(&mut self, number: u16) -> Result<(), PerfError> {
+        let close = channel::Close { reply_code: 200, reply_text: "done".into(), ..Default::default() };
+        let close = AMQPClass::Channel(channel::AMQPMethod::Close(close));
+        self.call(number, close, "channel.close", |answer| {
+            matches!(answer, AMQPClass::Channel(channel::AMQPMethod::CloseOk(_)))
+        })?;
+        Ok(())
+    }
+
+    /// Says goodbye.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::send`].
+    pub fn say_goodbye(&mut self) -> Result<(), PerfError> {
         let close =
             connection::Close { reply_code: 200, reply_text: "done".into(), class_id: 0, method_id: 0 };
-        let close = AMQPClass::Connection(connection::AMQPMethod::Close(close));
-        if self.send(0, close).is_err() {
+        self.send(0, AMQPClass::Connection(connection::AMQPMethod::Close(close)))
+    }
+
+    /// Waits until the broker has said goodbye, too.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::call`].
+    pub fn wait_for_goodbye(&mut self) -> Result<(), PerfError> {
+        self.answer("connection.close", |answer| {
+            matches!(answer, AMQPClass::Connection(connection::AMQPMethod::CloseOk(_)))
+        })?;
+        Ok(())
+    }
+
+    /// Says goodbye and waits briefly for the broker to do the same; failures do not matter.
+    pub fn close(mut self) {
+        if self.say_goodbye().is_err() {
             return;
         }
         let deadline = Instant::now() + CLOSE_TIMEOUT;

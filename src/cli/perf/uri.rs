@@ -1,6 +1,6 @@
 //! Parsing of `amqp://user:password@host:port/vhost`.
 
-use std::fmt;
+use std::{fmt, net::IpAddr};
 
 /// Port used when the URI names none.
 const DEFAULT_PORT: u16 = 5672;
@@ -66,6 +66,11 @@ impl AmqpUri {
             port,
             vhost: if path.is_empty() { "/".to_owned() } else { decode(path)? },
         })
+    }
+
+    /// The same broker by its address, so that its name need not be looked up again.
+    pub fn at(&self, address: IpAddr) -> Self {
+        Self { host: address.to_string(), ..self.clone() }
     }
 
     /// Host and port as one string, with brackets around an IPv6 address.
@@ -162,6 +167,13 @@ mod tests {
         let uri = parsed("amqp://a%40b:p%3Aw%25@h:1234/%2Fteam%20x?heartbeat=5");
         assert_eq!((uri.user.as_str(), uri.password.as_str()), ("a@b", "p:w%"));
         assert_eq!((uri.port, uri.vhost.as_str()), (1234, "/team x"));
+    }
+
+    #[test]
+    fn an_address_stands_for_the_name() {
+        let uri = parsed("amqp://u:p@h:1234/v").at("::1".parse().unwrap());
+        assert_eq!(uri.address(), "[::1]:1234");
+        assert_eq!((uri.password.as_str(), uri.vhost.as_str()), ("p", "v"));
     }
 
     #[test]

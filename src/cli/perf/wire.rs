@@ -42,6 +42,8 @@ pub const FRAME_END: u8 = 0xCE;
 const PREFIX: usize = 7;
 /// Most bytes asked from the socket at a time.
 const READ_CHUNK: usize = 256 * 1024;
+/// The same on a connection that receives little.
+const SMALL_CHUNK: usize = 4096;
 
 /// The peer sent something that cannot be a frame.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -73,12 +75,19 @@ pub struct FrameBuffer {
     bytes: Vec<u8>,
     start: usize,
     end: usize,
+    /// Most bytes to read at a time.
+    chunk: usize,
 }
 
 impl FrameBuffer {
     /// An empty buffer with room for one read besides an incomplete frame.
     pub fn new() -> Self {
-        Self { bytes: vec![0; 2 * READ_CHUNK], start: 0, end: 0 }
+        Self { bytes: vec![0; 2 * READ_CHUNK], start: 0, end: 0, chunk: READ_CHUNK }
+    }
+
+    /// An empty buffer for one of many connections, which grows with the frames that come.
+    pub fn small() -> Self {
+        Self { bytes: vec![0; SMALL_CHUNK], start: 0, end: 0, chunk: SMALL_CHUNK }
     }
 
     /// Reads once from `source`, at most 256 KiB, and returns the number of bytes; 0 means the
@@ -90,11 +99,15 @@ impl FrameBuffer {
     pub fn fill(&mut self, source: &mut impl Read) -> io::Result<usize> {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
-        } else if self.end + READ_CHUNK > self.bytes.len() {
+        } else if self.end + self.chunk > self.bytes.len() {
             self.bytes.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
-        let limit = self.bytes.len().min(self.end + READ_CHUNK);
+        if self.end == self.bytes.len() {
+            // A frame that is larger than a small buffer.
+            self.bytes.resize(2 * self.end, 0);
+        }
+        let limit = self.bytes.len().min(self.end + self.chunk);
         let count = source.read(&mut self.bytes[self.end..limit])?;
         self.end += count;
         Ok(count)
@@ -192,8 +205,11 @@ mod tests {
     }
 
     fn walk(bytes: &[u8], step: usize) -> Result<Vec<(u8, Vec<u8>)>, WireError> {
+        walk_in(FrameBuffer::new(), bytes, step)
+    }
+
+    fn walk_in(mut buffer: FrameBuffer, bytes: &[u8], step: usize) -> Result<Vec<(u8, Vec<u8>)>, WireError> {
         let mut source = Trickle { bytes, step };
-        let mut buffer = FrameBuffer::new();
         let mut frames = Vec::new();
         while buffer.fill(&mut source).unwrap() > 0 {
             while let Some(frame) = buffer.next_frame()? {
@@ -223,6 +239,17 @@ mod tests {
             let frames = walk(&wire, step).unwrap();
             assert_eq!(frames.len(), 20);
             assert!(frames.iter().all(|(_, payload)| payload[..] == frame[7..frame.len() - 1]));
+        }
+    }
+
+    #[test]
+    fn a_small_buffer_grows_with_its_frames() {
+        let sizes = [10, 5000, 4087, 4088, 4089, 100_000, 3];
+        let wire: Vec<u8> = sizes.iter().flat_map(|&size| body(size)).collect();
+        for step in [usize::MAX, 4096, 999] {
+            let frames = walk_in(FrameBuffer::small(), &wire, step).unwrap();
+            let found: Vec<usize> = frames.iter().map(|(_, payload)| payload.len()).collect();
+            assert_eq!(found, sizes, "reads of {step} bytes");
         }
     }
 
