@@ -113,10 +113,35 @@ fn churns_count_what_they_do() {
 }
 
 #[test]
+fn many_connections_are_opened_kept_and_closed() {
+    let server = Server::start("connections");
+    // Whoever asks for heartbeats and sends none is dropped before this is over.
+    let report = server.load("connections --count 40 --consumers --heartbeat 1 --hold 3.5");
+    assert_eq!(report["lost"], 0, "{report}");
+    assert_eq!((&report["open"]["count"], &report["close"]["count"]), (&40.into(), &40.into()), "{report}");
+    let figures = ["/open/rate", "/open/cpu_us_each", "/close/rate", "/idle/broker_cores", "/memory/rss_mib"];
+    assert_positive(&report, &figures);
+    let report = server.load("connections --count 30 --openers 3 --hold 0");
+    assert_eq!((&report["lost"], &report["close"]["count"]), (&0.into(), &30.into()), "{report}");
+}
+
+#[test]
+fn many_queues_are_declared_filled_and_deleted() {
+    let server = Server::start("queues");
+    let report =
+        server.load("queues --count 150 --pipeline 20 --durable --messages 11 --size 300 --hold 0.1");
+    assert_eq!(report["publish"]["count"], 1650, "{report}");
+    assert_eq!(report["nacked"], 0, "{report}");
+    assert_positive(&report, &["/declare/rate", "/delete/cpu_us_each", "/memory/rss_mib"]);
+    let report = server.load("queues --count 5 --queue-type quorum --hold 0");
+    assert_eq!((&report["declare"]["count"], &report["settings"]["durable"]), (&5.into(), &true.into()));
+}
+
+#[test]
 fn a_refusal_is_said_in_one_line() {
     let server = Server::start("refusal");
     let uri = server.uri.replace("amqp://", "amqp://guest:wrong@");
-    for load in ["latency", "connection-churn", "queue-churn", "binding-churn"] {
+    for load in ["latency", "connection-churn", "queue-churn", "binding-churn", "connections", "queues"] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
         let output = command.args(["perf", load, "--uri", &uri]).output().expect("it runs");
         let text = String::from_utf8_lossy(&output.stderr).into_owned();

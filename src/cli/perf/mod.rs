@@ -9,6 +9,7 @@
 //! - [`throughput`][]: publishing and consuming at once, for a time
 //! - [`latency`][]: how long messages take at a given rate
 //! - [`churn`][]: connections, queues and bindings that come and go
+//! - [`many`][]: many connections or queues that do nothing
 //! - [`backlog`][]: a long queue, phase by phase
 //! - [`fsync`][]: what the disk allows
 //! - [`compare`][]: the same loads against several brokers in turn
@@ -37,6 +38,7 @@ mod fsync;
 mod pace;
 mod poll;
 mod latency;
+mod many;
 mod pipeline;
 mod process;
 mod producer;
@@ -61,6 +63,7 @@ use self::{
     compare::CompareArgs,
     fsync::FsyncArgs,
     latency::LatencyArgs,
+    many::{ConnectionsArgs, QueuesArgs},
     throughput::ThroughputArgs,
 };
 
@@ -84,6 +87,10 @@ pub enum PerfCommand {
     QueueChurn(QueueChurnArgs),
     /// Bind and unbind queues, again and again
     BindingChurn(BindingChurnArgs),
+    /// Open many connections, look at what they cost, close them
+    Connections(ConnectionsArgs),
+    /// Declare many queues, look at what they cost, delete them
+    Queues(QueuesArgs),
     /// Fill a queue, look at what it costs, wait for it after a restart, drain it
     Backlog(BacklogArgs),
     /// Append to a file and fdatasync it, the least that a confirm can take
@@ -105,6 +112,8 @@ pub fn run(args: PerfArgs) -> Result<(), PerfError> {
         PerfCommand::ConnectionChurn(args) => churn::run_connections(&args),
         PerfCommand::QueueChurn(args) => churn::run_queues(&args),
         PerfCommand::BindingChurn(args) => churn::run_bindings(&args),
+        PerfCommand::Connections(args) => many::run_connections(&args),
+        PerfCommand::Queues(args) => many::run_queues(&args),
         PerfCommand::Backlog(args) => backlog::run(&args),
         PerfCommand::Fsync(args) => fsync::run(&args),
         PerfCommand::Compare(args) => compare::run(&args),
