@@ -12,8 +12,8 @@ use crate::session::staged::Piece;
 const APPEND_BELOW: usize = 16 << 10;
 /// ... as long as the piece stays below this many octets.
 const APPENDED_MAX: usize = 256 << 10;
-/// This many written buffers are kept for the next output.
-const SPARE_MAX: usize = 2;
+/// This many written buffers are kept for the next output, as many as large messages lead to,
+const SPARE_MAX: usize = 8;
 /// ... of so many octets together. An outbox is full at the high-water mark, and its buffer, which grew by doubling, has
 /// at most twice as much room.
 const SPARE_OCTETS: usize = 2 * HIGH_WATER;
