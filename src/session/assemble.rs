@@ -338,7 +338,8 @@ impl Assembler {
             return Ok(());
         }
         self.gathered -= body.len() as u64;
-        let message = Box::new(Assembled { body: body.into(), ..*assembled });
+        let mut message = assembled;
+        message.body = body.into();
         batch.push(Command::Assembled { channel: frame.channel, message });
         Ok(())
     }
