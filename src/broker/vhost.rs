@@ -12,6 +12,7 @@ use super::commit::Commits;
 use super::definitions::Change;
 use super::effects::Effects;
 use super::exchange::{Binding, Exchange, Kind};
+use super::publish::Way;
 use super::queue::arguments::QueueType;
 use super::queue::{Consumer, Queue};
 use super::storage::Storage;
@@ -40,6 +41,8 @@ pub struct Vhost {
     pub(super) queues: SlotMap<QueueId, Queue>,
     pub(super) queue_names: Map<Box<[u8]>, QueueId>,
     pub(super) consumers: SlotMap<ConsumerId, Consumer>,
+    /// Memory for routing.
+    pub(super) way: Way,
     /// What a durable, shared queue is whose declaration does not say.
     pub default_queue_type: QueueType,
     /// Grows with every change that may route a message differently.
@@ -77,6 +80,7 @@ impl Vhost {
             queues: SlotMap::with_key(),
             queue_names: Map::default(),
             consumers: SlotMap::with_key(),
+            way: Way::default(),
             default_queue_type: QueueType::default(),
             topology: 1,
             commits: Commits::default(),
