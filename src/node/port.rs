@@ -14,9 +14,9 @@ const APPEND_BELOW: usize = 16 << 10;
 const APPENDED_MAX: usize = 256 << 10;
 /// This many written buffers are kept for the next output, as many as large messages lead to,
 const SPARE_MAX: usize = 8;
-/// ... of so many octets together. An outbox is full at the high-water mark, and its buffer, which grew by doubling, has
-/// at most twice as much room.
-const SPARE_OCTETS: usize = 2 * HIGH_WATER;
+/// ... of so many octets together. An outbox is full at the high-water mark, and its buffer, which grew by doubling, may
+/// have nearly twice as much room; two such buffers are mostly not that large.
+const SPARE_OCTETS: usize = 3 * HIGH_WATER;
 
 #[derive(Debug, Default)]
 pub struct Port {
