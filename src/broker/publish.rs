@@ -13,13 +13,39 @@ use crate::wire::content::Message;
 use crate::wire::properties;
 use crate::wire::reply::Exception;
 
+/// What following bindings needs. It is empty between messages.
+#[derive(Debug, Default)]
+pub(super) struct Way {
+    queues: Vec<QueueId>,
+    exchanges: Vec<ExchangeId>,
+    seen: HashSet<ExchangeId, foldhash::fast::RandomState>,
+    destinations: Vec<Destination>,
+}
+
+/// Room for so many queues or exchanges is kept for the next message.
+const KEPT_MAX: usize = 1024;
+
+impl Way {
+    fn clear(&mut self) {
+        self.queues.clear();
+        self.exchanges.clear();
+        self.seen.clear();
+        self.destinations.clear();
+        self.queues.shrink_to(KEPT_MAX);
+        self.exchanges.shrink_to(KEPT_MAX);
+        self.seen.shrink_to(KEPT_MAX);
+        self.destinations.shrink_to(KEPT_MAX);
+    }
+}
+
 /// The queues a message goes to, each once.
 pub type Targets = Arc<[QueueId]>;
 
-/// What routing found.
+/// What routing found. It may be [given back](Vhost::give_back), so that the next one needs no memory.
 #[derive(Clone, Debug)]
 pub struct Route {
-    pub targets: Targets,
+    /// The queues, each once.
+    pub targets: Vec<QueueId>,
     /// Whether it holds for every message with this exchange and routing key, as long as the topology is the same.
     pub cacheable: bool,
 }
@@ -41,25 +67,32 @@ impl Vhost {
     }
 
     /// The queues that bindings lead a message to.
-    pub fn route(&self, message: &Message<'_>) -> Route {
-        let nobody = Route { targets: Arc::from([]), cacheable: true };
+    pub fn route(&mut self, message: &Message<'_>) -> Route {
+        let mut way = std::mem::take(&mut self.way);
+        way.clear();
+        let mut cacheable = true;
         if message.exchange.is_empty() {
-            return match self.route_straight(message.routing_key) {
-                Some(queue) => Route { targets: Arc::from([queue]), cacheable: true },
-                None => nobody,
-            };
+            way.queues.extend(self.route_straight(message.routing_key));
+        } else if let Some(&exchange) = self.exchange_names.get(message.exchange) {
+            cacheable = self.follow(exchange, message, &mut way);
         }
-        let Some(&exchange) = self.exchange_names.get(message.exchange) else { return nobody };
-        self.follow(exchange, message)
+        let targets = std::mem::take(&mut way.queues);
+        self.way = way;
+        Route { targets, cacheable }
+    }
+
+    /// Takes back the list of a route.
+    pub fn give_back(&mut self, targets: Vec<QueueId>) {
+        self.way.queues = targets;
     }
 
     /// Follows bindings from exchange to exchange, each exchange and each queue once. An exchange that has nowhere
-    /// to send a message to hands it to its alternate exchange.
-    fn follow(&self, first: ExchangeId, message: &Message<'_>) -> Route {
-        let mut queues: Vec<QueueId> = Vec::new();
-        let mut exchanges = vec![first];
-        let mut seen: HashSet<ExchangeId, foldhash::fast::RandomState> = HashSet::from_iter([first]);
-        let mut destinations = Vec::new();
+    /// to send a message to hands it to its alternate exchange. Returns whether the way is the same for all messages
+    /// with this routing key.
+    fn follow(&self, first: ExchangeId, message: &Message<'_>, way: &mut Way) -> bool {
+        let Way { queues, exchanges, seen, destinations } = way;
+        exchanges.push(first);
+        seen.insert(first);
         let mut cacheable = true;
         let mut at = 0;
         while let Some(exchange) = exchanges.get(at).and_then(|id| self.exchanges.get(*id)) {
@@ -71,13 +104,13 @@ impl Vhost {
                     .extend(self.queue_names.get(message.routing_key).map(|q| Destination::Queue(*q)));
             } else {
                 let headers = exchange.looks_at_headers().then(|| headers(message.properties)).flatten();
-                exchange.matches(message.routing_key, headers, &mut destinations);
+                exchange.matches(message.routing_key, headers, destinations);
             }
             if destinations.is_empty() {
                 let alternate = exchange.alternate().and_then(|name| self.exchange_names.get(name));
                 destinations.extend(alternate.map(|id| Destination::Exchange(*id)));
             }
-            for destination in &destinations {
+            for destination in &*destinations {
                 match destination {
                     Destination::Queue(queue) => queues.push(*queue),
                     Destination::Exchange(id) if seen.insert(*id) => exchanges.push(*id),
@@ -89,7 +122,7 @@ impl Vhost {
             queues.sort_unstable();
             queues.dedup();
         }
-        Route { targets: queues.into(), cacheable }
+        cacheable
     }
 
     /// Brings a message to its queues. Queues that have gone meanwhile are passed over.

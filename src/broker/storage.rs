@@ -120,12 +120,17 @@ impl Vhost {
     /// to make acknowledgements durable too. `durable` says whether all commits before are.
     pub fn gather(&mut self, durable: bool, batch: &mut Batch) -> (Commit, bool) {
         self.storage.urgent = false;
-        for id in std::mem::take(&mut self.storage.dirty) {
-            let Some(queue) = self.queues.get_mut(id) else { continue };
+        let mut dirty = std::mem::take(&mut self.storage.dirty);
+        for id in &dirty {
+            let Some(queue) = self.queues.get_mut(*id) else { continue };
             queue.storage.dirty = false;
             queue.log_mut().gather(durable, batch);
-            self.heed(id);
+            self.heed(*id);
         }
+        // What has something to write again comes into the list of before, which has the room.
+        dirty.clear();
+        dirty.append(&mut self.storage.dirty);
+        self.storage.dirty = dirty;
         for log in self.storage.removed.drain(..) {
             log.remove(batch);
         }

@@ -12,6 +12,7 @@ use super::commit::Commits;
 use super::definitions::Change;
 use super::effects::Effects;
 use super::exchange::{Binding, Exchange, Kind};
+use super::publish::Way;
 use super::queue::arguments::QueueType;
 use super::queue::pace::Behind;
 use super::queue::{Consumer, Queue};
@@ -41,6 +42,8 @@ pub struct Vhost {
     pub(super) queues: SlotMap<QueueId, Queue>,
     pub(super) queue_names: Map<Box<[u8]>, QueueId>,
     pub(super) consumers: SlotMap<ConsumerId, Consumer>,
+    /// Memory for routing.
+    pub(super) way: Way,
     /// What a durable, shared queue is whose declaration does not say.
     pub default_queue_type: QueueType,
     /// Grows with every change that may route a message differently.
@@ -82,6 +85,7 @@ impl Vhost {
             queues: SlotMap::with_key(),
             queue_names: Map::default(),
             consumers: SlotMap::with_key(),
+            way: Way::default(),
             default_queue_type: QueueType::default(),
             topology: 1,
             commits: Commits::default(),

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
-use super::{chunk, segment};
+use super::chunk::{self, Data};
+use super::segment;
 
 /// How large things get before they are full, in octets. Tests have them small, so that little fills them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +33,7 @@ impl Default for Sizes {
 
 /// Octets that may wait to be written, or be beyond the limit, before publishers have to wait.
 const SLACK: usize = 8 << 20;
-/// So many buffers are kept for the next chunk.
+/// So many buffers of a size are kept for the next chunk.
 const SPARE_MAX: usize = 16;
 
 /// Counts the memory of all logs of a node, and keeps a few buffers that go round.
@@ -49,7 +50,15 @@ pub struct Budget {
     resident: AtomicUsize,
     /// Octets in full chunks that are still to be written.
     unwritten: AtomicUsize,
-    spare: Mutex<Vec<Vec<u8>>>,
+    spare: Mutex<Spare>,
+}
+
+/// The memory of chunks that are gone. What is small is not given where much is going to be needed, nor the other way
+/// round: a queue with one message is not to hold a full chunk's memory.
+#[derive(Debug, Default)]
+struct Spare {
+    small: Vec<Data>,
+    full: Vec<Data>,
 }
 
 impl Default for Budget {
@@ -126,17 +135,30 @@ impl Budget {
         self.unwritten.fetch_sub(octets, Ordering::Relaxed);
     }
 
-    /// A buffer that was used before, empty.
-    pub(super) fn buffer(&self) -> Option<Vec<u8>> {
-        self.spare.lock().pop()
+    /// Empty memory for a chunk that is going to be full, used before if possible.
+    pub(super) fn full_data(&self) -> Data {
+        let mut data = self.spare.lock().full.pop().unwrap_or_default();
+        data.reserve_exact(self.sizes.chunk);
+        data
     }
 
-    /// Keeps a buffer for the next chunk if there are few.
-    pub(super) fn keep(&self, mut buffer: Vec<u8>) {
+    /// Empty memory for a chunk that may stay small, used before or none.
+    pub(super) fn small_data(&self) -> Data {
+        self.spare.lock().small.pop().unwrap_or_default()
+    }
+
+    /// Keeps memory for the next chunk if it is of a usual size and there is little.
+    pub(super) fn keep(&self, mut data: Data) {
+        data.clear();
         let mut spare = self.spare.lock();
-        if spare.len() < SPARE_MAX {
-            buffer.clear();
-            spare.push(buffer);
+        let list = match data.capacity() {
+            0 => return,
+            full if full == self.sizes.chunk => &mut spare.full,
+            small if small <= chunk::KEEP => &mut spare.small,
+            _ => return,
+        };
+        if list.len() < SPARE_MAX {
+            list.push(data);
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::wire::content::Body;
 /// A chunk usually takes records as long as it holds at most this many octets, bodies elsewhere included.
 pub const FULL: usize = 64 << 10;
 /// An empty chunk keeps a buffer of at most this many octets.
-const KEEP: usize = 16 << 10;
+pub const KEEP: usize = 16 << 10;
 /// Bodies of so many octets are shared once they have been read from disk.
 const SHARE: usize = 8 << 10;
 /// The offset of a record that is not there.
@@ -36,12 +36,47 @@ impl Data {
         self.octets.capacity() + self.offsets.capacity() * size_of::<u32>() + self.shared_octets
     }
 
+    /// Octets that records may take without it growing.
+    pub fn capacity(&self) -> usize {
+        self.octets.capacity()
+    }
+
+    /// Makes room for so many octets of records, if it is empty.
+    pub fn reserve_exact(&mut self, octets: usize) {
+        self.octets.reserve_exact(octets);
+    }
+
+    /// Empties it. Its memory is kept.
+    pub fn clear(&mut self) {
+        self.octets.clear();
+        self.offsets.clear();
+        self.shared.clear();
+        self.shared_octets = 0;
+    }
+
+    /// Takes over what another one holds, which is empty then. This one has to be empty before.
+    fn take_over(&mut self, other: &mut Self) {
+        self.octets.append(&mut other.octets);
+        self.offsets.append(&mut other.offsets);
+        self.shared.append(&mut other.shared);
+        self.shared_octets = std::mem::take(&mut other.shared_octets);
+    }
+
     fn push(&mut self, relative: u32, timestamp: u64, persistent: bool, parts: &Parts<'_>) {
         self.offsets.push(self.octets.len() as u32);
         if let Body::Shared(body) = parts.body {
             self.shared_octets += body.len();
         }
+        self.reserve(record::size(parts));
         record::put(&mut self.octets, &mut self.shared, relative, timestamp, persistent, parts);
+    }
+
+    /// Makes room for a record. What is small grows as vectors do, but not just beyond the size that is kept.
+    fn reserve(&mut self, size: usize) {
+        let (needed, room) = (self.octets.len() + size, self.octets.capacity());
+        if needed > room && needed <= KEEP && 2 * room > KEEP {
+            self.octets.reserve_exact(KEEP - self.octets.len());
+        }
     }
 
     fn at(&self, index: usize) -> Option<&[u8]> {
@@ -217,8 +252,8 @@ pub struct Chunk {
 }
 
 impl Chunk {
-    pub fn new(first: Position, base: Position, buffer: Vec<u8>) -> Self {
-        let data = Data { octets: buffer, ..Data::default() };
+    /// A chunk without records, in empty memory.
+    pub fn new(first: Position, base: Position, data: Data) -> Self {
         Self { place: Place::Memory(data), sealed: false, ..Self::on_disk(first, first, base) }
     }
 
@@ -266,6 +301,27 @@ impl Chunk {
             }
             _ => false,
         }
+    }
+
+    /// Whether a record of so many octets is going to make it grow out of its buffer, be that small or none, towards that
+    /// of a full chunk.
+    pub fn outgrows(&self, size: usize, full: usize) -> bool {
+        match &self.place {
+            Place::Memory(data) => {
+                let needed = data.octets.len() + size;
+                needed > data.octets.capacity() && (KEEP + 1..=full).contains(&needed)
+            }
+            _ => false,
+        }
+    }
+
+    /// Moves its records to other memory, which is empty, and returns its own.
+    pub fn move_to(&mut self, mut data: Data) -> Data {
+        if let Place::Memory(own) = &mut self.place {
+            data.take_over(own);
+            std::mem::swap(own, &mut data);
+        }
+        data
     }
 
     /// Appends a record, if it is in memory. Returns by how many octets it takes more.
@@ -416,29 +472,21 @@ impl Chunk {
         }
     }
 
-    /// Empties it, to begin anew at a position.
-    pub fn begin(&mut self, first: Position, base: Position) {
-        let mut data = match std::mem::replace(&mut self.place, Place::Disk) {
-            Place::Memory(data) => data,
-            _ => Data::default(),
-        };
-        if data.octets.capacity() > KEEP {
-            data = Data::default();
+    /// Its memory, if nobody else has it.
+    pub fn into_data(self) -> Option<Data> {
+        match self.place {
+            Place::Memory(data) => Some(data),
+            _ => None,
         }
-        data.octets.clear();
-        data.offsets.clear();
-        data.shared.clear();
-        data.shared_octets = 0;
-        *self = Self { place: Place::Memory(data), sealed: false, ..Self::on_disk(first, first, base) };
     }
 
-    /// Takes the records out of memory, and with them their buffer. They have to be on disk.
-    pub fn leave(&mut self) -> Option<Vec<u8>> {
+    /// Takes the records out of their memory, which is returned. They have to be on disk.
+    pub fn leave(&mut self) -> Option<Data> {
         if matches!(self.place, Place::Memory(_)) {
             self.note_gone();
         }
         match std::mem::replace(&mut self.place, Place::Disk) {
-            Place::Memory(data) => Some(data.octets),
+            Place::Memory(data) => Some(data),
             _ => None,
         }
     }

@@ -40,7 +40,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use budget::{Budget, Sizes};
-use chunk::Chunk;
+use chunk::{Chunk, Data};
 use disk::FileName;
 pub use disk::LogId;
 use record::{Parts, Record};
@@ -139,6 +139,7 @@ impl Log {
         if !self.chunks.back().is_some_and(|tail| tail.has_room(weight, self.sizes.chunk)) {
             self.begin_chunk(record::size(parts), weight);
         }
+        self.make_room(record::size(parts));
         if let Some(tail) = self.chunks.back_mut() {
             let grown = tail.push(timestamp, persistent, parts);
             if grown > 0 {
@@ -165,18 +166,29 @@ impl Log {
         }
         let base = self.join_segment();
         // The first chunk of a queue grows as it needs to, later ones are going to be full, be it by one record.
-        let mut buffer = Vec::new();
+        let mut data = Data::default();
         if weight > self.sizes.chunk {
-            buffer.reserve_exact(size);
+            data.reserve_exact(size);
         } else if !self.chunks.is_empty() {
-            buffer = self.budget.buffer().unwrap_or_default();
-            buffer.reserve_exact(self.sizes.chunk);
+            data = self.budget.full_data();
         }
         let before = self.chunks.back().filter(|tail| tail.data().is_some());
         self.warm.extend(before.map(|tail| tail.first));
-        let chunk = Chunk::new(self.next, base, buffer);
+        let chunk = Chunk::new(self.next, base, data);
         self.budget.take(chunk.weight());
         self.chunks.push_back(chunk);
+    }
+
+    /// Moves the records of the last chunk to a full chunk's buffer, if that is what it grows to.
+    fn make_room(&mut self, size: usize) {
+        let Some(tail) = self.chunks.back_mut().filter(|tail| tail.outgrows(size, self.sizes.chunk)) else {
+            return;
+        };
+        let before = tail.weight();
+        let small = tail.move_to(self.budget.full_data());
+        self.budget.take(tail.weight());
+        self.budget.give(before);
+        self.budget.keep(small);
     }
 
     /// The first position of the segment that the next chunk belongs to.
@@ -324,17 +336,21 @@ impl Log {
             let next = self.next;
             let before = self.chunks[index].weight();
             let base = if self.chunks.len() == 1 { self.restart_segment() } else { self.join_segment() };
-            let chunk = &mut self.chunks[index];
-            chunk.begin(next, base);
-            self.budget.take(chunk.weight());
+            let chunk = std::mem::replace(&mut self.chunks[index], Chunk::on_disk(next, next, base));
+            let mut data = chunk.into_data().unwrap_or_default();
+            if data.capacity() > chunk::KEEP {
+                self.budget.keep(data);
+                data = self.budget.small_data();
+            }
+            data.clear();
+            self.chunks[index] = Chunk::new(next, base, data);
+            self.budget.take(self.chunks[index].weight());
             self.budget.give(before);
-        } else if let Some(mut chunk) = self.chunks.remove(index) {
+        } else if let Some(chunk) = self.chunks.remove(index) {
             self.warm.remove(&chunk.first);
             self.budget.give(chunk.weight());
-            if let Some(buffer) = chunk.leave() {
-                if buffer.capacity() == self.sizes.chunk {
-                    self.budget.keep(buffer);
-                }
+            if let Some(data) = chunk.into_data() {
+                self.budget.keep(data);
             }
             self.leave_segment(base);
             if self.chunks.len() == 1 && self.chunks[0].live == 0 {

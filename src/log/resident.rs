@@ -150,12 +150,10 @@ impl Log {
             }
             if chunk.spilled.is_some() || (chunk.unsaved == 0 && chunk.saved > 0) {
                 let weight = chunk.weight();
-                if let Some(buffer) = chunk.leave() {
+                if let Some(data) = chunk.leave() {
                     self.warm.remove(&chunk.first);
                     self.budget.give(weight);
-                    if buffer.capacity() == self.sizes.chunk {
-                        self.budget.keep(buffer);
-                    }
+                    self.budget.keep(data);
                 }
             } else {
                 let first = chunk.first;

@@ -18,8 +18,12 @@ const COPY_MAX: usize = 8 << 10;
 /// ... at least this many octets at a time.
 const APPEND: usize = 64 << 10;
 
+/// A large remainder's memory goes to the next one of its thread if it is of at most so many octets.
+const SPARE_MAX: usize = 2 * SCRATCH;
+
 thread_local! {
     static SCRATCH_BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// A connection's input that has not been used.
@@ -73,8 +77,7 @@ impl Input {
             let total = before + buffer.filled().len();
             if let Poll::Ready(Ok(())) = polled {
                 let used = take(&scratch[..total]);
-                self.rest.clear();
-                self.rest.extend_from_slice(&scratch[used.octets..total]);
+                self.put(&scratch[used.octets..total]);
                 self.more = used.more;
             }
             SCRATCH_BUFFER.set(scratch);
@@ -85,12 +88,29 @@ impl Input {
     }
 
     fn keep(&mut self, used: Used) {
-        if used.octets == self.rest.len() {
-            self.rest = Vec::new();
-        } else {
-            self.rest.drain(..used.octets);
-        }
+        self.rest.drain(..used.octets);
+        self.give_back();
         self.more = used.more;
+    }
+
+    /// Remembers octets, and nothing else.
+    fn put(&mut self, rest: &[u8]) {
+        self.rest.clear();
+        if rest.len() > COPY_MAX && self.rest.capacity() < rest.len() {
+            self.rest = SPARE.take();
+        }
+        self.rest.extend_from_slice(rest);
+        self.give_back();
+    }
+
+    /// Lets go of memory that is not needed: a connection is often silent after a large message.
+    fn give_back(&mut self) {
+        if self.rest.is_empty() && self.rest.capacity() > COPY_MAX {
+            let rest = std::mem::take(&mut self.rest);
+            if rest.capacity() <= SPARE_MAX {
+                SPARE.set(rest);
+            }
+        }
     }
 
     /// Begins with octets that have been read elsewhere.

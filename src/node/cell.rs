@@ -1,5 +1,6 @@
 //! A vhost behind its one mutex, together with the outboxes of its connections.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -19,6 +20,14 @@ use crate::log::Calls;
 use crate::log::budget::Budget;
 use crate::session::outbox::Outboxes;
 use crate::session::run::unwritable;
+
+/// A list of those to be woken keeps room for so many.
+const WAKE_MAX: usize = 1024;
+
+thread_local! {
+    /// Those to be woken after a batch. The list belongs to the thread, so that none is made for each batch.
+    static WAKE: Cell<Vec<Arc<Port>>> = const { Cell::new(Vec::new()) };
+}
 
 pub struct VhostCell {
     /// Never given twice.
@@ -90,7 +99,7 @@ impl VhostCell {
     /// free again. So are connections that put something aside and may go on; those that cannot be answered any more are
     /// asked to close.
     pub fn with<R>(&self, run: impl FnOnce(&mut Vhost, &mut Outboxes) -> R) -> R {
-        let mut wake: Vec<Arc<Port>> = Vec::new();
+        let mut wake = WAKE.take();
         let (lost, retries): (Vec<Arc<ConnectionInfo>>, Vec<Arc<Port>>);
         let result = {
             let mut state = self.state.lock();
@@ -110,9 +119,11 @@ impl VhostCell {
                 outboxes.take_retries().into_iter().filter_map(link).map(|l| Arc::clone(&l.port)).collect();
             result
         };
-        for port in wake {
+        for port in wake.drain(..) {
             port.wake_writer();
         }
+        wake.shrink_to(WAKE_MAX);
+        WAKE.set(wake);
         for port in retries {
             port.retry();
         }

@@ -5,15 +5,18 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::session::outbox::Meter;
+use crate::session::outbox::{HIGH_WATER, Meter};
 use crate::session::staged::Piece;
 
 /// Output up to this many octets is appended to what waits already, rather than being a piece of its own.
 const APPEND_BELOW: usize = 16 << 10;
 /// ... as long as the piece stays below this many octets.
 const APPENDED_MAX: usize = 256 << 10;
-/// This many written buffers are kept for the next output, of at most [`APPENDED_MAX`] octets each.
-const SPARE_MAX: usize = 2;
+/// This many written buffers are kept for the next output, as many as large messages lead to,
+const SPARE_MAX: usize = 8;
+/// ... of so many octets together. An outbox is full at the high-water mark, and its buffer, which grew by doubling, may
+/// have nearly twice as much room; two such buffers are mostly not that large.
+const SPARE_OCTETS: usize = 3 * HIGH_WATER;
 
 #[derive(Debug, Default)]
 pub struct Port {
@@ -82,7 +85,8 @@ impl Port {
         let mut pending = self.pending.lock();
         for piece in pieces.drain(..) {
             if let Piece::Owned(mut buffer) = piece {
-                if pending.spare.len() < SPARE_MAX && buffer.capacity() <= APPENDED_MAX {
+                let kept: usize = pending.spare.iter().map(Vec::capacity).sum();
+                if pending.spare.len() < SPARE_MAX && kept + buffer.capacity() <= SPARE_OCTETS {
                     buffer.clear();
                     pending.spare.push(buffer);
                 }

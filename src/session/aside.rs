@@ -45,7 +45,7 @@ impl Aside {
 
 #[cfg(test)]
 mod tests {
-    use amq_protocol::protocol::{AMQPClass, basic, channel, confirm, connection};
+    use amq_protocol::protocol::{AMQPClass, basic, channel, confirm, connection, queue};
 
     use crate::auth::{Auth, Permission};
     use crate::broker::queue::declare::Declaration;
@@ -151,7 +151,11 @@ mod tests {
     }
 
     fn put_get(out: &mut Vec<u8>) {
-        let get = basic::Get { queue: "q".into(), no_ack: true };
+        put_get_from(out, "q");
+    }
+
+    fn put_get_from(out: &mut Vec<u8>, queue: &str) {
+        let get = basic::Get { queue: queue.into(), no_ack: true };
         put(out, &AMQPClass::Basic(basic::AMQPMethod::Get(get)));
     }
 
@@ -203,6 +207,23 @@ mod tests {
         (0..4).for_each(|_| put_get(&mut input));
         rig.send(&input);
         assert_eq!(rig.received(), "60.71 60.71 four 60.71 five 60.71 six");
+    }
+
+    #[test]
+    fn what_waits_may_mean_the_queue_declared_last() {
+        let mut rig = Rig::new();
+        let declare = queue::Declare { queue: "q".into(), passive: true, ..queue::Declare::default() };
+        let mut input = Vec::new();
+        put(&mut input, &AMQPClass::Queue(queue::AMQPMethod::Declare(declare)));
+        put_publish(&mut input, "one");
+        put_get_from(&mut input, "");
+        put_get_from(&mut input, "");
+        rig.set_warm(Some(0));
+        rig.send(&input);
+        assert!(rig.session.is_waiting());
+        rig.set_warm(None);
+        rig.cx(|session, cx| session.go_on(cx));
+        assert_eq!(rig.received(), "50.11 60.80 60.71 one 60.72");
     }
 
     #[test]

@@ -15,12 +15,11 @@ use crate::broker::Map;
 use crate::wire::content::{self, BASIC, HEADER_FIXED};
 use crate::wire::frame::{self, BODY, Frame, HEADER, HEARTBEAT, METHOD, OVERHEAD};
 use crate::wire::method::{self, Method, Publish};
-use crate::wire::reply::{Exception, MethodId};
+use crate::wire::reply::Exception;
 
 /// A body announced larger than this ends the connection, whatever the configured limit (RabbitMQ's maximum).
 const ANNOUNCED_MAX: u64 = 512 << 20;
 
-pub(super) const GET: MethodId = (60, 70);
 /// A batch has at most this many `basic.get`s: each may be answered by a message a million times its size, and what
 /// is answered has to be written before more is asked for.
 const GETS_MAX: usize = 32;
@@ -198,6 +197,12 @@ impl Assembler {
             Method::Publish(publish) if channel != 0 => {
                 return self.publish(input, at, frame, publish, batch);
             }
+            Method::Get(get) if channel != 0 => {
+                self.gets += 1;
+                let queue = get.queue();
+                let queue = (frame.start + queue.start) as u32..(frame.start + queue.end) as u32;
+                Command::Get { channel, queue, no_ack: get.no_ack }
+            }
             Method::Ack { delivery_tag, multiple } if channel != 0 => {
                 Command::Ack { channel, delivery_tag, multiple }
             }
@@ -212,7 +217,6 @@ impl Assembler {
             }
             Method::Other(class) => {
                 self.note(channel, &class);
-                self.gets += usize::from(method::id(payload) == Some(GET));
                 Command::Method { channel, id: method::id(payload).unwrap_or_default(), class }
             }
             _ => {
@@ -338,7 +342,8 @@ impl Assembler {
             return Ok(());
         }
         self.gathered -= body.len() as u64;
-        let message = Box::new(Assembled { body: body.into(), ..*assembled });
+        let mut message = assembled;
+        message.body = body.into();
         batch.push(Command::Assembled { channel: frame.channel, message });
         Ok(())
     }

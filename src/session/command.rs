@@ -19,6 +19,12 @@ pub enum Command {
         properties: Range<u32>,
         body: Range<u32>,
     },
+    /// A `basic.get`. The queue's name lies in the input.
+    Get {
+        channel: u16,
+        queue: Range<u32>,
+        no_ack: bool,
+    },
     /// A message put together from parts.
     Assembled {
         channel: u16,
@@ -58,19 +64,28 @@ pub enum Command {
 impl Command {
     /// The part of the input that it refers to.
     pub fn span(&self) -> Option<Range<u32>> {
-        let Self::Publish { payload, properties, body, .. } = self else { return None };
-        Some(payload.start..body.end.max(properties.end))
+        match self {
+            Self::Publish { payload, properties, body, .. } => {
+                Some(payload.start..body.end.max(properties.end))
+            }
+            Self::Get { queue, .. } if queue.start < queue.end => Some(queue.clone()),
+            _ => None,
+        }
     }
 
     /// Makes it refer to an input that lacks the first octets of its own.
     pub fn move_back(&mut self, octets: u32) {
-        if let Self::Publish { payload, properties, body, .. } = self {
-            for range in [payload, properties, body] {
-                // An empty body lies nowhere.
-                if range.start < range.end {
-                    *range = range.start - octets..range.end - octets;
-                }
+        let move_back = |range: &mut Range<u32>| {
+            // What is empty lies nowhere.
+            let is_there = range.start < range.end;
+            *range = if is_there { range.start - octets..range.end - octets } else { 0..0 };
+        };
+        match self {
+            Self::Publish { payload, properties, body, .. } => {
+                [payload, properties, body].into_iter().for_each(move_back);
             }
+            Self::Get { queue, .. } => move_back(queue),
+            _ => {}
         }
     }
 }

@@ -6,6 +6,9 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::broker::commit::Commit;
 use crate::wire::method;
 
+/// Of more channels than this, those on which nothing waits are forgotten.
+const IDLE_MAX: usize = 16;
+
 /// What a channel in confirm mode has published since it was last asked, by the messages' sequence numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Published {
@@ -22,12 +25,15 @@ pub struct Published {
 /// The confirms that wait on one connection.
 #[derive(Debug, Default)]
 pub struct Unconfirmed {
-    /// In the order of their numbers, so that frames come in an order that can be told beforehand.
+    /// In the order of their numbers, so that frames come in an order that can be told beforehand. Where they are few a
+    /// channel stays here when nothing waits on it, since that is so after nearly every commit.
     channels: BTreeMap<u16, Waiting>,
+    /// On how many of them something waits.
+    count: usize,
 }
 
-/// The confirms that wait on one channel, of which there is at least one.
-#[derive(Debug)]
+/// The confirms that wait on one channel.
+#[derive(Debug, Default)]
 struct Waiting {
     /// The last message that is not among them.
     confirmed: u64,
@@ -37,14 +43,14 @@ struct Waiting {
 
 impl Unconfirmed {
     pub fn is_empty(&self) -> bool {
-        self.channels.is_empty()
+        self.count == 0
     }
 
     /// Confirms what waits neither for a commit nor for earlier messages of its channel; the rest will wait, or is
     /// refused where nothing is committed any more.
     pub fn add(&mut self, channel: u16, published: Published, broken: bool, out: &mut Vec<u8>) {
         let Published { before, clear, last, commit } = published;
-        if let Some(waiting) = self.channels.get_mut(&channel) {
+        if let Some(waiting) = self.channels.get_mut(&channel).filter(|waiting| !waiting.runs.is_empty()) {
             waiting.add(clear, last, commit);
             return;
         }
@@ -54,8 +60,10 @@ impl Unconfirmed {
         match commit {
             Some(_) if broken => method::put_nack(out, channel, last, last - clear > 1),
             Some(commit) => {
-                let waiting = Waiting { confirmed: clear, runs: VecDeque::from([(last, commit)]) };
-                self.channels.insert(channel, waiting);
+                let waiting = self.channels.entry(channel).or_default();
+                waiting.confirmed = clear;
+                waiting.runs.push_back((last, commit));
+                self.count += 1;
             }
             None => {}
         }
@@ -63,17 +71,21 @@ impl Unconfirmed {
 
     /// Confirms what waits for a commit or for one before it: one frame a channel.
     pub fn confirm(&mut self, commit: Commit, out: &mut Vec<u8>) {
-        self.channels.retain(|channel, waiting| {
+        for (channel, waiting) in &mut self.channels {
             if let Some(last) = waiting.take(commit) {
                 method::put_ack(out, *channel, last, last - waiting.confirmed > 1);
                 waiting.confirmed = last;
+                self.count -= usize::from(waiting.runs.is_empty());
             }
-            !waiting.runs.is_empty()
-        });
+        }
+        if self.channels.len() > IDLE_MAX {
+            self.channels.retain(|_, waiting| !waiting.runs.is_empty());
+        }
     }
 
     /// Refuses everything that waits: one frame a channel.
     pub fn refuse(&mut self, out: &mut Vec<u8>) {
+        self.count = 0;
         for (channel, mut waiting) in std::mem::take(&mut self.channels) {
             if let Some(last) = waiting.take(Commit::MAX) {
                 method::put_nack(out, channel, last, last - waiting.confirmed > 1);
@@ -83,11 +95,12 @@ impl Unconfirmed {
 
     /// A channel has ended.
     pub fn forget(&mut self, channel: u16) {
-        self.channels.remove(&channel);
+        let gone = self.channels.remove(&channel);
+        self.count -= usize::from(gone.is_some_and(|waiting| !waiting.runs.is_empty()));
     }
 
     pub fn forget_all(&mut self) {
-        self.channels.clear();
+        *self = Self::default();
     }
 }
 
@@ -186,6 +199,25 @@ mod tests {
         all.add(1, published(3, 5, 7, 6), true, &mut out);
         all.add(2, published(1, 1, 2, 6), true, &mut out);
         assert_eq!(shown(&mut out), "1+5* 1-7* 2-2");
+        assert!(all.is_empty());
+    }
+
+    #[test]
+    fn channels_on_which_nothing_waits_are_remembered_while_they_are_few() {
+        let (mut all, mut out) = (Unconfirmed::default(), Vec::new());
+        for commit in 1..4 {
+            let before = commit - 1;
+            all.add(1, published(before, before, commit, commit), false, &mut out);
+            assert!(!all.is_empty());
+            all.confirm(commit, &mut out);
+            assert!(all.is_empty() && all.channels.len() == 1);
+        }
+        assert_eq!(shown(&mut out), "1+1 1+2 1+3");
+        (2..=40).for_each(|channel| all.add(channel, published(0, 0, 1, 5), false, &mut out));
+        all.add(40, published(1, 1, 2, 6), false, &mut out);
+        all.confirm(5, &mut out);
+        assert_eq!((all.is_empty(), all.channels.len()), (false, 1));
+        all.forget(40);
         assert!(all.is_empty());
     }
 

@@ -2,13 +2,13 @@
 
 use amq_protocol::protocol::{AMQPClass, basic};
 
-use super::assemble::GET;
-use super::command::Command;
+use super::exchange::strip_cr_lf;
 use super::queue::made_up;
-use super::run::unimplemented_method;
-use super::{Context, Session};
+use super::run::{no_previous_queue, unimplemented_method};
+use super::{Context, Session, State};
 use crate::broker::queue::consumer::Consume;
 use crate::broker::queue::dispatch::Fetched;
+use crate::wire::method;
 use crate::wire::reply::Exception;
 
 use basic::AMQPMethod as M;
@@ -31,7 +31,6 @@ impl Session {
                 self.reply_unless(cancel.nowait, number, &ok, cx);
                 Ok(())
             }
-            M::Get(get) => self.get(number, get, cx),
             M::Recover(basic::Recover { requeue }) => {
                 self.recover(number, requeue, cx)?;
                 Ok(())
@@ -83,19 +82,49 @@ impl Session {
         Ok(())
     }
 
-    fn get(&mut self, number: u16, get: basic::Get, cx: &mut Context<'_>) -> Result<(), Exception> {
-        let name = self.queue_name(number, get.queue.as_str())?;
-        self.may_read(cx, "queue", name.as_bytes())?;
-        let id = self.channel(number)?.id;
-        match cx.vhost.get(id, name.as_bytes(), get.no_ack, cx.outboxes)? {
-            Fetched::Message => {}
-            Fetched::Empty => self.reply(number, &AMQPClass::Basic(M::GetEmpty(basic::GetEmpty {})), cx),
-            Fetched::Wait => {
-                let class = Box::new(AMQPClass::Basic(M::Get(get)));
-                self.stuck = Some(Command::Method { channel: number, id: GET, class });
+    /// `basic.get`, without memory for it, since some clients poll. Returns whether it has to be tried again when the
+    /// message has been read from disk.
+    pub(super) fn get(
+        &mut self,
+        number: u16,
+        queue: &str,
+        no_ack: bool,
+        cx: &mut Context<'_>,
+    ) -> Result<bool, Exception> {
+        // What has been published before is confirmed before this is answered.
+        self.flush_confirms(cx);
+        if queue.is_empty() {
+            self.check_shortcut(number, cx)?;
+            if self.state != State::Running {
+                return Ok(false);
             }
         }
-        Ok(())
+        let channel = self.channel(number)?;
+        if channel.closing {
+            return Ok(false);
+        }
+        let id = channel.id;
+        let (last, stripped);
+        let name = if queue.is_empty() {
+            last = channel.last_queue.clone().ok_or_else(no_previous_queue)?;
+            &*last
+        } else if queue.contains(['\r', '\n']) {
+            stripped = strip_cr_lf(queue);
+            &stripped
+        } else {
+            queue
+        };
+        self.may_read(cx, "queue", name.as_bytes())?;
+        match cx.vhost.get(id, name.as_bytes(), no_ack, cx.outboxes)? {
+            Fetched::Message => {}
+            Fetched::Empty => {
+                if let Some(outbox) = cx.outboxes.get(self.id) {
+                    method::put_get_empty(outbox.frames(), number);
+                }
+            }
+            Fetched::Wait => return Ok(true),
+        }
+        Ok(false)
     }
 
     fn recover(&mut self, number: u16, requeue: bool, cx: &mut Context<'_>) -> Result<(), Exception> {

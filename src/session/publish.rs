@@ -93,8 +93,9 @@ impl Session {
         }
         let returned = targets.is_empty() && !matches!(channel.mode, Mode::Tx(_));
         if cacheable {
-            channel.routes.insert(message.exchange, message.routing_key, targets);
+            channel.routes.insert(message.exchange, message.routing_key, targets.as_slice().into());
         }
+        cx.vhost.give_back(targets);
         if returned {
             self.unroutable(number, incoming, cx);
         }

@@ -11,7 +11,8 @@ use super::command::{Command, Incoming};
 use super::{Context, Session, State};
 use crate::broker::commit::Commit;
 use crate::broker::settle::Verdict;
-use crate::wire::method;
+use crate::broker::text;
+use crate::wire::method::{self, Get};
 use crate::wire::reply::{Exception, MethodId};
 
 const ACK: MethodId = (60, 80);
@@ -71,6 +72,14 @@ impl Session {
             }
             Command::Assembled { channel, message } => {
                 (channel, self.publish(channel, &Incoming::assembled(&message), cx))
+            }
+            Command::Get { channel, queue, no_ack } => {
+                let name = text(&input[queue.start as usize..queue.end as usize]);
+                let result = self.get(channel, &name, no_ack, cx).map_err(|e| with_cause(e, Get::ID));
+                if let Ok(true) = result {
+                    self.stuck = Some(Command::Get { channel, queue, no_ack });
+                }
+                (channel, result.map(drop))
             }
             Command::Ack { channel, delivery_tag, multiple } => {
                 (channel, self.settle(channel, ACK, delivery_tag, multiple, Verdict::Done, cx))
@@ -199,7 +208,9 @@ impl Session {
         if id == CHANNEL_OPEN {
             return self.open_channel(number, cx);
         }
-        self.check_shortcut(number, &class, cx)?;
+        if has_shortcut(&class) {
+            self.check_shortcut(number, cx)?;
+        }
         if self.state != State::Running {
             return Ok(());
         }
@@ -268,31 +279,13 @@ impl Session {
 
     /// RabbitMQ looks for the queue that an empty name means before it looks whether the channel is open, so that
     /// on one that is not, such a method closes the channel and not the connection.
-    fn check_shortcut(
-        &mut self,
-        number: u16,
-        class: &AMQPClass,
-        cx: &mut Context<'_>,
-    ) -> Result<(), Exception> {
-        use {basic::AMQPMethod as B, queue::AMQPMethod as Q};
-        let queue = match class {
-            AMQPClass::Queue(Q::Bind(bind)) => &bind.queue,
-            AMQPClass::Queue(Q::Unbind(unbind)) => &unbind.queue,
-            AMQPClass::Queue(Q::Purge(purge)) => &purge.queue,
-            AMQPClass::Queue(Q::Delete(delete)) => &delete.queue,
-            AMQPClass::Basic(B::Consume(consume)) => &consume.queue,
-            AMQPClass::Basic(B::Get(get)) => &get.queue,
-            _ => return Ok(()),
-        };
-        if queue.as_str().is_empty() && !self.channels.contains_key(&number) {
-            if self.has_too_many_channels(cx) {
-                return Ok(());
-            }
-            let id = cx.vhost.open_channel(self.id, number);
-            self.channels.insert(number, Channel::new(id));
-            return Err(no_previous_queue());
+    pub(super) fn check_shortcut(&mut self, number: u16, cx: &mut Context<'_>) -> Result<(), Exception> {
+        if self.channels.contains_key(&number) || self.has_too_many_channels(cx) {
+            return Ok(());
         }
-        Ok(())
+        let id = cx.vhost.open_channel(self.id, number);
+        self.channels.insert(number, Channel::new(id));
+        Err(no_previous_queue())
     }
 
     fn open_channel(&mut self, number: u16, cx: &mut Context<'_>) -> Result<(), Exception> {
@@ -391,6 +384,20 @@ pub(super) fn not_open() -> Exception {
 
 pub(super) fn no_previous_queue() -> Exception {
     Exception::not_found("no previously declared queue")
+}
+
+/// Whether a method means a queue by an empty name.
+fn has_shortcut(class: &AMQPClass) -> bool {
+    use {basic::AMQPMethod as B, queue::AMQPMethod as Q};
+    let queue = match class {
+        AMQPClass::Queue(Q::Bind(bind)) => &bind.queue,
+        AMQPClass::Queue(Q::Unbind(unbind)) => &unbind.queue,
+        AMQPClass::Queue(Q::Purge(purge)) => &purge.queue,
+        AMQPClass::Queue(Q::Delete(delete)) => &delete.queue,
+        AMQPClass::Basic(B::Consume(consume)) => &consume.queue,
+        _ => return false,
+    };
+    queue.as_str().is_empty()
 }
 
 /// Whether the reply to a method of the exchange class says that definitions have changed.

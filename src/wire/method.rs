@@ -1,5 +1,7 @@
 //! Methods in and out. The few that come once a message are decoded here; the rest by `amq-protocol`.
 
+use std::ops::Range;
+
 use amq_protocol::protocol::{self, AMQPClass};
 
 use super::frame::{self, END, METHOD};
@@ -10,6 +12,7 @@ use super::table::{self, DEPTH_MAX};
 #[derive(Debug)]
 pub enum Method {
     Publish(Publish),
+    Get(Get),
     Ack {
         delivery_tag: u64,
         multiple: bool,
@@ -61,6 +64,31 @@ impl Publish {
             mandatory: bits & 1 != 0,
             immediate: bits & 2 != 0,
         })
+    }
+}
+
+/// `basic.get`.
+#[derive(Clone, Copy, Debug)]
+pub struct Get {
+    queue_size: u8,
+    pub no_ack: bool,
+}
+
+impl Get {
+    pub const ID: MethodId = (60, 70);
+    /// Where the queue's name begins in the payload: after class, method, ticket and length.
+    const QUEUE: usize = 7;
+
+    /// The octets of the payload that are the queue's name.
+    pub fn queue(&self) -> Range<usize> {
+        Self::QUEUE..Self::QUEUE + self.queue_size as usize
+    }
+
+    /// Out of a payload that follows the method's layout.
+    fn decode(payload: &[u8]) -> Option<Self> {
+        let queue_size = *payload.get(Self::QUEUE - 1)?;
+        let bits = *payload.get(Self::QUEUE + queue_size as usize)?;
+        Some(Self { queue_size, no_ack: bits & 1 != 0 })
     }
 }
 
@@ -134,6 +162,9 @@ fn decode_other(
         }
         Fault::Table => dropped(),
     })?;
+    if id == Get::ID {
+        return Get::decode(payload).map(Method::Get).ok_or_else(cannot);
+    }
     if id == QOS {
         // A window in octets, which RabbitMQ does not have, and which `amq-protocol` passes over.
         let size = u32::from_be_bytes([payload[4], payload[5], payload[6], payload[7]]);
@@ -257,6 +288,12 @@ pub fn put_ack(out: &mut Vec<u8>, channel: u16, delivery_tag: u64, multiple: boo
     out.extend_from_slice(&[0, 60, 0, 80]);
     out.extend_from_slice(&delivery_tag.to_be_bytes());
     out.extend_from_slice(&[u8::from(multiple), END]);
+}
+
+/// Appends `basic.get-empty`.
+pub fn put_get_empty(out: &mut Vec<u8>, channel: u16) {
+    frame::put_head(out, METHOD, channel, 5);
+    out.extend_from_slice(&[0, 60, 0, 72, 0, END]);
 }
 
 /// Appends `basic.nack` from the broker: messages that cannot be confirmed.

@@ -389,6 +389,12 @@ impl Client {
         (self, writer)
     }
 
+    /// The socket of a client to which nothing is on its way.
+    pub fn into_stream(self) -> TcpStream {
+        assert!(self.unread.is_empty() && self.inbox.is_empty(), "something has not been read");
+        self.stream
+    }
+
     /// Says that no more will be sent, and goes on reading.
     pub fn end_output(&mut self) {
         self.stream.shutdown(Shutdown::Write).unwrap();

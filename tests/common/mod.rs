@@ -64,6 +64,11 @@ fn watch_for_panics() {
 
 impl Broker {
     pub fn start() -> Self {
+        Self::serve(Arc::new(Node::new().unwrap()))
+    }
+
+    /// Serves a node, which may be on disk.
+    pub fn serve(node: Arc<Node>) -> Self {
         watch_for_panics();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -71,7 +76,6 @@ impl Broker {
             .enable_all()
             .build()
             .unwrap();
-        let node = Arc::new(Node::new().unwrap());
         let listener = runtime.block_on(listener::bind("127.0.0.1:0".parse().unwrap())).unwrap();
         let address = listener.local_addr().unwrap();
         runtime.spawn(listener::accept(listener, Arc::clone(&node)));
