@@ -14,9 +14,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::auth::InvalidPattern;
 use crate::http;
 use crate::net::listener::{self, ListenError};
-use crate::node::Node;
 use crate::node::folder::{Folder, FolderError};
 use crate::node::storage::{Storage, StorageError};
+use crate::node::{Node, sweep};
 
 const AMQP_PORT: u16 = 5672;
 const HTTP_PORT: u16 = 15672;
@@ -136,6 +136,7 @@ async fn serve(args: ServerArgs) -> Result<(), ServerError> {
             None
         }
     };
+    tokio::spawn(sweep::sweep(Arc::clone(&node)));
     let amqp = bind(&args.listen, AMQP_PORT).await?;
     let management = bind(&args.http_listen, HTTP_PORT).await?;
     for listener in amqp {

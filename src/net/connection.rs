@@ -111,6 +111,8 @@ async fn shake_hands(socket: &mut TcpStream, peer: SocketAddr, node: &Node) -> i
         if buffer.len() >= HANDSHAKE_BUFFER {
             return Ok(Shaken::Silently);
         }
+        // A client's properties fit, so that they are read at once.
+        buffer.reserve(1024);
         if socket.read_buf(&mut buffer).await? == 0 {
             return Ok(Shaken::Ended);
         }

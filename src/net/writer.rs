@@ -52,7 +52,6 @@ pub async fn write<W: AsyncWrite + Unpin>(
                 pieces.push(heartbeat());
                 write_all(&mut socket, &pieces, || ()).await?;
                 pieces.clear();
-                port.relax();
             }
         }
     }

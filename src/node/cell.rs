@@ -213,6 +213,16 @@ impl VhostCell {
         id
     }
 
+    /// Connections that have written nothing since this was called last give up their buffers.
+    pub fn relax(&self) {
+        let State { outboxes, links, .. } = &mut *self.state.lock();
+        for (id, link) in links.iter() {
+            if link.port.relax() {
+                outboxes.relax(id);
+            }
+        }
+    }
+
     /// A connection has ended: what it had ends with it.
     pub fn disconnect(&self, id: ConnectionId) {
         self.with(|vhost, outboxes| vhost.disconnect(id, outboxes));

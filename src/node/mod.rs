@@ -14,6 +14,7 @@
 //! And what keeps it on disk:
 //! - [`folder`][]: the data folder and its lock
 //! - [`storage`][]: a folder in use
+//! - [`sweep`][]: what is done now and then
 //! - [`changes`][]: definitions on their way to disk
 //! - [`committer`][], [`reader`][]: the threads that write and read
 //! - [`bell`][]: what wakes them
@@ -30,6 +31,7 @@ pub mod people;
 pub mod port;
 pub mod reader;
 pub mod storage;
+pub mod sweep;
 pub mod vhosts;
 
 use std::collections::BTreeMap;
@@ -142,6 +144,12 @@ impl Node {
     /// Publishers that wait for memory or for the disk may look again.
     pub fn relieve(&self) {
         self.congestion.set(self.budget.is_exceeded());
+    }
+
+    /// Connections that have been idle since this was called last give up their buffers.
+    pub fn relax(&self) {
+        let vhosts: Vec<_> = self.vhosts.read().values().cloned().collect();
+        vhosts.iter().for_each(|vhost| vhost.relax());
     }
 
     /// Adds a connection to the list. If what it was let in for has gone meanwhile, it is asked to close.

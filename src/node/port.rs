@@ -1,6 +1,7 @@
 //! What an outbox hands to a connection's writer: pieces of output, and a bell.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -22,6 +23,8 @@ const SPARE_OCTETS: usize = 3 * HIGH_WATER;
 pub struct Port {
     pending: Mutex<Pending>,
     meter: Arc<Meter>,
+    /// Whether something has been written lately.
+    busy: AtomicBool,
     writer: Notify,
     reader: Notify,
     retry: Notify,
@@ -82,6 +85,7 @@ impl Port {
 
     /// Gives the buffers of written pieces back.
     pub fn recycle(&self, pieces: &mut Vec<Piece>) {
+        self.busy.store(true, Ordering::Relaxed);
         let mut pending = self.pending.lock();
         for piece in pieces.drain(..) {
             if let Piece::Owned(mut buffer) = piece {
@@ -94,9 +98,13 @@ impl Port {
         }
     }
 
-    /// Lets go of buffers that an idle connection does not need.
-    pub fn relax(&self) {
+    /// Lets go of buffers if nothing has been written since this was called last, and says whether that is so.
+    pub fn relax(&self) -> bool {
+        if self.busy.swap(false, Ordering::Relaxed) {
+            return false;
+        }
         self.pending.lock().spare = Vec::new();
+        true
     }
 
     /// No more output will come.
@@ -153,6 +161,9 @@ mod tests {
         let sizes: Vec<_> = pieces.iter().map(|piece| piece.octets().len()).collect();
         assert_eq!(sizes, [6, APPEND_BELOW]);
         port.recycle(&mut pieces);
+        assert!(!port.relax(), "it was busy");
+        assert_eq!(port.pending.lock().spare.len(), 2);
+        assert!(port.relax() && port.pending.lock().spare.is_empty());
         port.close();
         assert!(!port.take(&mut pieces) && pieces.is_empty());
     }

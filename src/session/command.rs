@@ -106,6 +106,8 @@ pub struct Assembled {
 #[derive(Clone, Copy, Debug)]
 pub struct Incoming<'a> {
     pub message: Message<'a>,
+    /// Exchange and routing key, each with its length in front.
+    pub names: &'a [u8],
     pub mandatory: bool,
     pub immediate: bool,
     /// Octets of the body as announced.
@@ -121,7 +123,8 @@ impl<'a> Incoming<'a> {
         body: &Range<u32>,
     ) -> Self {
         let slice = |range: &Range<u32>| &input[range.start as usize..range.end as usize];
-        let (exchange, routing_key) = publish.target(slice(payload));
+        let payload = slice(payload);
+        let (exchange, routing_key) = publish.target(payload);
         let body = slice(body);
         Self {
             message: Message {
@@ -130,6 +133,7 @@ impl<'a> Incoming<'a> {
                 properties: slice(properties),
                 body: Body::Inline(body),
             },
+            names: publish.names(payload),
             mandatory: publish.mandatory,
             immediate: publish.immediate,
             size: body.len() as u64,
@@ -145,6 +149,7 @@ impl<'a> Incoming<'a> {
                 properties: &from.properties,
                 body: Body::Shared(&from.body),
             },
+            names: from.publish.names(&from.payload),
             mandatory: from.publish.mandatory,
             immediate: from.publish.immediate,
             size: from.size,

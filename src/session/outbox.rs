@@ -189,6 +189,13 @@ impl Outboxes {
         self.boxes.remove(id);
     }
 
+    /// Gives up the memory of an outbox that is empty.
+    pub fn relax(&mut self, id: ConnectionId) {
+        if let Some(outbox) = self.boxes.get_mut(id) {
+            outbox.staged.relax();
+        }
+    }
+
     /// A connection's outbox, which is going to be written to.
     pub fn get(&mut self, id: ConnectionId) -> Option<&mut Outbox> {
         let outbox = self.boxes.get_mut(id)?;

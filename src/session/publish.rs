@@ -50,7 +50,7 @@ impl Session {
             return Err(Exception::precondition_failed(text));
         }
         let message = &incoming.message;
-        let known = channel.routes.get(cx.vhost, cx.auth.version(), message.exchange, message.routing_key);
+        let known = channel.routes.get(cx.vhost, cx.auth.version(), incoming.names);
         let Some(targets) = known else {
             return self.publish_anew(number, incoming, cx);
         };
@@ -93,7 +93,7 @@ impl Session {
         }
         let returned = targets.is_empty() && !matches!(channel.mode, Mode::Tx(_));
         if cacheable {
-            channel.routes.insert(message.exchange, message.routing_key, targets.as_slice().into());
+            channel.routes.insert(incoming.names, targets.as_slice().into());
         }
         cx.vhost.give_back(targets);
         if returned {

@@ -66,6 +66,13 @@ impl Staged {
         self.buffer.len() + self.pieces_size
     }
 
+    /// Gives up its memory if it is empty.
+    pub fn relax(&mut self) {
+        if self.size() == 0 && self.gates.is_empty() {
+            *self = Self::default();
+        }
+    }
+
     /// Octets that the meter does not know of yet.
     pub fn unmetered(&self) -> usize {
         self.size() - self.metered

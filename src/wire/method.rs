@@ -52,6 +52,12 @@ impl Publish {
         (&payload[Self::EXCHANGE..exchange_end], &payload[key..key + self.routing_key_size as usize])
     }
 
+    /// The same in one piece, as it lies there: each with its length in front.
+    pub fn names<'a>(&self, payload: &'a [u8]) -> &'a [u8] {
+        let size = self.exchange_size as usize + 1 + self.routing_key_size as usize;
+        &payload[Self::EXCHANGE - 1..Self::EXCHANGE + size]
+    }
+
     fn decode(payload: &[u8]) -> Option<Self> {
         let exchange_size = *payload.get(6)?;
         let at = Self::EXCHANGE + exchange_size as usize;
