@@ -191,7 +191,7 @@ struct Known {
 
 /// A cache holds at most about this many targets, and an entry counts for as many as it takes the memory of; then it
 /// begins anew.
-const WEIGHT_MAX: usize = 16 << 10;
+const WEIGHT_MAX: usize = 64 << 10;
 const ENTRY_WEIGHT: usize = 12;
 
 impl Straight {

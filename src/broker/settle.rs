@@ -107,7 +107,9 @@ impl Vhost {
             return Some(delivery.queue);
         }
         queue.settle(delivery.position);
-        self.heed(delivery.queue);
+        if queue.asks() {
+            self.heed(delivery.queue);
+        }
         freed.then_some(delivery.queue)
     }
 

@@ -17,6 +17,7 @@ use crate::net::listener::{self, ListenError};
 use crate::node::folder::{Folder, FolderError};
 use crate::node::storage::{Storage, StorageError};
 use crate::node::{Node, sweep};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 const AMQP_PORT: u16 = 5672;
 const HTTP_PORT: u16 = 15672;
@@ -121,9 +122,19 @@ pub enum ServerError {
 pub fn run(args: ServerArgs) -> Result<(), ServerError> {
     let colours = io::stderr().is_terminal();
     tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(colours).with_target(false).init();
+    raise_open_files();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ServerError::Runtime)?;
     runtime.block_on(serve(args))
+}
+
+/// As many sockets as the system allows: the limit that shells have by default is for programs that use `select`.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(e) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!("no more than {:?} open files: {e}", limit.current);
+    }
 }
 
 async fn serve(args: ServerArgs) -> Result<(), ServerError> {

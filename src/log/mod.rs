@@ -122,9 +122,14 @@ impl Log {
         self.id.is_some()
     }
 
+    /// Whether there is something to tell the owner of the disk.
+    pub fn asks(&self) -> bool {
+        self.calls.gather || self.calls.read
+    }
+
     /// What has come up since the last call that the owner of the disk has to be told.
     pub fn take_calls(&mut self) -> Option<Calls> {
-        if !self.calls.gather && !self.calls.read {
+        if !self.asks() {
             return None;
         }
         Some(std::mem::take(&mut self.calls))

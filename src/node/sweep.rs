@@ -26,7 +26,7 @@ pub async fn sweep(node: Arc<Node>) {
             _ = going_down.wait_for(|down| *down) => return,
         }
         count = count.wrapping_add(1);
-        if count % IDLE == 0 {
+        if count.is_multiple_of(IDLE) {
             node.relax();
         }
     }

@@ -3,6 +3,8 @@
 use amq_protocol::types::FieldTable;
 
 use super::arguments::QueueType;
+use super::ring::Ring;
+use crate::broker::channel::{Channel, Unacked};
 use crate::broker::effects::Effects;
 use crate::broker::exchange::arguments::{integer, type_name};
 use crate::broker::vhost::Vhost;
@@ -41,6 +43,18 @@ pub(super) enum Place {
 impl Consumer {
     pub(super) fn is_full(&self) -> bool {
         !self.no_ack && self.prefetch != 0 && self.unacked >= self.prefetch as usize
+    }
+
+    /// Notes a delivery to it, which was in front of its queue's ring, and ends its turn.
+    pub(super) fn await_ack(&mut self, delivery: Unacked, channel: &mut Channel, ring: &mut Ring) {
+        self.unacked += 1;
+        channel.unacked().push(delivery);
+        if self.is_full() {
+            self.place = Place::Full;
+            ring.pop();
+        } else {
+            ring.rotate();
+        }
     }
 }
 

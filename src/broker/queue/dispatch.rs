@@ -2,8 +2,8 @@
 //!
 //! After every call the queue is empty, or its ring is, or its next message is being read from disk.
 
+use super::Taken;
 use super::consumer::Place;
-use super::{Next, Taken};
 use crate::broker::channel::Unacked;
 use crate::broker::effects::{Delivery, Effects, Got};
 use crate::broker::vhost::Vhost;
@@ -49,10 +49,7 @@ impl Vhost {
             return false;
         }
         let kept = self.queues[queue].push(now, message);
-        if let Taken::Next(next) = self.queues[queue].take_next() {
-            let tag = self.send(id, next.redelivered, message, fx);
-            self.await_ack(id, tag, queue, next);
-        }
+        self.deliver_next(queue, id, fx);
         self.heed(queue);
         kept
     }
@@ -61,15 +58,10 @@ impl Vhost {
     pub(in crate::broker) fn dispatch(&mut self, queue: QueueId, fx: &mut impl Effects) {
         while self.queues.get(queue).is_some_and(|q| !q.is_empty() && !q.ring.is_empty()) {
             let Some(id) = self.whose_turn(queue, fx) else { break };
-            let Taken::Next(next) = self.queues[queue].take_next() else { break };
-            self.work += 1;
-            let tag = self.send_record(id, queue, next, fx);
-            if self.consumers[id].no_ack {
-                self.queues[queue].settle(next.position);
-                self.queues[queue].ring.rotate();
-            } else {
-                self.await_ack(id, tag, queue, next);
+            if !self.deliver_next(queue, id, fx) {
+                break;
             }
+            self.work += 1;
         }
         self.call_paced(queue, fx);
         self.heed(queue);
@@ -94,20 +86,35 @@ impl Vhost {
         }
     }
 
-    fn send_record(&mut self, id: ConsumerId, queue: QueueId, next: Next, fx: &mut impl Effects) -> u64 {
-        let consumer = &self.consumers[id];
-        let tag = self.channels[consumer.channel].next_delivery_tag();
-        if let Some(record) = self.queues[queue].log().get(next.position) {
+    /// Gives the next message of a queue to a consumer, whose turn is over then. Says no if there is none in memory.
+    fn deliver_next(&mut self, queue_id: QueueId, id: ConsumerId, fx: &mut impl Effects) -> bool {
+        // Each is looked up once: this is where most messages leave.
+        let Self { queues, consumers, channels, .. } = self;
+        let (Some(queue), Some(consumer)) = (queues.get_mut(queue_id), consumers.get_mut(id)) else {
+            return false;
+        };
+        let Some(channel) = channels.get_mut(consumer.channel) else { return false };
+        let taken = queue.take_next_with(|next, message| {
             let to = Delivery {
                 connection: consumer.connection,
                 channel: consumer.number,
                 consumer_tag: &consumer.tag,
-                delivery_tag: tag,
+                delivery_tag: channel.next_delivery_tag(),
                 redelivered: next.redelivered,
             };
-            fx.deliver(&to, &record.parts);
+            fx.deliver(&to, message);
+            to.delivery_tag
+        });
+        let Some((next, delivery_tag)) = taken else { return false };
+        if consumer.no_ack {
+            queue.settle(next.position);
+            queue.ring.rotate();
+        } else {
+            let (position, size) = (next.position, next.size);
+            let unacked = Unacked { delivery_tag, queue: queue_id, position, size, consumer: Some(id) };
+            consumer.await_ack(unacked, channel, &mut queue.ring);
         }
-        tag
+        true
     }
 
     fn send(
@@ -128,21 +135,6 @@ impl Vhost {
         };
         fx.deliver(&to, message);
         tag
-    }
-
-    /// Notes a delivery of the consumer in front, and ends its turn.
-    fn await_ack(&mut self, id: ConsumerId, delivery_tag: u64, queue: QueueId, next: Next) {
-        let consumer = &mut self.consumers[id];
-        consumer.unacked += 1;
-        let full = consumer.is_full();
-        if full {
-            consumer.place = Place::Full;
-        }
-        let unacked =
-            Unacked { delivery_tag, queue, position: next.position, size: next.size, consumer: Some(id) };
-        self.channels[consumer.channel].unacked().push(unacked);
-        let ring = &mut self.queues[queue].ring;
-        if full { ring.pop() } else { ring.rotate() }
     }
 
     /// One delivery less is unacknowledged; a consumer that was full for it takes turns again.

@@ -187,10 +187,37 @@ impl Queue {
 
     /// Takes the next ready message. It is unacknowledged until it is settled or put back.
     pub(super) fn take_next(&mut self) -> Taken {
+        let (position, redelivered) = match self.advance() {
+            Ok(found) => found,
+            Err(other) => return other,
+        };
+        let size = self.log.get(position).map_or(0, |record| record.parts.body.size());
+        self.ready_bytes -= size as u64;
+        Taken::Next(Next { position, redelivered, size: size as u32 })
+    }
+
+    /// The same, with the message for `take` to look at.
+    pub(super) fn take_next_with<R>(
+        &mut self,
+        take: impl FnOnce(&Next, &Message<'_>) -> R,
+    ) -> Option<(Next, R)> {
+        let (position, redelivered) = self.advance().ok()?;
+        let Some(message) = self.log.get(position).map(|record| record.parts) else {
+            debug_assert!(false, "what is next is in memory");
+            self.unacked -= 1;
+            return None;
+        };
+        let next = Next { position, redelivered, size: message.body.size() as u32 };
+        self.ready_bytes -= u64::from(next.size);
+        Some((next, take(&next, &message)))
+    }
+
+    /// Goes on to the next ready message, which is unacknowledged then, or says why not.
+    fn advance(&mut self) -> Result<(Position, bool), Taken> {
         self.storage.used = true;
         let (position, redelivered) = if let Some(position) = self.requeued.first().copied() {
             if !self.log.fetch(position) {
-                return Taken::Wait;
+                return Err(Taken::Wait);
             }
             self.requeued.pop_first();
             (position, true)
@@ -202,16 +229,14 @@ impl Queue {
                     self.log.note_delivered(position);
                     (position, position < self.delivered)
                 }
-                At::OnDisk => return Taken::Wait,
-                At::End => return Taken::Nothing,
+                At::OnDisk => return Err(Taken::Wait),
+                At::End => return Err(Taken::Nothing),
             }
         } else {
-            return Taken::Nothing;
+            return Err(Taken::Nothing);
         };
         self.unacked += 1;
-        let size = self.log.get(position).map_or(0, |record| record.parts.body.size());
-        self.ready_bytes -= size as u64;
-        Taken::Next(Next { position, redelivered, size: size as u32 })
+        Ok((position, redelivered))
     }
 
     /// Makes an unacknowledged message ready again, at its old place. `size` is that of its body in octets.
@@ -258,6 +283,11 @@ impl Queue {
             self.ready_bytes = 0;
         }
         lost
+    }
+
+    /// Whether its vhost has to heed it.
+    pub(in crate::broker) fn asks(&self) -> bool {
+        !self.storage.resident || self.log.asks()
     }
 
     /// What its log asks for.

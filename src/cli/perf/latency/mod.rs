@@ -101,7 +101,7 @@ fn create(path: &Path) -> Result<File, PerfError> {
 /// Connects everyone, runs the load and adds up what came of it.
 fn load(args: &LatencyArgs, uri: &AmqpUri, queue: &str, broker: &Observed) -> Result<Outcome, PerfError> {
     let shared = Shared::new();
-    let receiver = Receiver::subscribe(uri, queue, args.taking())?;
+    let receiver = Receiver::subscribe(uri, queue, &args.taking())?;
     let connections = (1..=args.producers)
         .map(|number| sender::connect(uri, number, args.confirm))
         .collect::<Result<Vec<_>, _>>()?;

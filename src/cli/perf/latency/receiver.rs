@@ -32,7 +32,7 @@ impl Receiver {
     /// # Errors
     ///
     /// When the broker cannot be reached or refuses.
-    pub fn subscribe(uri: &AmqpUri, queue: &str, taking: Taking) -> Result<Self, PerfError> {
+    pub fn subscribe(uri: &AmqpUri, queue: &str, taking: &Taking) -> Result<Self, PerfError> {
         let mut connection = Connection::open(uri, "leveret perf consumer 1")?;
         let qos = basic::Qos { prefetch_count: taking.prefetch, global: false };
         let qos = AMQPClass::Basic(basic::AMQPMethod::Qos(qos));
