@@ -39,7 +39,16 @@ impl Access {
 #[derive(Clone, Debug)]
 pub struct Pattern {
     pub source: Box<str>,
-    regex: Regex,
+    matcher: Matcher,
+}
+
+/// Nearly all permissions are to everything or to nothing, which needs no regular expression, nor the memory for one.
+#[derive(Clone, Debug)]
+enum Matcher {
+    Everything,
+    /// The empty name, which is none.
+    Nothing,
+    Regex(Regex),
 }
 
 /// Why a pattern is none.
@@ -50,14 +59,21 @@ pub struct InvalidPattern(String);
 impl Pattern {
     /// Compiles; an empty pattern matches nothing but the empty name, as in RabbitMQ.
     pub fn new(source: &str) -> Result<Self, InvalidPattern> {
-        let effective = if source.is_empty() { "^$" } else { source };
-        let regex = Regex::new(effective).map_err(|e| InvalidPattern(e.to_string()))?;
-        Ok(Self { source: source.into(), regex })
+        let matcher = match source {
+            ".*" => Matcher::Everything,
+            "" | "^$" => Matcher::Nothing,
+            _ => Matcher::Regex(Regex::new(source).map_err(|e| InvalidPattern(e.to_string()))?),
+        };
+        Ok(Self { source: source.into(), matcher })
     }
 
     /// Whether it is found anywhere in the name. A pattern that takes too long does not match.
     pub fn matches(&self, name: &str) -> bool {
-        self.regex.is_match(name).unwrap_or(false)
+        match &self.matcher {
+            Matcher::Everything => true,
+            Matcher::Nothing => name.is_empty(),
+            Matcher::Regex(regex) => regex.is_match(name).unwrap_or(false),
+        }
     }
 }
 
@@ -261,5 +277,17 @@ mod tests {
         );
         assert!(!auth.permits("guest", "other", Access::Read, "q") && !auth.may_enter("guest", "other"));
         assert!(Pattern::new("(").is_err());
+        for (source, name, wanted) in [
+            (".*", "", true),
+            (".*", "a\nb", true),
+            ("", "", true),
+            ("", "a", false),
+            ("^$", "", true),
+            ("^$", "a", false),
+            (".", "", false),
+            ("^.*$", "a", true),
+        ] {
+            assert_eq!(Pattern::new(source).expect("a pattern").matches(name), wanted, "{source} {name:?}");
+        }
     }
 }
