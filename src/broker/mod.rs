@@ -11,6 +11,8 @@
 //! - [`queue`][]: queues, their arguments, their consumers, and dispatch
 //! - [`channel`][]: a channel's consumers and unacknowledged deliveries
 //! - [`settle`][]: acknowledgement, rejection, requeueing, recovery
+//! - [`dead_letter`][]: what becomes of messages that a queue gives up
+//! - [`timers`][]: what is to happen at some time
 //! - [`storage`][]: what queues' logs ask of whoever owns the disk, and what comes back
 //! - [`commit`][]: from which moment on what has happened is on disk
 //! - [`definitions`][]: what outlives a restart, and how it changes
@@ -18,6 +20,7 @@
 
 pub mod channel;
 pub mod commit;
+pub mod dead_letter;
 pub mod definitions;
 pub mod effects;
 pub mod exchange;
@@ -25,6 +28,7 @@ pub mod publish;
 pub mod queue;
 pub mod settle;
 pub mod storage;
+pub mod timers;
 pub mod vhost;
 
 use std::borrow::Cow;

@@ -268,7 +268,10 @@ mod tests {
         put(&mut data, &mut Vec::new(), 7, 99, PERSISTENT | 0x10, &parts);
         seal(&mut data, 5);
         let head = check(&data, 5).expect("whole");
-        assert_eq!((head.relative, head.timestamp, head.flags, head.size), (7, 99, PERSISTENT | 0x10, data.len()));
+        assert_eq!(
+            (head.relative, head.timestamp, head.flags, head.size),
+            (7, 99, PERSISTENT | 0x10, data.len())
+        );
         assert!(check(&data, 6).is_none(), "another segment's");
         for at in 0..data.len() {
             assert!(check(&data[..at], 5).is_none(), "cut at {at}");
