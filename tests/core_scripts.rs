@@ -85,5 +85,5 @@ macro_rules! scripts {
 }
 
 scripts! {
-    framing high_water lifetimes publishing routing settling turns
+    dead_letters expiry framing high_water lengths lifetimes publishing returns routing settling turns
 }

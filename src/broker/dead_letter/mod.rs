@@ -10,6 +10,7 @@
 pub mod death;
 
 use super::effects::Effects;
+use super::queue::arguments::QueueType;
 use super::queue::{Next, Queue};
 use super::timers::Alarm;
 use super::vhost::Vhost;
@@ -228,7 +229,11 @@ impl Vhost {
         let Some(key) = keys.first() else { return };
         let now = self.clock;
         for target in targets {
-            self.enqueue_marked(target, &message(key), *marks, now, fx);
+            // Quorum queues know only by their own counts what has been delivered.
+            let is_quorum = |queue: &Queue| queue.settings.queue_type == QueueType::Quorum;
+            let unseen = self.queues.get(target).is_some_and(is_quorum);
+            let marks = if unseen { marks & !REDELIVERED } else { *marks };
+            self.enqueue_marked(target, &message(key), marks, now, fx);
         }
     }
 

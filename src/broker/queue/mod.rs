@@ -79,6 +79,8 @@ pub struct Queue {
     /// Messages that have died and are still in the log, as unacknowledged ones.
     pub(in crate::broker) dying: VecDeque<Dying>,
     returns: Returns,
+    /// Whether a quorum queue refuses messages since it was full.
+    refusing: bool,
     /// How many messages are in memory, if not all are.
     #[cfg(test)]
     pub(super) warm: Option<usize>,
@@ -142,6 +144,7 @@ impl Queue {
             alarms: Alarms::default(),
             dying: VecDeque::new(),
             returns: Returns::default(),
+            refusing: false,
             #[cfg(test)]
             warm: None,
         }
