@@ -201,10 +201,13 @@ impl Run<'_> {
     }
 }
 
+/// By channel, the numbers of what was confirmed (`true`) or refused.
+pub type Confirmed = BTreeMap<String, Vec<(u64, bool)>>;
+
 /// A transcript with the confirms taken out of it, and the numbers confirmed by channel: how confirms are batched
 /// depends on how input is spread over reads, all else does not.
-pub fn without_confirms(transcript: &[String]) -> (Vec<String>, BTreeMap<String, Vec<(u64, bool)>>) {
-    let mut confirmed: BTreeMap<String, Vec<(u64, bool)>> = BTreeMap::new();
+pub fn without_confirms(transcript: &[String]) -> (Vec<String>, Confirmed) {
+    let mut confirmed = Confirmed::new();
     let mut rest = Vec::new();
     for line in transcript {
         let refused = line.split_once(" < basic.nack ");
