@@ -67,6 +67,8 @@ pub struct Vhost {
     pub(super) timers: Timers,
     /// Queues with dead letters to be brought away.
     pub(super) dead: Vec<QueueId>,
+    /// Queues with dead letters that have to be on disk elsewhere first.
+    pub(super) writing_dead: Vec<QueueId>,
 }
 
 /// The exchanges every vhost has from the start.
@@ -105,6 +107,7 @@ impl Vhost {
             clock: 0,
             timers: Timers::default(),
             dead: Vec::new(),
+            writing_dead: Vec::new(),
         };
         for (name, kind, internal) in PREDECLARED {
             vhost.insert_exchange(Exchange::new(
