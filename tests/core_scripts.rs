@@ -85,5 +85,5 @@ macro_rules! scripts {
 }
 
 scripts! {
-    framing high_water lifetimes publishing routing settling turns
+    consumers framing global_qos high_water lifetimes publishing routing settling single_active turns
 }

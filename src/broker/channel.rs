@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::window::Window;
 use super::{ConnectionId, ConsumerId, Map, QueueId};
 use crate::log::Position;
 
@@ -25,6 +26,8 @@ pub struct Channel {
     pub consumers: Map<Box<[u8]>, ConsumerId>,
     /// The prefetch count that the next consumers get; 0 is no limit.
     pub prefetch: u16,
+    /// The limit for all consumers together, where there is one.
+    pub(super) window: Option<Box<Window>>,
     last_delivery_tag: u64,
     unacked: UnackedSet,
 }
@@ -36,6 +39,7 @@ impl Channel {
             number,
             consumers: Map::default(),
             prefetch: 0,
+            window: None,
             last_delivery_tag: 0,
             unacked: UnackedSet::default(),
         }
@@ -71,6 +75,10 @@ impl UnackedSet {
 
     pub fn is_empty(&self) -> bool {
         self.live == 0
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Unacked> {
+        self.entries.iter().filter_map(|(_, entry)| entry.as_ref())
     }
 
     /// Takes out the delivery with this tag, if it is here.

@@ -9,6 +9,7 @@ use slotmap::SlotMap;
 
 use super::channel::Channel;
 use super::commit::Commits;
+use super::compatibility::Compatibility;
 use super::definitions::Change;
 use super::effects::Effects;
 use super::exchange::{Binding, Exchange, Kind};
@@ -48,6 +49,8 @@ pub struct Vhost {
     pub default_queue_type: QueueType,
     /// Grows with every change that may route a message differently.
     pub(super) topology: u64,
+    /// Which RabbitMQ is followed.
+    pub compatibility: Compatibility,
     pub commits: Commits,
     pub(super) storage: Storage,
     /// What has changed of durable definitions and has not been handed over.
@@ -58,6 +61,8 @@ pub struct Vhost {
     pub(super) work: u64,
     /// Queues to be dispatched when a run of settlements is over.
     pub(super) due: Vec<QueueId>,
+    /// Channels whose windows have room for consumers that wait for it.
+    pub(super) widened: Vec<ChannelId>,
     /// Where somebody has got ahead of consumers lately.
     pub(super) behind: Option<Behind>,
 }
@@ -88,12 +93,14 @@ impl Vhost {
             way: Way::default(),
             default_queue_type: QueueType::default(),
             topology: 1,
+            compatibility: Compatibility::default(),
             commits: Commits::default(),
             storage: Storage::default(),
             changes: Vec::new(),
             log_ids: Arc::new(AtomicU64::new(1)),
             work: 0,
             due: Vec::new(),
+            widened: Vec::new(),
             behind: None,
         };
         for (name, kind, internal) in PREDECLARED {
@@ -153,6 +160,8 @@ impl Vhost {
         }
         for queue in queues {
             self.delete_if_deserted(queue, fx);
+            // Somebody else may be the active consumer now.
+            self.dispatch(queue, fx);
         }
     }
 
@@ -179,8 +188,6 @@ impl Vhost {
     }
 
     /// The prefetch count for consumers yet to come on a channel; 0 is no limit.
-    ///
-    /// RabbitMQ 4.3 treats the flag `global` as if it was not set.
     pub fn set_prefetch(&mut self, channel: ChannelId, count: u16) {
         if let Some(channel) = self.channels.get_mut(channel) {
             channel.prefetch = count;

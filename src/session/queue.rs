@@ -86,7 +86,7 @@ impl Session {
     ) -> Result<(Arc<str>, Counts), Exception> {
         let name = strip_cr_lf(wanted.queue.as_str());
         if wanted.passive {
-            self.may_configure(cx, "queue", &name)?;
+            self.may_look_at(cx, "queue", &name)?;
             let counts = cx.vhost.check_queue(self.id, name.as_bytes())?;
             return Ok((name.into(), counts));
         }

@@ -112,12 +112,13 @@ impl Session {
         transaction: &Transaction,
         cx: &mut Context<'_>,
     ) -> Result<(), Exception> {
+        let id = self.channel(number)?.id;
         let mut durable = false;
         for publish in &transaction.publishes {
             let mut targets = publish.targets.iter().zip(&publish.names);
             if let Some((_, name)) = targets.find(|(id, _)| cx.vhost.queue_name(**id).is_none()) {
                 for (_, taken) in &transaction.settlements {
-                    cx.vhost.settle_collected(taken, Verdict::Requeue, cx.outboxes);
+                    cx.vhost.settle_collected(id, taken, Verdict::Requeue, cx.outboxes);
                 }
                 return Err(undeliverable(&cx.vhost.name, name));
             }
@@ -137,7 +138,7 @@ impl Session {
         let mark = cx.outboxes.mark(self.id);
         self.reply(number, &AMQPClass::Tx(tx::AMQPMethod::CommitOk(tx::CommitOk {})), cx);
         for (verdict, taken) in &transaction.settlements {
-            cx.vhost.settle_collected(taken, *verdict, cx.outboxes);
+            cx.vhost.settle_collected(id, taken, *verdict, cx.outboxes);
         }
         let settles = transaction.settlements.iter().any(|(_, taken)| !taken.is_empty());
         let Some(commit) = cx.vhost.commits.current().filter(|_| durable || settles) else { return Ok(()) };

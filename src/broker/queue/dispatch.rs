@@ -24,6 +24,16 @@ pub enum Fetched {
     Wait,
 }
 
+/// What a consumer's turn came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Taken,
+    /// Its channel's window is full, and it has left the ring.
+    Passed,
+    /// There is no message in memory.
+    Nothing,
+}
+
 impl Vhost {
     /// A message arrives at a queue: straight to the consumer whose turn it is, or into the log. Returns whether it has
     /// to be on disk before its publisher may be told.
@@ -49,7 +59,9 @@ impl Vhost {
             return false;
         }
         let kept = self.queues[queue].push(now, message);
-        self.deliver_next(queue, id, fx);
+        if self.deliver_next(queue, id, fx) == Turn::Passed {
+            self.dispatch(queue, fx);
+        }
         self.heed(queue);
         kept
     }
@@ -58,10 +70,11 @@ impl Vhost {
     pub(in crate::broker) fn dispatch(&mut self, queue: QueueId, fx: &mut impl Effects) {
         while self.queues.get(queue).is_some_and(|q| !q.is_empty() && !q.ring.is_empty()) {
             let Some(id) = self.whose_turn(queue, fx) else { break };
-            if !self.deliver_next(queue, id, fx) {
-                break;
+            match self.deliver_next(queue, id, fx) {
+                Turn::Taken => self.work += 1,
+                Turn::Passed => {}
+                Turn::Nothing => break,
             }
-            self.work += 1;
         }
         self.call_paced(queue, fx);
         self.heed(queue);
@@ -86,14 +99,22 @@ impl Vhost {
         }
     }
 
-    /// Gives the next message of a queue to a consumer, whose turn is over then. Says no if there is none in memory.
-    fn deliver_next(&mut self, queue_id: QueueId, id: ConsumerId, fx: &mut impl Effects) -> bool {
+    /// Gives the next message of a queue to a consumer, whose turn is over then.
+    fn deliver_next(&mut self, queue_id: QueueId, id: ConsumerId, fx: &mut impl Effects) -> Turn {
         // Each is looked up once: this is where most messages leave.
         let Self { queues, consumers, channels, .. } = self;
         let (Some(queue), Some(consumer)) = (queues.get_mut(queue_id), consumers.get_mut(id)) else {
-            return false;
+            return Turn::Nothing;
         };
-        let Some(channel) = channels.get_mut(consumer.channel) else { return false };
+        let Some(channel) = channels.get_mut(consumer.channel) else { return Turn::Nothing };
+        if let Some(window) = &mut channel.window {
+            if !consumer.no_ack && window.is_full() {
+                consumer.place = Place::Shut;
+                queue.ring.pop();
+                window.wait(id);
+                return Turn::Passed;
+            }
+        }
         let taken = queue.take_next_with(|next, message| {
             let to = Delivery {
                 connection: consumer.connection,
@@ -105,7 +126,7 @@ impl Vhost {
             fx.deliver(&to, message);
             to.delivery_tag
         });
-        let Some((next, delivery_tag)) = taken else { return false };
+        let Some((next, delivery_tag)) = taken else { return Turn::Nothing };
         if consumer.no_ack {
             queue.settle(next.position);
             queue.ring.rotate();
@@ -114,7 +135,7 @@ impl Vhost {
             let unacked = Unacked { delivery_tag, queue: queue_id, position, size, consumer: Some(id) };
             consumer.await_ack(unacked, channel, &mut queue.ring);
         }
-        true
+        Turn::Taken
     }
 
     fn send(
@@ -143,8 +164,14 @@ impl Vhost {
     pub(in crate::broker) fn release(&mut self, id: ConsumerId) -> bool {
         let Some(consumer) = self.consumers.get_mut(id) else { return false };
         consumer.unacked -= 1;
-        if consumer.place != Place::Full || consumer.is_full() {
-            return false;
+        match consumer.place {
+            Place::Full if !consumer.is_full() => {}
+            Place::Quiescing if consumer.unacked == 0 => {
+                let queue = consumer.queue;
+                self.stand_down(id, Place::Waiting);
+                return self.activate_next(queue);
+            }
+            _ => return false,
         }
         consumer.place = Place::Ring;
         let (queue, priority) = (consumer.queue, consumer.priority);
@@ -160,7 +187,7 @@ impl Vhost {
         }
     }
 
-    pub(super) fn bring_back(&mut self, id: ConsumerId, fx: &mut impl Effects) {
+    pub(in crate::broker) fn bring_back(&mut self, id: ConsumerId, fx: &mut impl Effects) {
         let Some(consumer) = self.consumers.get_mut(id) else { return };
         if consumer.is_full() {
             consumer.place = Place::Full;
@@ -187,6 +214,7 @@ impl Vhost {
         let (connection, number) = (on.connection, on.number);
         self.check_not_locked(id, Some(connection))?;
         self.check_not_stream(id, "basic.get")?;
+        self.check_not_single(id)?;
         let found = &mut self.queues[id];
         #[cfg(test)]
         if let Some(warm) = &mut found.warm {
