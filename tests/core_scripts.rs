@@ -85,5 +85,5 @@ macro_rules! scripts {
 }
 
 scripts! {
-    consumers framing global_qos high_water lifetimes publishing routing settling single_active turns
+    consumers framing global_qos high_water lifetimes publishing routing settling single_active time_out turns
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::overdue::Watch;
 use super::window::Window;
 use super::{ConnectionId, ConsumerId, Map, QueueId};
 use crate::log::Position;
@@ -14,6 +15,12 @@ pub struct Unacked {
     pub position: Position,
     /// Octets of its body.
     pub size: u32,
+    /// Whether it said that it had been delivered before.
+    pub redelivered: bool,
+    /// Whether it has been taken back since it was not acknowledged in time ([`overdue`](super::overdue)).
+    pub late: bool,
+    /// When it was delivered, for the same.
+    pub stamp: u32,
     /// The consumer it went to; `None` for `basic.get`.
     pub consumer: Option<ConsumerId>,
 }
@@ -28,6 +35,7 @@ pub struct Channel {
     pub prefetch: u16,
     /// The limit for all consumers together, where there is one.
     pub(super) window: Option<Box<Window>>,
+    pub(super) watch: Watch,
     last_delivery_tag: u64,
     unacked: UnackedSet,
 }
@@ -40,6 +48,7 @@ impl Channel {
             consumers: Map::default(),
             prefetch: 0,
             window: None,
+            watch: Watch::default(),
             last_delivery_tag: 0,
             unacked: UnackedSet::default(),
         }
@@ -49,6 +58,11 @@ impl Channel {
     pub fn next_delivery_tag(&mut self) -> u64 {
         self.last_delivery_tag += 1;
         self.last_delivery_tag
+    }
+
+    /// What has not been acknowledged, oldest first.
+    pub fn deliveries(&self) -> impl Iterator<Item = &Unacked> {
+        self.unacked.iter()
     }
 
     pub fn unacked(&mut self) -> &mut UnackedSet {
@@ -106,6 +120,14 @@ impl UnackedSet {
         None
     }
 
+    /// A delivery has been taken back; its tag stays.
+    pub fn mark_late(&mut self, delivery_tag: u64) {
+        let index = self.index(delivery_tag);
+        if let Some((_, Some(delivery))) = index.and_then(|index| self.entries.get_mut(index)) {
+            delivery.late = true;
+        }
+    }
+
     /// The last tag that `multiple` means: all there are if it is 0. `None` if it is not here.
     pub fn last_of(&self, delivery_tag: u64) -> Option<u64> {
         let is_here = |tag| self.index(tag).is_some_and(|index| self.entries[index].1.is_some());
@@ -152,7 +174,16 @@ mod tests {
     use super::*;
 
     fn delivery(delivery_tag: u64) -> Unacked {
-        Unacked { delivery_tag, queue: QueueId::default(), position: delivery_tag, size: 0, consumer: None }
+        Unacked {
+            delivery_tag,
+            queue: QueueId::default(),
+            position: delivery_tag,
+            size: 0,
+            redelivered: false,
+            late: false,
+            stamp: 0,
+            consumer: None,
+        }
     }
 
     #[test]

@@ -13,12 +13,15 @@ use super::compatibility::Compatibility;
 use super::definitions::Change;
 use super::effects::Effects;
 use super::exchange::{Binding, Exchange, Kind};
+use super::overdue::Watches;
 use super::publish::Way;
 use super::queue::arguments::QueueType;
 use super::queue::pace::Behind;
 use super::queue::{Consumer, Queue};
+use super::settle::Verdict;
 use super::storage::Storage;
-use super::{BindingId, ChannelId, ConnectionId, ConsumerId, ExchangeId, Map, Name, QueueId};
+use super::timers::Timers;
+use super::{BindingId, ChannelId, ConnectionId, ConsumerId, ExchangeId, Map, Name, Now, QueueId};
 use crate::wire::reply::Exception;
 
 /// A connection as its vhost sees it.
@@ -65,6 +68,12 @@ pub struct Vhost {
     pub(super) widened: Vec<ChannelId>,
     /// Where somebody has got ahead of consumers lately.
     pub(super) behind: Option<Behind>,
+    /// What time it is.
+    pub(super) clock: Now,
+    pub(super) timers: Timers,
+    pub(super) watches: Watches,
+    /// Queues with dead letters to be brought away.
+    pub(super) dead: Vec<QueueId>,
 }
 
 /// The exchanges every vhost has from the start.
@@ -102,6 +111,10 @@ impl Vhost {
             due: Vec::new(),
             widened: Vec::new(),
             behind: None,
+            clock: 0,
+            timers: Timers::default(),
+            watches: Watches::default(),
+            dead: Vec::new(),
         };
         for (name, kind, internal) in PREDECLARED {
             vhost.insert_exchange(Exchange::new(
@@ -130,6 +143,7 @@ impl Vhost {
         for queue in connection.exclusive_queues {
             self.remove_queue(queue, fx);
         }
+        self.dispatch_due(fx);
     }
 
     pub fn open_channel(&mut self, connection: ConnectionId, number: u16) -> ChannelId {
@@ -147,6 +161,7 @@ impl Vhost {
             connection.channels.remove(&id);
         }
         self.close_channels(&[id], fx);
+        self.dispatch_due(fx);
     }
 
     fn close_channels(&mut self, ids: &[ChannelId], fx: &mut impl Effects) {
@@ -155,8 +170,10 @@ impl Vhost {
         // First the consumers, so that nothing that is requeued comes back to these channels.
         let queues = self.detach_consumers(&consumers);
         for id in ids {
-            self.requeue_all(*id, fx);
-            self.channels.remove(*id);
+            self.requeue_all(*id, Verdict::Fail, fx);
+            if let Some(mut gone) = self.channels.remove(*id) {
+                self.watches.set(&mut gone.watch, *id, None);
+            }
         }
         for queue in queues {
             self.delete_if_deserted(queue, fx);
@@ -171,12 +188,13 @@ impl Vhost {
         let waiting = self.connections.get(id).map_or(0, |connection| connection.stalled.len());
         for _ in 0..waiting {
             if !fx.has_credit(id) {
-                return;
+                break;
             }
             let next = self.connections.get_mut(id).and_then(|connection| connection.stalled.pop_front());
-            let Some(consumer) = next else { return };
+            let Some(consumer) = next else { break };
             self.unstall(consumer, fx);
         }
+        self.dispatch_due(fx);
     }
 
     pub fn connection(&self, id: ConnectionId) -> Option<&Connection> {

@@ -54,7 +54,7 @@ impl Node {
     }
 
     fn vhost_with(&self, number: u32, name: &str) -> Arc<VhostCell> {
-        let cell = VhostCell::new(number, name);
+        let cell = VhostCell::new(number, name, Arc::clone(&self.clock));
         cell.with_vhost(|vhost| {
             vhost.share_log_ids(Arc::clone(&self.log_ids));
             vhost.compatibility = self.compatibility;

@@ -7,6 +7,7 @@ use super::command::Incoming;
 use super::run::unimplemented_method;
 use super::{Context, Session};
 use crate::broker::channel::Unacked;
+use crate::broker::publish::Outcome;
 use crate::broker::settle::Verdict;
 use crate::broker::{Name, QueueId, Vhost};
 use crate::wire::content::{Body, Message};
@@ -118,7 +119,7 @@ impl Session {
             let mut targets = publish.targets.iter().zip(&publish.names);
             if let Some((_, name)) = targets.find(|(id, _)| cx.vhost.queue_name(**id).is_none()) {
                 for (_, taken) in &transaction.settlements {
-                    cx.vhost.settle_collected(id, taken, Verdict::Requeue, cx.outboxes);
+                    cx.vhost.settle_collected(id, taken, Verdict::Fail, cx.outboxes);
                 }
                 return Err(undeliverable(&cx.vhost.name, name));
             }
@@ -128,7 +129,8 @@ impl Session {
                 properties: &publish.properties,
                 body: Body::Shared(&publish.body),
             };
-            durable |= cx.vhost.publish(&publish.targets, &message, cx.now, cx.outboxes).is_some();
+            let outcome = cx.vhost.publish(&publish.targets, &message, cx.now, cx.outboxes);
+            durable |= matches!(outcome, Outcome::Kept(_));
             if publish.mandatory && publish.targets.is_empty() {
                 if let Some(outbox) = cx.outboxes.get(self.id) {
                     outbox.put_return(number, &message);

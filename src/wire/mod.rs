@@ -10,10 +10,12 @@
 //! - [`content`][]: content headers, and whole deliveries out
 //! - [`properties`][]: the raw property list
 //! - [`table`][]: the raw field table
+//! - [`headers`][]: other headers for a message on its way
 //! - [`reply`][]: reply codes, and the exceptions that close channels and connections
 
 pub mod content;
 pub mod frame;
+pub mod headers;
 pub mod method;
 pub mod properties;
 pub mod reply;

@@ -12,6 +12,7 @@
 //! compatibility 4.0                    the RabbitMQ that is followed from here on
 //! count q                              = the queue in numbers
 //! take q r                             = the bodies of the ready messages, which are taken out
+//! wait 500                             milliseconds go by
 //! ```
 //!
 //! Channels are opened when they are first named, and not again. Running a script gives the same text with the lines
@@ -150,6 +151,8 @@ impl Run<'_> {
                     self.bench.take_all(name).iter().map(|body| frames::show(body)).collect();
                 self.out.push(format!("= {name}: {}", bodies.join(" ")).trim_end().to_owned());
             }
+        } else if let Some(milliseconds) = line.strip_prefix("wait ") {
+            self.bench.wait(milliseconds.parse().expect("a number"));
         } else {
             self.happen(line);
         }

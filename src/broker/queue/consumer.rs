@@ -30,7 +30,11 @@ pub struct Consumer {
     /// How many deliveries really may be.
     limit: u16,
     pub arguments: FieldTable,
+    /// Milliseconds that a delivery may take, if there is a limit.
+    pub(in crate::broker) timeout: Option<u64>,
     pub(in crate::broker) unacked: usize,
+    /// Deliveries that it has been late with and has not settled since.
+    pub(in crate::broker) late: usize,
     pub(in crate::broker) place: Place,
 }
 
@@ -47,6 +51,8 @@ pub(in crate::broker) enum Place {
     Shut,
     /// Another consumer is the active one of its queue ([`single`](super::single)).
     Waiting,
+    /// It has not acknowledged something in time ([`overdue`](crate::broker::overdue)).
+    Late,
     /// The active one, which waits for its deliveries to be settled and is to make place for another then.
     Quiescing,
 }
@@ -96,6 +102,8 @@ impl Vhost {
         self.check_consumable(queue, channel, &wanted)?;
         let priority = wanted.arguments.inner().get("x-priority").and_then(integer).unwrap_or(0);
         let kind = self.queues[queue].settings.queue_type;
+        let own = wanted.arguments.inner().get("x-consumer-timeout").and_then(integer);
+        let timeout = self.queues[queue].timeout(own.and_then(|timeout| u64::try_from(timeout).ok()));
         let Consume { tag, no_ack, exclusive, arguments, .. } = wanted;
         // Only classic queues have exclusive consumers.
         let exclusive = exclusive && kind == QueueType::Classic;
@@ -111,7 +119,9 @@ impl Vhost {
             prefetch,
             limit: limit(kind, no_ack, prefetch),
             arguments,
+            timeout: if no_ack { None } else { timeout },
             unacked: 0,
+            late: 0,
             place: Place::Full,
         });
         self.channels[channel].consumers.insert(tag.into(), id);
@@ -164,11 +174,19 @@ impl Vhost {
 
     /// Lets a new consumer take its first turns.
     pub fn start_consumer(&mut self, id: ConsumerId, fx: &mut impl Effects) {
-        let queue = self.consumers.get(id).and_then(|consumer| self.queues.get(consumer.queue));
-        match queue {
-            Some(queue) if queue.settings.single_active_consumer => self.line_up(id, fx),
-            _ => self.bring_back(id, fx),
+        if let Some(queue) = self.rejoin(id) {
+            self.dispatch(queue, fx);
         }
+    }
+
+    /// A consumer that has been out of everything takes part. Returns its queue, which is to be dispatched.
+    pub(in crate::broker) fn rejoin(&mut self, id: ConsumerId) -> Option<QueueId> {
+        let queue = self.consumers.get(id)?.queue;
+        if self.queues.get(queue)?.settings.single_active_consumer {
+            self.line_up(id);
+            return Some(queue);
+        }
+        self.take_place(id)
     }
 
     /// Cancels a consumer of a channel; one that is not there is as good as cancelled. If another one becomes active for
@@ -216,6 +234,7 @@ impl Vhost {
                 self.activate_next(*id);
             }
         }
+        queues.iter().for_each(|id| self.note_use(*id));
         queues
     }
 

@@ -8,7 +8,6 @@
 use super::Queue;
 use super::arguments::QueueType;
 use super::consumer::Place;
-use crate::broker::effects::Effects;
 use crate::broker::vhost::Vhost;
 use crate::broker::{ConsumerId, QueueId};
 use crate::wire::reply::Exception;
@@ -27,15 +26,13 @@ impl Vhost {
         )))
     }
 
-    /// A consumer can be the active one of its queue from now on.
-    pub(super) fn line_up(&mut self, id: ConsumerId, fx: &mut impl Effects) {
+    /// A consumer can be the active one of its queue from now on. If it is, its queue is to be dispatched.
+    pub(super) fn line_up(&mut self, id: ConsumerId) {
         let Some(consumer) = self.consumers.get_mut(id) else { return };
         consumer.place = Place::Waiting;
-        let (queue_id, priority) = (consumer.queue, consumer.priority);
-        self.overtake(queue_id, priority);
-        if self.activate_next(queue_id) {
-            self.dispatch(queue_id, fx);
-        }
+        let (queue, priority) = (consumer.queue, consumer.priority);
+        self.overtake(queue, priority);
+        self.activate_next(queue);
     }
 
     /// Has the active consumer of a quorum queue stand down for one of a higher priority.
@@ -53,7 +50,7 @@ impl Vhost {
     }
 
     /// The active consumer of a queue is that no longer, and will be behind the others of its priority.
-    pub(super) fn stand_down(&mut self, id: ConsumerId, place: Place) {
+    pub(in crate::broker) fn stand_down(&mut self, id: ConsumerId, place: Place) {
         let Some(consumer) = self.consumers.get_mut(id) else { return };
         consumer.place = place;
         let Some(queue) = self.queues.get_mut(consumer.queue) else { return };
@@ -67,7 +64,7 @@ impl Vhost {
 
     /// If a queue has no active consumer, the next one becomes it. Says whether there is anybody new, and the queue to
     /// be dispatched.
-    pub(super) fn activate_next(&mut self, queue_id: QueueId) -> bool {
+    pub(in crate::broker) fn activate_next(&mut self, queue_id: QueueId) -> bool {
         let Some(queue) = self.queues.get_mut(queue_id).filter(|queue| queue.active.is_none()) else {
             return false;
         };
