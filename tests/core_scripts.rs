@@ -85,5 +85,6 @@ macro_rules! scripts {
 }
 
 scripts! {
-    consumers framing global_qos high_water lifetimes publishing routing settling single_active time_out turns
+    consumers dead_letters expiry framing global_qos high_water lengths lifetimes publishing returns routing settling
+    single_active time_out turns
 }

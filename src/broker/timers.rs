@@ -21,11 +21,13 @@ pub enum Alarm {
     Unused,
     /// There are more messages to be dropped, or dead letters to be brought away.
     More,
+    /// Dead letters that could not be brought away are tried again.
+    Retry,
 }
 
 impl Alarm {
-    const KINDS: usize = 3;
-    pub const ALL: [Self; Self::KINDS] = [Self::Message, Self::Unused, Self::More];
+    const KINDS: usize = 4;
+    pub const ALL: [Self; Self::KINDS] = [Self::Message, Self::Unused, Self::More, Self::Retry];
 }
 
 /// When a queue's alarms are due.
@@ -90,6 +92,7 @@ impl Vhost {
             match alarm {
                 Alarm::Message => self.expire(queue, WORK_MAX.saturating_sub(self.work - begun)),
                 Alarm::Unused => self.expire_unused(queue, fx),
+                Alarm::Retry => self.retry_dead(queue),
                 Alarm::More => {
                     self.enforce_length(queue);
                     self.exhume(queue);

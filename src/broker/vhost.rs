@@ -74,6 +74,8 @@ pub struct Vhost {
     pub(super) watches: Watches,
     /// Queues with dead letters to be brought away.
     pub(super) dead: Vec<QueueId>,
+    /// Queues with dead letters that have to be on disk elsewhere first.
+    pub(super) writing_dead: Vec<QueueId>,
 }
 
 /// The exchanges every vhost has from the start.
@@ -115,6 +117,7 @@ impl Vhost {
             timers: Timers::default(),
             watches: Watches::default(),
             dead: Vec::new(),
+            writing_dead: Vec::new(),
         };
         for (name, kind, internal) in PREDECLARED {
             vhost.insert_exchange(Exchange::new(

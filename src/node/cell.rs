@@ -168,7 +168,7 @@ impl VhostCell {
     /// A commit, and all before it, is on disk: whoever waits for it is told.
     pub(super) fn announce(&self, commit: Commit) {
         self.with(|vhost, outboxes| {
-            vhost.commits.announce(commit);
+            vhost.announce(commit);
             outboxes.committed(commit);
         });
         self.committed.send_modify(|committed| committed.commit = commit);

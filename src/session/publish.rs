@@ -9,7 +9,7 @@ use super::{Context, Session};
 use crate::broker::publish::{Outcome, Route};
 use crate::broker::text;
 use crate::wire::content::Message;
-use crate::wire::method::{self, Publish};
+use crate::wire::method::Publish;
 use crate::wire::properties::{self, EXPIRATION, USER_ID};
 use crate::wire::reply::Exception;
 
@@ -126,9 +126,7 @@ impl Session {
             return;
         };
         let sequence = confirms.count_refused();
-        if let Some(outbox) = cx.outboxes.get(self.id) {
-            method::put_nack(outbox.frames(), number, sequence, false);
-        }
+        cx.outboxes.refuse(self.id, number, sequence);
     }
 
     /// Confirms what all channels have published, in one frame each, or leaves it to wait for a commit.

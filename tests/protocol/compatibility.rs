@@ -46,8 +46,10 @@ fn passive_declares_without_permission() {
         broker.add_user("guarded", ("^$", "^$", "^$"));
         let mut client = Client::user(broker.address, "guarded");
         client.open_channel(2);
-        let answers =
-            [client.call(1, "queue.declare queue=q passive"), client.call(2, "exchange.declare exchange=e passive")];
+        let answers = [
+            client.call(1, "queue.declare queue=q passive"),
+            client.call(2, "exchange.declare exchange=e passive"),
+        ];
         assert!(answers[0].starts_with(queue) && answers[1].starts_with(exchange), "{level}: {answers:?}");
     }
 }
@@ -65,7 +67,10 @@ fn a_delivery_that_is_not_acknowledged_in_time() {
     assert!(client.call(1, "basic.consume queue=q consumer-tag=c").starts_with("basic.consume-ok"));
     assert!(client.next(1).text.starts_with("basic.deliver"));
     let closed = client.next(1).text;
-    assert!(closed.contains("delivery acknowledgement on channel 1 timed out. Timeout value used: 20 ms."), "{closed}");
+    assert!(
+        closed.contains("delivery acknowledgement on channel 1 timed out. Timeout value used: 20 ms."),
+        "{closed}"
+    );
     // What is still sent on the channel is not looked at.
     client.send(1, "basic.ack delivery-tag=1");
     client.send(1, "channel.close-ok");

@@ -6,10 +6,16 @@
 //! A message that dies stays in its queue's log until it has been brought to where it goes. That is done after what
 //! killed it ([`Vhost::bury_dead`]), since one death may mean another, and since the message may have to be read from
 //! disk first.
+//!
+//! - [`death`][]: what is written into a message
+//! - [`safe`][]: those that must not get lost
 
 pub mod death;
+pub mod safe;
 
 use super::effects::Effects;
+use super::queue::arguments::QueueType;
+use super::queue::dispatch::Accepted;
 use super::queue::{Next, Queue};
 use super::timers::Alarm;
 use super::vhost::Vhost;
@@ -68,6 +74,13 @@ struct Letter {
     properties: Vec<u8>,
     body: bytes::Bytes,
     marks: u8,
+}
+
+impl Letter {
+    fn message<'a>(&'a self, routing_key: &'a [u8]) -> Message<'a> {
+        let Self { exchange, properties, body, .. } = self;
+        Message { exchange, routing_key, properties, body: Body::Shared(body) }
+    }
 }
 
 impl Queue {
@@ -197,10 +210,14 @@ impl Vhost {
     fn bury(&mut self, id: QueueId, dying: Dying, fx: &mut impl Effects) {
         let now = self.clock;
         let Some(queue) = self.queues.get_mut(id) else { return };
-        let letter = queue.letter(dying, now);
-        queue.settle(dying.position);
-        if let Some(letter) = letter {
-            self.send_letter(&letter, dying.reason, fx);
+        match queue.letter(dying, now) {
+            Some(letter) if queue.keeps_dead_letters() => self.bury_safely(id, dying, &letter, fx),
+            letter => {
+                queue.settle(dying.position);
+                if let Some(letter) = letter {
+                    self.send_letter(&letter, dying.reason, fx);
+                }
+            }
         }
     }
 
@@ -212,24 +229,36 @@ impl Vhost {
     }
 
     fn send_letter(&mut self, letter: &Letter, reason: Reason, fx: &mut impl Effects) {
+        for target in self.targets_of(letter, reason).0 {
+            self.hand_over(target, letter, fx);
+        }
+    }
+
+    /// The queues a letter goes to, each once, and to how many more it would only go round and round.
+    fn targets_of(&mut self, letter: &Letter, reason: Reason) -> (Vec<QueueId>, usize) {
         let mut targets: Vec<QueueId> = Vec::new();
-        let Letter { exchange, keys, properties, body, marks } = letter;
-        let message = |key| Message { exchange, routing_key: key, properties, body: Body::Shared(body) };
-        for key in keys {
-            let route = self.route(&message(key));
+        for key in &letter.keys {
+            let route = self.route(&letter.message(key));
             targets.extend(&route.targets);
             self.give_back(route.targets);
         }
         targets.sort_unstable();
         targets.dedup();
+        let all = targets.len();
         if reason != Reason::Rejected {
-            targets.retain(|target| !self.would_go_round(*target, properties));
+            targets.retain(|target| !self.would_go_round(*target, &letter.properties));
         }
-        let Some(key) = keys.first() else { return };
-        let now = self.clock;
-        for target in targets {
-            self.enqueue_marked(target, &message(key), *marks, now, fx);
-        }
+        let rounds = all - targets.len();
+        (targets, rounds)
+    }
+
+    fn hand_over(&mut self, target: QueueId, letter: &Letter, fx: &mut impl Effects) -> Accepted {
+        let Some(key) = letter.keys.first() else { return Accepted::Done };
+        // Quorum queues know only by their own counts what has been delivered.
+        let is_quorum = |queue: &Queue| queue.settings.queue_type == QueueType::Quorum;
+        let unseen = self.queues.get(target).is_some_and(is_quorum);
+        let marks = if unseen { letter.marks & !REDELIVERED } else { letter.marks };
+        self.enqueue_marked(target, &letter.message(key), marks, self.clock, fx)
     }
 
     fn would_go_round(&self, target: QueueId, properties: &[u8]) -> bool {

@@ -90,11 +90,12 @@ impl Vhost {
             return kept.into();
         };
         if self.consumers[id].no_ack {
-            self.send(id, marks & REDELIVERED != 0, message, fx);
+            self.send(id, message, fx);
             self.queues[queue].ring.rotate();
             return Accepted::Done;
         }
-        let kept = self.queues[queue].push(now, marks, message);
+        // What goes straight to a consumer is never marked as redelivered, as in RabbitMQ.
+        let kept = self.queues[queue].push(now, marks & !REDELIVERED, message);
         if self.deliver_next(queue, id, fx) == Turn::Passed {
             self.dispatch(queue, fx);
         }
@@ -190,13 +191,7 @@ impl Vhost {
         Turn::Taken
     }
 
-    fn send(
-        &mut self,
-        id: ConsumerId,
-        redelivered: bool,
-        message: &Message<'_>,
-        fx: &mut impl Effects,
-    ) -> u64 {
+    fn send(&mut self, id: ConsumerId, message: &Message<'_>, fx: &mut impl Effects) -> u64 {
         let consumer = &self.consumers[id];
         let tag = self.channels[consumer.channel].next_delivery_tag();
         let to = Delivery {
@@ -204,7 +199,7 @@ impl Vhost {
             channel: consumer.number,
             consumer_tag: &consumer.tag,
             delivery_tag: tag,
-            redelivered,
+            redelivered: false,
         };
         fx.deliver(&to, message);
         tag

@@ -2,7 +2,7 @@
 //!
 //! Only ready messages count, as in RabbitMQ.
 
-use super::arguments::Overflow;
+use super::arguments::{Overflow, QueueType, Settings};
 use super::{Queue, Taken};
 use crate::broker::QueueId;
 use crate::broker::dead_letter::Reason;
@@ -22,8 +22,19 @@ impl Queue {
     }
 
     /// Whether it refuses a message rather than drop another.
-    pub(super) fn refuses(&self, message: &Message<'_>) -> bool {
-        self.settings.overflow != Overflow::DropHead && self.holds_too_much(1, message.body.size() as u64)
+    pub(super) fn refuses(&mut self, message: &Message<'_>) -> bool {
+        if self.settings.overflow == Overflow::DropHead {
+            return false;
+        }
+        if self.settings.queue_type != QueueType::Quorum {
+            return self.holds_too_much(1, message.body.size() as u64);
+        }
+        // A quorum queue takes the message that is too much and refuses those after it, until it is a fifth below.
+        let below = |max: Option<u64>, now: u64| max.is_none_or(|max| now <= max / 5 * 4 + max % 5 * 4 / 5);
+        let Settings { max_length, max_length_bytes, .. } = self.settings;
+        let is_low = below(max_length, self.ready() as u64) && below(max_length_bytes, self.ready_bytes);
+        self.refusing = self.holds_too_much(0, 0) || (self.refusing && !is_low);
+        self.refusing
     }
 
     /// Whether there is a limit that messages at its head have to make room for.

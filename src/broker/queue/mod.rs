@@ -34,6 +34,7 @@ use self::arguments::{QueueType, Settings};
 pub use self::consumer::Consumer;
 use self::returns::Returns;
 use self::ring::Ring;
+use super::dead_letter::safe::Pending;
 use super::dead_letter::{Dying, REDELIVERED};
 use super::timers::Alarms;
 use super::{BindingId, ConnectionId, ConsumerId, Name, Now};
@@ -82,7 +83,11 @@ pub struct Queue {
     pub(in crate::broker) alarms: Alarms,
     /// Messages that have died and are still in the log, as unacknowledged ones.
     pub(in crate::broker) dying: VecDeque<Dying>,
+    /// Those of them that have to be kept until they are safe elsewhere.
+    pub(in crate::broker) pending_dead: Pending,
     returns: Returns,
+    /// Whether a quorum queue refuses messages since it was full.
+    refusing: bool,
     /// How many messages are in memory, if not all are.
     #[cfg(test)]
     pub(super) warm: Option<usize>,
@@ -146,7 +151,9 @@ impl Queue {
             used_at: 0,
             alarms: Alarms::default(),
             dying: VecDeque::new(),
+            pending_dead: Pending::default(),
             returns: Returns::default(),
+            refusing: false,
             #[cfg(test)]
             warm: None,
         }
@@ -308,7 +315,7 @@ impl Queue {
     }
 
     /// An unacknowledged message is done with.
-    pub(super) fn settle(&mut self, position: Position) {
+    pub(in crate::broker) fn settle(&mut self, position: Position) {
         self.unacked -= 1;
         self.forget_returns(position);
         self.log.settle(position);
