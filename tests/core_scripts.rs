@@ -85,5 +85,5 @@ macro_rules! scripts {
 }
 
 scripts! {
-    framing high_water lifetimes publishing routing settling turns
+    exchange_types framing high_water lifetimes publishing routing settling turns
 }

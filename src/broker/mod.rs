@@ -11,16 +11,20 @@
 //! - [`queue`][]: queues, their arguments, their consumers, and dispatch
 //! - [`channel`][]: a channel's consumers and unacknowledged deliveries
 //! - [`settle`][]: acknowledgement, rejection, requeueing, recovery
+//! - [`post`][]: messages that the broker publishes itself
+//! - [`chance`][]: random choices, and hashes that stay the same
 //! - [`storage`][]: what queues' logs ask of whoever owns the disk, and what comes back
 //! - [`commit`][]: from which moment on what has happened is on disk
 //! - [`definitions`][]: what outlives a restart, and how it changes
 //! - [`vhost`][]: the value that holds all of this; connections and channels come and go here
 
+pub mod chance;
 pub mod channel;
 pub mod commit;
 pub mod definitions;
 pub mod effects;
 pub mod exchange;
+pub mod post;
 pub mod publish;
 pub mod queue;
 pub mod settle;

@@ -58,6 +58,7 @@ impl Vhost {
             due.drain(..).for_each(|queue| self.dispatch(queue, fx));
             self.due = due;
         }
+        self.send_posts(fx);
     }
 
     /// Takes deliveries out of a channel's unacknowledged ones, for a transaction to settle or to put back.

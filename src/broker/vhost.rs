@@ -7,17 +7,19 @@ use std::sync::atomic::AtomicU64;
 use amq_protocol::types::FieldTable;
 use slotmap::SlotMap;
 
+use super::chance::Chance;
 use super::channel::Channel;
 use super::commit::Commits;
 use super::definitions::Change;
 use super::effects::Effects;
 use super::exchange::{Binding, Exchange, Kind};
+use super::post::Post;
 use super::publish::Way;
 use super::queue::arguments::QueueType;
 use super::queue::pace::Behind;
 use super::queue::{Consumer, Queue};
 use super::storage::Storage;
-use super::{BindingId, ChannelId, ConnectionId, ConsumerId, ExchangeId, Map, Name, QueueId};
+use super::{BindingId, ChannelId, ConnectionId, ConsumerId, ExchangeId, Map, Name, Now, QueueId};
 use crate::wire::reply::Exception;
 
 /// A connection as its vhost sees it.
@@ -60,6 +62,14 @@ pub struct Vhost {
     pub(super) due: Vec<QueueId>,
     /// Where somebody has got ahead of consumers lately.
     pub(super) behind: Option<Behind>,
+    /// Where exchanges that choose at random take their choices from.
+    pub(super) chance: Chance,
+    /// What the broker itself publishes next.
+    pub(super) posts: Vec<Post>,
+    /// Octets that the histories of exchanges take.
+    pub(super) remembered: usize,
+    /// When something was published last.
+    pub(super) now: Now,
 }
 
 /// The exchanges every vhost has from the start.
@@ -95,6 +105,10 @@ impl Vhost {
             work: 0,
             due: Vec::new(),
             behind: None,
+            chance: Chance::default(),
+            posts: Vec::new(),
+            remembered: 0,
+            now: 0,
         };
         for (name, kind, internal) in PREDECLARED {
             vhost.insert_exchange(Exchange::new(
@@ -107,6 +121,11 @@ impl Vhost {
             ));
         }
         vhost
+    }
+
+    /// What random choices begin with.
+    pub fn seed(&mut self, seed: u64) {
+        self.chance = Chance::new(seed);
     }
 
     /// Greets a connection.

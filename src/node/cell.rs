@@ -105,6 +105,7 @@ impl VhostCell {
             let mut state = self.state.lock();
             let State { vhost, outboxes, links } = &mut *state;
             let result = run(vhost, outboxes);
+            vhost.dispatch_due(outboxes);
             outboxes.take_dirty(|gathered| {
                 if let Some(Link { port, .. }) = links.get(gathered.connection) {
                     if port.push(gathered.pieces, gathered.buffer) {

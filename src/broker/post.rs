@@ -1,0 +1,89 @@
+//! Messages that the broker publishes itself. Where they come up nothing can be published, so they are kept, and go on
+//! their way when what is being done is done.
+
+use bytes::Bytes;
+
+use super::effects::Effects;
+use super::exchange::Destination;
+use super::vhost::Vhost;
+use crate::wire::content::{Body, Message};
+
+/// A message with everything it consists of.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    exchange: Box<[u8]>,
+    routing_key: Box<[u8]>,
+    properties: Box<[u8]>,
+    body: Bytes,
+}
+
+impl Kept {
+    /// A copy of a message; a body that is shared stays so.
+    pub fn of(message: &Message<'_>) -> Self {
+        let body = match message.body {
+            Body::Inline(octets) => Bytes::copy_from_slice(octets),
+            Body::Shared(bytes) => bytes.clone(),
+        };
+        Self {
+            exchange: message.exchange.into(),
+            routing_key: message.routing_key.into(),
+            properties: message.properties.into(),
+            body,
+        }
+    }
+
+    pub fn message(&self) -> Message<'_> {
+        Message {
+            exchange: &self.exchange,
+            routing_key: &self.routing_key,
+            properties: &self.properties,
+            body: Body::Shared(&self.body),
+        }
+    }
+
+    /// What it takes, about.
+    pub fn octets(&self) -> usize {
+        size_of::<Self>()
+            + self.exchange.len()
+            + self.routing_key.len()
+            + self.properties.len()
+            + self.body.len()
+    }
+}
+
+/// A message on its way: to where its exchange and routing key lead, or straight to one end of a binding.
+#[derive(Debug)]
+pub(super) struct Post {
+    message: Kept,
+    to: Option<Destination>,
+}
+
+impl Vhost {
+    /// Publishes a message, as soon as what is being done is done ([`dispatch_due`](Self::dispatch_due)). An exchange
+    /// that is not there takes it and loses it.
+    pub fn post(&mut self, exchange: &[u8], routing_key: &[u8], properties: Box<[u8]>, body: Bytes) {
+        let message = Kept { exchange: exchange.into(), routing_key: routing_key.into(), properties, body };
+        self.posts.push(Post { message, to: None });
+    }
+
+    /// Brings a message to one destination, in the same way.
+    pub(super) fn post_to(&mut self, destination: Destination, message: Kept) {
+        self.posts.push(Post { message, to: Some(destination) });
+    }
+
+    /// Has everything that was posted go its way. What that posts in turn goes too.
+    pub(super) fn send_posts(&mut self, fx: &mut impl Effects) {
+        while !self.posts.is_empty() {
+            for Post { message, to } in std::mem::take(&mut self.posts) {
+                let message = message.message();
+                let targets = match to {
+                    None => self.route(&message).targets,
+                    Some(destination) => self.route_to(destination, &message),
+                };
+                // Nobody waits for it to be on disk.
+                self.publish(&targets, &message, self.now, fx);
+                self.give_back(targets);
+            }
+        }
+    }
+}
