@@ -12,6 +12,7 @@
 //! - [`channel`][]: a channel's consumers and unacknowledged deliveries
 //! - [`settle`][]: acknowledgement, rejection, requeueing, recovery
 //! - [`post`][]: messages that the broker publishes itself
+//! - [`trace`][]: the firehose, which tells of every message
 //! - [`chance`][]: random choices, and hashes that stay the same
 //! - [`storage`][]: what queues' logs ask of whoever owns the disk, and what comes back
 //! - [`commit`][]: from which moment on what has happened is on disk
@@ -29,6 +30,7 @@ pub mod publish;
 pub mod queue;
 pub mod settle;
 pub mod storage;
+pub mod trace;
 pub mod vhost;
 
 use std::borrow::Cow;

@@ -60,8 +60,9 @@ pub(super) struct Post {
 
 impl Vhost {
     /// Publishes a message, as soon as what is being done is done ([`dispatch_due`](Self::dispatch_due)). An exchange
-    /// that is not there takes it and loses it.
+    /// that is not there takes it and loses it. A routing key that is too long for AMQP is cut.
     pub fn post(&mut self, exchange: &[u8], routing_key: &[u8], properties: Box<[u8]>, body: Bytes) {
+        let routing_key = cut(routing_key);
         let message = Kept { exchange: exchange.into(), routing_key: routing_key.into(), properties, body };
         self.posts.push(Post { message, to: None });
     }
@@ -85,5 +86,27 @@ impl Vhost {
                 self.give_back(targets);
             }
         }
+    }
+}
+
+/// The first 255 octets of a text, or a few less, so that no character is cut.
+fn cut(text: &[u8]) -> &[u8] {
+    let is_inside = |at: usize| text.get(at).is_some_and(|octet| octet & 0xc0 == 0x80);
+    let end = (252..=255).rev().find(|at| !is_inside(*at)).unwrap_or(255);
+    text.get(..end).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_keys_are_cut_between_characters() {
+        assert_eq!(cut(b"short"), b"short");
+        assert_eq!(cut(&[b'x'; 255]).len(), 255);
+        assert_eq!(cut(&[b'x'; 300]).len(), 255);
+        let wide = "é".repeat(150);
+        assert_eq!(std::str::from_utf8(cut(wide.as_bytes())).expect("whole characters").len(), 254);
+        assert_eq!(cut(&[0x80; 300]).len(), 255);
     }
 }

@@ -90,7 +90,9 @@ impl Vhost {
         way.clear();
         match destination {
             Destination::Queue(queue) => way.queues.push(queue),
-            Destination::Exchange(exchange) => drop(self.follow(exchange, message, &mut way)),
+            Destination::Exchange(exchange) => {
+                self.follow(exchange, message, &mut way);
+            }
         }
         let targets = std::mem::take(&mut way.queues);
         self.way = way;

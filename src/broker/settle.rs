@@ -32,11 +32,17 @@ impl Vhost {
         let unacked = self.channels.get_mut(channel).ok_or_else(unknown)?.unacked();
         if !multiple {
             let taken = unacked.take(delivery_tag).ok_or_else(unknown)?;
+            if self.tracing {
+                self.trace_settled(channel, &taken, verdict);
+            }
             self.apply_later(&taken, verdict);
             return Ok(());
         }
         let last = unacked.last_of(delivery_tag).ok_or_else(unknown)?;
         while let Some(taken) = self.channels.get_mut(channel).and_then(|on| on.unacked().take_front(last)) {
+            if self.tracing {
+                self.trace_settled(channel, &taken, verdict);
+            }
             self.apply_later(&taken, verdict);
         }
         Ok(())

@@ -19,6 +19,7 @@ use super::queue::arguments::QueueType;
 use super::queue::pace::Behind;
 use super::queue::{Consumer, Queue};
 use super::storage::Storage;
+use super::trace::Who;
 use super::{BindingId, ChannelId, ConnectionId, ConsumerId, ExchangeId, Map, Name, Now, QueueId};
 use crate::wire::reply::Exception;
 
@@ -30,6 +31,7 @@ pub struct Connection {
     pub exclusive_queues: HashSet<QueueId, foldhash::fast::RandomState>,
     /// Consumers that were passed over because the connection's outbox was full.
     pub stalled: VecDeque<ConsumerId>,
+    pub who: Option<Who>,
 }
 
 /// Exchanges, bindings, queues and consumers of one vhost, and the connections that use it.
@@ -66,6 +68,10 @@ pub struct Vhost {
     pub(super) chance: Chance,
     /// What the broker itself publishes next.
     pub(super) posts: Vec<Post>,
+    /// Whether everything is told to `amq.rabbitmq.trace`.
+    pub(super) tracing: bool,
+    /// The name of the node, for those who are told something.
+    pub(super) node: Name,
     /// Octets that the histories of exchanges take.
     pub(super) remembered: usize,
     /// When something was published last.
@@ -107,6 +113,8 @@ impl Vhost {
             behind: None,
             chance: Chance::default(),
             posts: Vec::new(),
+            tracing: false,
+            node: "".into(),
             remembered: 0,
             now: 0,
         };
@@ -126,6 +134,11 @@ impl Vhost {
     /// What random choices begin with.
     pub fn seed(&mut self, seed: u64) {
         self.chance = Chance::new(seed);
+    }
+
+    /// Says what the node is called.
+    pub fn live_on(&mut self, node: &str) {
+        self.node = node.into();
     }
 
     /// Greets a connection.

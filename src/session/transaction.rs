@@ -136,7 +136,11 @@ impl Session {
         }
         let mark = cx.outboxes.mark(self.id);
         self.reply(number, &AMQPClass::Tx(tx::AMQPMethod::CommitOk(tx::CommitOk {})), cx);
+        let channel = self.channel(number)?.id;
         for (verdict, taken) in &transaction.settlements {
+            if cx.vhost.is_tracing() {
+                cx.vhost.trace_collected(channel, taken, *verdict);
+            }
             cx.vhost.settle_collected(taken, *verdict, cx.outboxes);
         }
         let settles = transaction.settlements.iter().any(|(_, taken)| !taken.is_empty());

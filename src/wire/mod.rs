@@ -10,8 +10,10 @@
 //! - [`content`][]: content headers, and whole deliveries out
 //! - [`properties`][]: the raw property list
 //! - [`table`][]: the raw field table
+//! - [`compose`][]: tables of the broker's own
 //! - [`reply`][]: reply codes, and the exceptions that close channels and connections
 
+pub mod compose;
 pub mod content;
 pub mod frame;
 pub mod method;

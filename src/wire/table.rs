@@ -124,6 +124,11 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
+/// The values of an array's octets (without their length in front), in order, up to the first malformed one.
+pub fn items(mut octets: &[u8]) -> impl Iterator<Item = Field<'_>> {
+    std::iter::from_fn(move || take(&mut octets).ok())
+}
+
 /// The field called `name`, if the table has it.
 pub fn find<'a>(octets: &'a [u8], name: &[u8]) -> Option<Field<'a>> {
     fields(octets).map_while(Result::ok).find(|(n, _)| *n == name).map(|(_, field)| field)
