@@ -85,5 +85,5 @@ macro_rules! scripts {
 }
 
 scripts! {
-    exchange_types framing high_water lifetimes publishing routing settling turns
+    dead_letters exchange_types expiry framing high_water lengths lifetimes publishing returns routing settling turns
 }

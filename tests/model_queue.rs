@@ -299,7 +299,7 @@ impl World {
     fn recover(&mut self) {
         let channel = self.pick(&self.channels.clone());
         self.say(format_args!("recover {channel:?}"));
-        self.vhost.requeue_all(channel, &mut self.fx);
+        self.vhost.requeue_all(channel, Verdict::Requeue, &mut self.fx);
         self.model.settle(channel, 0, true, Fate::Back);
     }
 

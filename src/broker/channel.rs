@@ -13,6 +13,8 @@ pub struct Unacked {
     pub position: Position,
     /// Octets of its body.
     pub size: u32,
+    /// Whether it said that it had been delivered before.
+    pub redelivered: bool,
     /// The consumer it went to; `None` for `basic.get`.
     pub consumer: Option<ConsumerId>,
 }
@@ -144,7 +146,14 @@ mod tests {
     use super::*;
 
     fn delivery(delivery_tag: u64) -> Unacked {
-        Unacked { delivery_tag, queue: QueueId::default(), position: delivery_tag, size: 0, consumer: None }
+        Unacked {
+            delivery_tag,
+            queue: QueueId::default(),
+            position: delivery_tag,
+            size: 0,
+            redelivered: false,
+            consumer: None,
+        }
     }
 
     #[test]

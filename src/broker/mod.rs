@@ -14,6 +14,8 @@
 //! - [`post`][]: messages that the broker publishes itself
 //! - [`trace`][]: the firehose, which tells of every message
 //! - [`chance`][]: random choices, and hashes that stay the same
+//! - [`dead_letter`][]: what becomes of messages that a queue gives up
+//! - [`timers`][]: what is to happen at some time
 //! - [`storage`][]: what queues' logs ask of whoever owns the disk, and what comes back
 //! - [`commit`][]: from which moment on what has happened is on disk
 //! - [`definitions`][]: what outlives a restart, and how it changes
@@ -22,6 +24,7 @@
 pub mod chance;
 pub mod channel;
 pub mod commit;
+pub mod dead_letter;
 pub mod definitions;
 pub mod effects;
 pub mod exchange;
@@ -30,6 +33,7 @@ pub mod publish;
 pub mod queue;
 pub mod settle;
 pub mod storage;
+pub mod timers;
 pub mod trace;
 pub mod vhost;
 

@@ -72,19 +72,17 @@ impl Vhost {
         self.posts.push(Post { message, to: Some(destination) });
     }
 
-    /// Has everything that was posted go its way. What that posts in turn goes too.
+    /// Has everything that was posted up to now go its way.
     pub(super) fn send_posts(&mut self, fx: &mut impl Effects) {
-        while !self.posts.is_empty() {
-            for Post { message, to } in std::mem::take(&mut self.posts) {
-                let message = message.message();
-                let targets = match to {
-                    None => self.route(&message).targets,
-                    Some(destination) => self.route_to(destination, &message),
-                };
-                // Nobody waits for it to be on disk.
-                self.publish(&targets, &message, self.now, fx);
-                self.give_back(targets);
-            }
+        for Post { message, to } in std::mem::take(&mut self.posts) {
+            let message = message.message();
+            let targets = match to {
+                None => self.route(&message).targets,
+                Some(destination) => self.route_to(destination, &message),
+            };
+            // Nobody waits for it to be on disk.
+            self.publish(&targets, &message, self.clock, fx);
+            self.give_back(targets);
         }
     }
 }

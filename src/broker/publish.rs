@@ -7,10 +7,22 @@ use std::sync::Arc;
 use super::commit::Commit;
 use super::effects::Effects;
 use super::exchange::Destination;
+use super::queue::dispatch::Accepted;
 use super::vhost::Vhost;
 use super::{ExchangeId, Map, Now, QueueId};
 use crate::wire::content::Message;
 use crate::wire::reply::Exception;
+
+/// What a message that was published came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is taken care of already.
+    Done,
+    /// It is when this commit is on disk.
+    Kept(Commit),
+    /// At least one of its queues had no room for it.
+    Refused,
+}
 
 /// What following bindings needs. It is empty between messages.
 #[derive(Debug, Default)]
@@ -152,20 +164,27 @@ impl Vhost {
 
     /// Brings a message to its queues. Queues that have gone meanwhile are passed over.
     ///
-    /// Returns the commit that its publisher has to wait for, `None` if it is taken care of already.
+    /// Says what its publisher is to be told, and when.
     pub fn publish(
         &mut self,
         targets: &[QueueId],
         message: &Message<'_>,
         now: Now,
         fx: &mut impl Effects,
-    ) -> Option<Commit> {
-        self.now = now;
-        let mut kept = false;
+    ) -> Outcome {
+        let (mut kept, mut refused) = (false, false);
         for queue in targets {
-            kept |= self.enqueue(*queue, message, now, fx);
+            match self.enqueue(*queue, message, now, fx) {
+                Accepted::Done => {}
+                Accepted::Kept => kept = true,
+                Accepted::Refused => refused = true,
+            }
         }
-        if kept { self.commits.current() } else { None }
+        match self.commits.current() {
+            _ if refused => Outcome::Refused,
+            Some(commit) if kept => Outcome::Kept(commit),
+            _ => Outcome::Done,
+        }
     }
 }
 

@@ -1,7 +1,9 @@
 //! What becomes of deliveries: acknowledged, rejected, requeued, recovered.
 
 use super::channel::Unacked;
+use super::dead_letter::Reason;
 use super::effects::Effects;
+use super::queue::Next;
 use super::vhost::Vhost;
 use super::{ChannelId, QueueId};
 use crate::wire::reply::Exception;
@@ -10,10 +12,14 @@ use crate::wire::reply::Exception;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Done,
-    /// Not wanted: dropped. (Dead-lettering comes later.)
+    /// Not wanted (`basic.nack`): dead-lettered, or dropped.
     Discard,
-    /// Back to its place in the queue.
+    /// The same by `basic.reject`, after which RabbitMQ marks a dead letter as redelivered.
+    Reject,
+    /// Back to its place in the queue (`basic.nack`).
     Requeue,
+    /// The same by `basic.reject`, or since its channel has ended, which quorum queues count as a failure.
+    Fail,
 }
 
 impl Vhost {
@@ -57,14 +63,15 @@ impl Vhost {
     }
 
     /// Has queues go on that may, after a run of settlements: once for all of them, since acknowledgements come in
-    /// batches.
+    /// batches. And brings dead letters to where they go.
     pub fn dispatch_due(&mut self, fx: &mut impl Effects) {
-        while !self.due.is_empty() {
+        while !self.due.is_empty() || self.has_dead() || !self.posts.is_empty() {
             let mut due = std::mem::take(&mut self.due);
             due.drain(..).for_each(|queue| self.dispatch(queue, fx));
             self.due = due;
+            self.bury_dead(fx);
+            self.send_posts(fx);
         }
-        self.send_posts(fx);
     }
 
     /// Takes deliveries out of a channel's unacknowledged ones, for a transaction to settle or to put back.
@@ -109,22 +116,39 @@ impl Vhost {
     fn apply(&mut self, delivery: &Unacked, verdict: Verdict) -> Option<QueueId> {
         let freed = delivery.consumer.is_some_and(|consumer| self.release(consumer));
         let queue = self.queues.get_mut(delivery.queue)?;
-        if verdict == Verdict::Requeue {
-            queue.put_back(delivery.position, delivery.size);
-            return Some(delivery.queue);
+        let Unacked { position, size, .. } = *delivery;
+        match verdict {
+            Verdict::Done => queue.settle(position),
+            Verdict::Requeue | Verdict::Fail if !queue.count_return(position, verdict == Verdict::Fail) => {
+                queue.put_back(position, size);
+                return Some(delivery.queue);
+            }
+            _ => {
+                let redelivered = delivery.redelivered || verdict != Verdict::Discard;
+                self.kill(delivery.queue, &Next { position, redelivered, size }, reason(verdict));
+                self.heed(delivery.queue);
+                return freed.then_some(delivery.queue);
+            }
         }
-        queue.settle(delivery.position);
         if queue.asks() {
             self.heed(delivery.queue);
         }
         freed.then_some(delivery.queue)
     }
 
-    /// Requeues everything a channel has not acknowledged (`basic.recover`, and a channel's end).
-    pub fn requeue_all(&mut self, channel: ChannelId, fx: &mut impl Effects) {
+    /// Requeues everything a channel has not acknowledged: `Requeue` for `basic.recover`, `Fail` at a channel's end.
+    pub fn requeue_all(&mut self, channel: ChannelId, verdict: Verdict, fx: &mut impl Effects) {
         if let Ok(taken) = self.collect(channel, 0, true) {
-            self.settle_collected(&taken, Verdict::Requeue, fx);
+            self.settle_collected(&taken, verdict, fx);
         }
+    }
+}
+
+/// What a message that is not to be delivered again has died of.
+fn reason(verdict: Verdict) -> Reason {
+    match verdict {
+        Verdict::Requeue | Verdict::Fail => Reason::DeliveryLimit,
+        Verdict::Done | Verdict::Discard | Verdict::Reject => Reason::Rejected,
     }
 }
 

@@ -107,8 +107,8 @@ impl Vhost {
         let message = record.map(|record| Kept::of(&record.parts));
         let (key, requeue): (&[u8], _) = match verdict {
             Verdict::Done => (b"ack.", None),
-            Verdict::Discard => (b"reject.", Some(false)),
-            Verdict::Requeue => (b"reject.", Some(true)),
+            Verdict::Discard | Verdict::Reject => (b"reject.", Some(false)),
+            Verdict::Requeue | Verdict::Fail => (b"reject.", Some(true)),
         };
         let what = What {
             message: message.as_ref().map(Kept::message),
@@ -223,7 +223,7 @@ fn routing_keys(message: &Message<'_>) -> Array {
     let headers = properties::find(message.properties, HEADERS).unwrap_or_default();
     for name in [&b"CC"[..], b"BCC"] {
         if let Some(Value::Array(items)) = table::find(headers, name).map(|field| field.value()) {
-            table::items(items).for_each(|item| {
+            table::values(items).for_each(|item| {
                 if let Value::Octets(key) = item.value() {
                     keys.text(key);
                 }

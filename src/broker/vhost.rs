@@ -18,7 +18,9 @@ use super::publish::Way;
 use super::queue::arguments::QueueType;
 use super::queue::pace::Behind;
 use super::queue::{Consumer, Queue};
+use super::settle::Verdict;
 use super::storage::Storage;
+use super::timers::Timers;
 use super::trace::Who;
 use super::{BindingId, ChannelId, ConnectionId, ConsumerId, ExchangeId, Map, Name, Now, QueueId};
 use crate::wire::reply::Exception;
@@ -74,8 +76,13 @@ pub struct Vhost {
     pub(super) node: Name,
     /// Octets that the histories of exchanges take.
     pub(super) remembered: usize,
-    /// When something was published last.
-    pub(super) now: Now,
+    /// What time it is.
+    pub(super) clock: Now,
+    pub(super) timers: Timers,
+    /// Queues with dead letters to be brought away.
+    pub(super) dead: Vec<QueueId>,
+    /// Queues with dead letters that have to be on disk elsewhere first.
+    pub(super) writing_dead: Vec<QueueId>,
 }
 
 /// The exchanges every vhost has from the start.
@@ -116,7 +123,10 @@ impl Vhost {
             tracing: false,
             node: "".into(),
             remembered: 0,
-            now: 0,
+            clock: 0,
+            timers: Timers::default(),
+            dead: Vec::new(),
+            writing_dead: Vec::new(),
         };
         for (name, kind, internal) in PREDECLARED {
             vhost.insert_exchange(Exchange::new(
@@ -155,6 +165,7 @@ impl Vhost {
         for queue in connection.exclusive_queues {
             self.remove_queue(queue, fx);
         }
+        self.dispatch_due(fx);
     }
 
     pub fn open_channel(&mut self, connection: ConnectionId, number: u16) -> ChannelId {
@@ -172,6 +183,7 @@ impl Vhost {
             connection.channels.remove(&id);
         }
         self.close_channels(&[id], fx);
+        self.dispatch_due(fx);
     }
 
     fn close_channels(&mut self, ids: &[ChannelId], fx: &mut impl Effects) {
@@ -180,7 +192,7 @@ impl Vhost {
         // First the consumers, so that nothing that is requeued comes back to these channels.
         let queues = self.detach_consumers(&consumers);
         for id in ids {
-            self.requeue_all(*id, fx);
+            self.requeue_all(*id, Verdict::Fail, fx);
             self.channels.remove(*id);
         }
         for queue in queues {
@@ -194,12 +206,13 @@ impl Vhost {
         let waiting = self.connections.get(id).map_or(0, |connection| connection.stalled.len());
         for _ in 0..waiting {
             if !fx.has_credit(id) {
-                return;
+                break;
             }
             let next = self.connections.get_mut(id).and_then(|connection| connection.stalled.pop_front());
-            let Some(consumer) = next else { return };
+            let Some(consumer) = next else { break };
             self.unstall(consumer, fx);
         }
+        self.dispatch_due(fx);
     }
 
     pub fn connection(&self, id: ConnectionId) -> Option<&Connection> {

@@ -16,7 +16,7 @@ use crate::http;
 use crate::net::listener::{self, ListenError};
 use crate::node::folder::{Folder, FolderError};
 use crate::node::storage::{Storage, StorageError};
-use crate::node::{Node, sweep};
+use crate::node::{Node, clock, sweep};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 const AMQP_PORT: u16 = 5672;
@@ -148,6 +148,7 @@ async fn serve(args: ServerArgs) -> Result<(), ServerError> {
         }
     };
     tokio::spawn(sweep::sweep(Arc::clone(&node)));
+    tokio::spawn(clock::run(Arc::clone(&node)));
     let amqp = bind(&args.listen, AMQP_PORT).await?;
     let management = bind(&args.http_listen, HTTP_PORT).await?;
     for listener in amqp {

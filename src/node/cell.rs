@@ -1,7 +1,7 @@
 //! A vhost behind its one mutex, together with the outboxes of its connections.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
@@ -10,12 +10,14 @@ use tokio::sync::watch;
 
 use super::bell::{Bell, Ring};
 use super::changes::NotKept;
+use super::clock::{Clock, NEVER};
 use super::congestion::Congestion;
 use super::connections::ConnectionInfo;
+use super::now;
 use super::port::Port;
 use crate::broker::commit::Commit;
 use crate::broker::trace::Who;
-use crate::broker::{ConnectionId, Vhost};
+use crate::broker::{ConnectionId, Now, Vhost};
 use crate::catalog::{About, VhostNumber};
 use crate::log::Calls;
 use crate::log::budget::Budget;
@@ -38,6 +40,9 @@ pub struct VhostCell {
     about: Mutex<About>,
     /// Where the threads are that write and read for it, if it is kept on disk.
     bells: OnceLock<Bells>,
+    clock: Arc<Clock>,
+    /// When something is to be done, in milliseconds since 1970.
+    alarm: AtomicU64,
     /// Whether it has asked to be gathered from.
     called: AtomicBool,
     committed: watch::Sender<Committed>,
@@ -72,7 +77,7 @@ struct Link {
 }
 
 impl VhostCell {
-    pub fn new(number: VhostNumber, name: &str) -> Self {
+    pub fn new(number: VhostNumber, name: &str, clock: Arc<Clock>) -> Self {
         let state =
             State { vhost: Vhost::new(name), outboxes: Outboxes::default(), links: SecondaryMap::new() };
         Self {
@@ -81,6 +86,8 @@ impl VhostCell {
             state: Mutex::new(state),
             about: Mutex::default(),
             bells: OnceLock::new(),
+            clock,
+            alarm: AtomicU64::new(NEVER),
             called: AtomicBool::new(false),
             committed: watch::Sender::default(),
         }
@@ -107,6 +114,7 @@ impl VhostCell {
         let result = {
             let mut state = self.state.lock();
             let State { vhost, outboxes, links } = &mut *state;
+            vhost.set_clock(now());
             let result = run(vhost, outboxes);
             vhost.dispatch_due(outboxes);
             outboxes.take_dirty(|gathered| {
@@ -117,6 +125,7 @@ impl VhostCell {
                 }
             });
             self.call(vhost.calls());
+            self.ask(vhost.next_alarm());
             let link = |id| links.get(id);
             lost = outboxes.take_lost().into_iter().filter_map(link).map(|l| Arc::clone(&l.info)).collect();
             retries =
@@ -140,8 +149,10 @@ impl VhostCell {
     /// Runs something on the vhost that sends nothing.
     pub fn with_vhost<R>(&self, run: impl FnOnce(&mut Vhost) -> R) -> R {
         let vhost = &mut self.state.lock().vhost;
+        vhost.set_clock(now());
         let result = run(vhost);
         self.call(vhost.calls());
+        self.ask(vhost.next_alarm());
         result
     }
 
@@ -160,7 +171,7 @@ impl VhostCell {
     /// A commit, and all before it, is on disk: whoever waits for it is told.
     pub(super) fn announce(&self, commit: Commit) {
         self.with(|vhost, outboxes| {
-            vhost.commits.announce(commit);
+            vhost.announce(commit);
             outboxes.committed(commit);
         });
         self.committed.send_modify(|committed| committed.commit = commit);
@@ -181,6 +192,24 @@ impl VhostCell {
         match done {
             Ok(committed) if committed.commit >= wanted => Ok(()),
             _ => Err(NotKept),
+        }
+    }
+
+    /// When [`tick`](Self::tick) is to be called next, in milliseconds since 1970.
+    pub(super) fn alarm(&self) -> Now {
+        self.alarm.load(Ordering::SeqCst)
+    }
+
+    /// Does what is due.
+    pub(super) fn tick(&self) {
+        self.with(|vhost, outboxes| vhost.tick(outboxes));
+    }
+
+    fn ask(&self, alarm: Option<Now>) {
+        let at = alarm.unwrap_or(NEVER);
+        if self.alarm.load(Ordering::Relaxed) != at {
+            self.alarm.store(at, Ordering::SeqCst);
+            self.clock.ask(at);
         }
     }
 

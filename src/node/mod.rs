@@ -10,6 +10,7 @@
 //! - [`connections`][]: who is connected
 //! - [`alarms`][]: what the node is short of
 //! - [`congestion`][]: whether publishers are to wait
+//! - [`clock`][]: when something is to be done
 //!
 //! And what keeps it on disk:
 //! - [`folder`][]: the data folder and its lock
@@ -23,6 +24,7 @@ pub mod alarms;
 pub mod bell;
 pub mod cell;
 pub mod changes;
+pub mod clock;
 pub mod committer;
 pub mod congestion;
 pub mod connections;
@@ -52,6 +54,7 @@ use crate::wire::reply::{Exception, ReplyCode};
 use alarms::Alarms;
 use cell::VhostCell;
 use changes::Changes;
+use clock::Clock;
 use congestion::Congestion;
 use connections::{ConnectionInfo, Connections};
 
@@ -67,6 +70,7 @@ pub struct Node {
     pub congestion: Arc<Congestion>,
     /// Shared with whoever looks after disk and memory.
     pub alarms: Arc<Alarms>,
+    clock: Arc<Clock>,
     auth: ArcSwap<Auth>,
     /// Held while `auth` is replaced.
     auth_change: Mutex<()>,
@@ -110,6 +114,7 @@ impl Node {
             connections: Connections::default(),
             congestion: Arc::default(),
             alarms: Arc::default(),
+            clock: Arc::default(),
             auth: ArcSwap::from_pointee(auth),
             auth_change: Mutex::new(()),
             vhosts: RwLock::default(),

@@ -54,7 +54,7 @@ impl Node {
     }
 
     fn vhost_with(&self, number: u32, name: &str) -> Arc<VhostCell> {
-        let cell = VhostCell::new(number, name);
+        let cell = VhostCell::new(number, name, Arc::clone(&self.clock));
         let [seed @ .., _, _, _, _, _, _, _, _] = random();
         cell.with_vhost(|vhost| {
             vhost.share_log_ids(Arc::clone(&self.log_ids));

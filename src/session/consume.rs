@@ -8,6 +8,7 @@ use super::run::{no_previous_queue, unimplemented_method};
 use super::{Context, Session, State};
 use crate::broker::queue::consumer::Consume;
 use crate::broker::queue::dispatch::Fetched;
+use crate::broker::settle::Verdict;
 use crate::wire::method;
 use crate::wire::reply::Exception;
 
@@ -37,7 +38,7 @@ impl Session {
             }
             M::RecoverAsync(basic::RecoverAsync { requeue: true }) => {
                 let id = self.channel(number)?.id;
-                cx.vhost.requeue_all(id, cx.outboxes);
+                cx.vhost.requeue_all(id, Verdict::Requeue, cx.outboxes);
                 Ok(())
             }
             M::RecoverAsync(_) => Err(Exception::not_implemented("requeue=false")),
@@ -133,7 +134,7 @@ impl Session {
         }
         let id = self.channel(number)?.id;
         self.reply(number, &AMQPClass::Basic(M::RecoverOk(basic::RecoverOk {})), cx);
-        cx.vhost.requeue_all(id, cx.outboxes);
+        cx.vhost.requeue_all(id, Verdict::Requeue, cx.outboxes);
         Ok(())
     }
 }

@@ -219,6 +219,13 @@ impl Outboxes {
         self.note_waiting(id);
     }
 
+    /// Refuses a message of a channel, everything before it having been confirmed or left to wait.
+    pub fn refuse(&mut self, id: ConnectionId, channel: u16, number: u64) {
+        if let Some(outbox) = self.get(id) {
+            outbox.unconfirmed.refuse_one(channel, number, outbox.staged.buffer());
+        }
+    }
+
     /// How much is staged for a connection, for [`gate`](Self::gate).
     pub fn mark(&self, id: ConnectionId) -> usize {
         self.boxes.get(id).map_or(0, |outbox| outbox.staged.size())

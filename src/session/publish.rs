@@ -6,7 +6,7 @@ use super::channel::{Confirms, Mode};
 use super::command::Incoming;
 use super::run::{not_open, unimplemented_method};
 use super::{Context, Session};
-use crate::broker::publish::Route;
+use crate::broker::publish::{Outcome, Route};
 use crate::broker::text;
 use crate::wire::content::Message;
 use crate::wire::method::Publish;
@@ -62,10 +62,12 @@ impl Session {
             transaction.publish(incoming, targets, cx.vhost);
             return Ok(());
         }
-        let commit = cx.vhost.publish(targets, message, cx.now, cx.outboxes);
+        let outcome = cx.vhost.publish(targets, message, cx.now, cx.outboxes);
         let unroutable = targets.is_empty();
-        if channel.mode.count_publish(commit) {
-            self.confirming.push(number);
+        match outcome {
+            Outcome::Refused => self.refuse_publish(number, cx),
+            _ if channel.mode.count_publish(outcome) => self.confirming.push(number),
+            _ => {}
         }
         if unroutable {
             self.unroutable(number, incoming, cx);
@@ -89,11 +91,12 @@ impl Session {
             cx.vhost.trace_publish(self.id, number, message, &targets);
         }
         let Some(channel) = self.channels.get_mut(&number) else { return Ok(()) };
+        let mut outcome = Outcome::Done;
         if let Mode::Tx(transaction) = &mut channel.mode {
             transaction.publish(incoming, &targets, cx.vhost);
         } else {
-            let commit = cx.vhost.publish(&targets, message, cx.now, cx.outboxes);
-            if channel.mode.count_publish(commit) {
+            outcome = cx.vhost.publish(&targets, message, cx.now, cx.outboxes);
+            if channel.mode.count_publish(outcome) {
                 self.confirming.push(number);
             }
         }
@@ -102,6 +105,9 @@ impl Session {
             channel.routes.insert(incoming.names, targets.as_slice().into());
         }
         cx.vhost.give_back(targets);
+        if outcome == Outcome::Refused {
+            self.refuse_publish(number, cx);
+        }
         if returned {
             self.unroutable(number, incoming, cx);
         }
@@ -116,6 +122,17 @@ impl Session {
                 outbox.put_return(number, &incoming.message);
             }
         }
+    }
+
+    /// A queue had no room for a message: its publisher is told at once, after what came before it.
+    fn refuse_publish(&mut self, number: u16, cx: &mut Context<'_>) {
+        self.flush_confirms(cx);
+        let Some(Mode::Confirm(confirms)) = self.channels.get_mut(&number).map(|channel| &mut channel.mode)
+        else {
+            return;
+        };
+        let sequence = confirms.count_refused();
+        cx.outboxes.refuse(self.id, number, sequence);
     }
 
     /// Confirms what all channels have published, in one frame each, or leaves it to wait for a commit.

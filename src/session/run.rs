@@ -89,7 +89,7 @@ impl Session {
                 (channel, self.settle(channel, NACK, delivery_tag, multiple, verdict, cx))
             }
             Command::Reject { channel, delivery_tag, requeue } => {
-                let verdict = if requeue { Verdict::Requeue } else { Verdict::Discard };
+                let verdict = if requeue { Verdict::Fail } else { Verdict::Reject };
                 (channel, self.settle(channel, REJECT, delivery_tag, false, verdict, cx))
             }
             Command::Method { channel: 0, id, class } => {

@@ -7,6 +7,7 @@ use super::command::Incoming;
 use super::run::unimplemented_method;
 use super::{Context, Session};
 use crate::broker::channel::Unacked;
+use crate::broker::publish::Outcome;
 use crate::broker::settle::Verdict;
 use crate::broker::{Name, QueueId, Vhost};
 use crate::wire::content::{Body, Message};
@@ -105,19 +106,20 @@ impl Session {
 
     /// Publishes first, then settles, each in the order they came. Returns go out before `commit-ok`, deliveries that
     /// acknowledgements make room for after it. A message whose queue is gone ends the connection, as in RabbitMQ.
-    /// All of it is on disk when `commit-ok` is sent.
+    /// All of it is on disk when `commit-ok` is sent. If a queue had no room for one of them there is an error instead,
+    /// and the rest has happened.
     fn commit(
         &mut self,
         number: u16,
         transaction: &Transaction,
         cx: &mut Context<'_>,
     ) -> Result<(), Exception> {
-        let mut durable = false;
+        let (mut durable, mut refused) = (false, false);
         for publish in &transaction.publishes {
             let mut targets = publish.targets.iter().zip(&publish.names);
             if let Some((_, name)) = targets.find(|(id, _)| cx.vhost.queue_name(**id).is_none()) {
                 for (_, taken) in &transaction.settlements {
-                    cx.vhost.settle_collected(taken, Verdict::Requeue, cx.outboxes);
+                    cx.vhost.settle_collected(taken, Verdict::Fail, cx.outboxes);
                 }
                 return Err(undeliverable(&cx.vhost.name, name));
             }
@@ -127,7 +129,9 @@ impl Session {
                 properties: &publish.properties,
                 body: Body::Shared(&publish.body),
             };
-            durable |= cx.vhost.publish(&publish.targets, &message, cx.now, cx.outboxes).is_some();
+            let outcome = cx.vhost.publish(&publish.targets, &message, cx.now, cx.outboxes);
+            durable |= matches!(outcome, Outcome::Kept(_));
+            refused |= outcome == Outcome::Refused;
             if publish.mandatory && publish.targets.is_empty() {
                 if let Some(outbox) = cx.outboxes.get(self.id) {
                     outbox.put_return(number, &message);
@@ -135,13 +139,18 @@ impl Session {
             }
         }
         let mark = cx.outboxes.mark(self.id);
-        self.reply(number, &AMQPClass::Tx(tx::AMQPMethod::CommitOk(tx::CommitOk {})), cx);
         let channel = self.channel(number)?.id;
+        if !refused {
+            self.reply(number, &AMQPClass::Tx(tx::AMQPMethod::CommitOk(tx::CommitOk {})), cx);
+        }
         for (verdict, taken) in &transaction.settlements {
             if cx.vhost.is_tracing() {
                 cx.vhost.trace_collected(channel, taken, *verdict);
             }
             cx.vhost.settle_collected(taken, *verdict, cx.outboxes);
+        }
+        if refused {
+            return Err(Exception::precondition_failed("partial tx completion"));
         }
         let settles = transaction.settlements.iter().any(|(_, taken)| !taken.is_empty());
         let Some(commit) = cx.vhost.commits.current().filter(|_| durable || settles) else { return Ok(()) };

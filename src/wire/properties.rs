@@ -99,6 +99,29 @@ pub fn each(raw: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     })
 }
 
+/// Hands out each property of a raw list with its flag, as its octets lie there, in their order; headers always, as
+/// nothing if there are none.
+pub fn pieces<'a>(raw: &'a [u8], mut each: impl FnMut(u16, &'a [u8])) -> Result<(), Malformed> {
+    let mut rest = raw.get(2..).ok_or(Malformed::Length)?;
+    let flags = flags(raw);
+    for bit in (2..16).rev() {
+        let flag = 1 << bit;
+        let before = rest;
+        if flags & flag != 0 {
+            match flag {
+                HEADERS => drop(long(&mut rest)?),
+                DELIVERY_MODE | PRIORITY => drop(split(&mut rest, 1)?),
+                TIMESTAMP => drop(split(&mut rest, 8)?),
+                _ => drop(short(&mut rest)?),
+            }
+        } else if flag != HEADERS {
+            continue;
+        }
+        each(flag, &before[..before.len() - rest.len()]);
+    }
+    Ok(())
+}
+
 /// Checks a raw list whole, header table included. Costs nothing for the usual short ones.
 pub fn check(raw: &[u8]) -> Result<(), Malformed> {
     match *raw {

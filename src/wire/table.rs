@@ -124,9 +124,30 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
-/// The values of an array's octets (without their length in front), in order, up to the first malformed one.
-pub fn items(mut octets: &[u8]) -> impl Iterator<Item = Field<'_>> {
-    std::iter::from_fn(move || take(&mut octets).ok())
+/// The fields of a table, each with its name and its value as it lies there, type first.
+pub fn raw_fields(octets: &[u8]) -> impl Iterator<Item = Result<(&[u8], &[u8]), Malformed>> {
+    let mut rest = octets;
+    std::iter::from_fn(move || {
+        let (&size, tail) = rest.split_first()?;
+        let mut one = || {
+            let (name, value) = tail.split_at_checked(size.into()).ok_or(Malformed::Truncated)?;
+            let mut after = value;
+            take(&mut after)?;
+            rest = after;
+            Ok((name, &value[..value.len() - after.len()]))
+        };
+        let found = one();
+        if found.is_err() {
+            rest = &[];
+        }
+        Some(found)
+    })
+}
+
+/// The values of an array, in order; stops at the first malformed one.
+pub fn values(octets: &[u8]) -> impl Iterator<Item = Field<'_>> {
+    let mut rest = octets;
+    std::iter::from_fn(move || if rest.is_empty() { None } else { take(&mut rest).ok() })
 }
 
 /// The field called `name`, if the table has it.

@@ -3,6 +3,9 @@
 //! A method's layout says which words become which octets: `s` a short string, `w`, `l` and `q` numbers of 2, 4 and 8
 //! octets, `b:` flags that are words of their own, `t` a table of `key=value`, and `z` zeroes that no word stands for.
 
+use amq_protocol::types::{AMQPValue, FieldTable};
+use leveret::wire::properties as property_list;
+
 type Layout = (&'static str, u16, u16, &'static str);
 
 const LAYOUTS: &[Layout] = &[
@@ -234,6 +237,40 @@ pub fn decode(payload: &[u8]) -> String {
     }
     assert!(rest.is_empty(), "{name} is too long: {payload:?}");
     out
+}
+
+/// Headers and expiration of a property list, if it has any, as they would be written; times are left out.
+pub fn show_properties(raw: &[u8]) -> String {
+    let found = property_list::walk(raw).expect("a property list");
+    let mut out = String::new();
+    if let Some(headers) = found.headers {
+        let headers = leveret::wire::table::decode_table(headers).expect("a table");
+        out += &show_fields(&headers).iter().map(|field| format!(" {field}")).collect::<String>();
+    }
+    if let Some(expiration) = found.expiration {
+        out += &format!(" expiration={}", String::from_utf8_lossy(expiration));
+    }
+    out
+}
+
+fn show_fields(fields: &FieldTable) -> Vec<String> {
+    let timeless = fields.inner().iter().filter(|(key, _)| key.as_str() != "time");
+    timeless.map(|(key, value)| format!("{key}={}", show_value(value))).collect()
+}
+
+fn show_value(value: &AMQPValue) -> String {
+    match value {
+        AMQPValue::LongString(text) => quote(text.as_bytes()),
+        AMQPValue::FieldTable(fields) => format!("{{{}}}", show_fields(fields).join(" ")),
+        AMQPValue::FieldArray(values) => {
+            format!("[{}]", values.as_slice().iter().map(show_value).collect::<Vec<_>>().join(" "))
+        }
+        AMQPValue::LongInt(number) => number.to_string(),
+        AMQPValue::LongLongInt(number) => format!("{number}l"),
+        AMQPValue::Boolean(value) => value.to_string(),
+        AMQPValue::Void => "void".to_owned(),
+        other => format!("{other:?}"),
+    }
 }
 
 fn quote(octets: &[u8]) -> String {

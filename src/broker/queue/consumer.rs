@@ -172,6 +172,7 @@ impl Vhost {
                 queue.ring.retain(|id| consumers.contains_key(id));
             }
         }
+        queues.iter().for_each(|id| self.note_use(*id));
         queues
     }
 

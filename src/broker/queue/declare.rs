@@ -7,6 +7,7 @@ use super::arguments::{self, Declared, QueueType};
 use crate::broker::definitions::Change;
 use crate::broker::effects::Effects;
 use crate::broker::exchange::arguments::inequivalent;
+use crate::broker::timers::Alarm;
 use crate::broker::vhost::Vhost;
 use crate::broker::{ConnectionId, Name, QueueId};
 use crate::wire::reply::Exception;
@@ -46,9 +47,11 @@ impl Vhost {
     }
 
     /// The counts of a queue that is there and not locked (`queue.declare` with `passive`).
-    pub fn check_queue(&self, connection: ConnectionId, name: &[u8]) -> Result<Counts, Exception> {
+    pub fn check_queue(&mut self, connection: ConnectionId, name: &[u8]) -> Result<Counts, Exception> {
         let id = self.queue_id(name)?;
         self.check_not_locked(id, Some(connection))?;
+        self.note_use(id);
+        self.expire_first(id);
         Ok(self.counts(id))
     }
 
@@ -62,6 +65,8 @@ impl Vhost {
     ) -> Result<Counts, Exception> {
         if let Some(&id) = self.queue_names.get(declaration.name.as_bytes()) {
             self.check_same_queue(id, connection, &declaration)?;
+            self.note_use(id);
+            self.expire_first(id);
             return Ok(self.counts(id));
         }
         let described = self.describe("queue", declaration.name.as_bytes());
@@ -75,6 +80,7 @@ impl Vhost {
         queue.arguments = arguments;
         queue.settings = settings;
         let id = self.insert_queue(queue);
+        self.note_use(id);
         if let Some(owner) = owner.and_then(|owner| self.connections.get_mut(owner)) {
             owner.exclusive_queues.insert(id);
         }
@@ -214,6 +220,7 @@ impl Vhost {
     /// Takes a queue away with its bindings and consumers, who are told. Returns the ready messages lost.
     pub(in crate::broker) fn remove_queue(&mut self, id: QueueId, fx: &mut impl Effects) -> usize {
         self.remove_bindings_of(id);
+        Alarm::ALL.into_iter().for_each(|alarm| self.set_alarm(id, alarm, None));
         let Some(queue) = self.queues.remove(id) else { return 0 };
         self.topology += 1;
         if queue.durable {

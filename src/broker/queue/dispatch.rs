@@ -5,6 +5,7 @@
 use super::Taken;
 use super::consumer::Place;
 use crate::broker::channel::Unacked;
+use crate::broker::dead_letter::REDELIVERED;
 use crate::broker::effects::{Delivery, Effects, Got};
 use crate::broker::post::Kept;
 use crate::broker::vhost::Vhost;
@@ -14,6 +15,23 @@ use crate::wire::reply::Exception;
 
 /// Consumers that were cancelled while they were stalled are forgotten when there are this many, and at each doubling.
 const STALLED_MIN: usize = 64;
+
+/// What became of a message that came to a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// It is taken care of.
+    Done,
+    /// It has to be on disk before its publisher may be told.
+    Kept,
+    /// The queue had no room for it.
+    Refused,
+}
+
+impl From<bool> for Accepted {
+    fn from(kept: bool) -> Self {
+        if kept { Self::Kept } else { Self::Done }
+    }
+}
 
 /// What `basic.get` came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,40 +44,59 @@ pub enum Fetched {
 }
 
 impl Vhost {
-    /// A message arrives at a queue: straight to the consumer whose turn it is, or into the log. Returns whether it has
-    /// to be on disk before its publisher may be told.
+    /// A message arrives at a queue: straight to the consumer whose turn it is, or into the log.
     pub(in crate::broker) fn enqueue(
         &mut self,
         queue: QueueId,
         message: &Message<'_>,
         now: Now,
         fx: &mut impl Effects,
-    ) -> bool {
+    ) -> Accepted {
+        self.enqueue_marked(queue, message, 0, now, fx)
+    }
+
+    /// The same with marks that stay with it (`broker/dead_letter`).
+    pub(in crate::broker) fn enqueue_marked(
+        &mut self,
+        queue: QueueId,
+        message: &Message<'_>,
+        marks: u8,
+        now: Now,
+        fx: &mut impl Effects,
+    ) -> Accepted {
         self.work += 1;
-        let Some(found) = self.queues.get_mut(queue) else { return false };
+        let Some(found) = self.queues.get_mut(queue) else { return Accepted::Done };
+        if found.refuses(message) {
+            self.turn_away(queue, message, fx);
+            return Accepted::Refused;
+        }
         let turn = if found.ring.is_empty() || !found.is_empty() { None } else { self.whose_turn(queue, fx) };
         let Some(id) = turn else {
-            let kept = self.queues[queue].push(now, message);
+            let kept = self.queues[queue].push(now, marks, message);
             self.note_behind(queue);
+            self.enforce_length(queue);
+            self.expire_new(queue);
             self.heed(queue);
-            return kept;
+            return kept.into();
         };
         if self.consumers[id].no_ack {
-            self.send(id, false, message, fx);
+            self.send(id, message, fx);
             if self.tracing {
                 self.trace_delivery(self.consumers[id].channel, queue, false, message);
             }
             self.queues[queue].ring.rotate();
-            return false;
+            return Accepted::Done;
         }
-        let kept = self.queues[queue].push(now, message);
+        // What goes straight to a consumer is never marked as redelivered, as in RabbitMQ.
+        let kept = self.queues[queue].push(now, marks & !REDELIVERED, message);
         self.deliver_next(queue, id, fx);
         self.heed(queue);
-        kept
+        kept.into()
     }
 
     /// Hands out ready messages until there are none or nobody has room.
     pub(in crate::broker) fn dispatch(&mut self, queue: QueueId, fx: &mut impl Effects) {
+        self.expire_first(queue);
         while self.queues.get(queue).is_some_and(|q| !q.is_empty() && !q.ring.is_empty()) {
             let Some(id) = self.whose_turn(queue, fx) else { break };
             if !self.deliver_next(queue, id, fx) {
@@ -68,6 +105,8 @@ impl Vhost {
             self.work += 1;
         }
         self.call_paced(queue, fx);
+        self.enforce_length(queue);
+        self.watch(queue);
         self.heed(queue);
     }
 
@@ -118,7 +157,9 @@ impl Vhost {
             queue.ring.rotate();
         } else {
             let (position, size) = (next.position, next.size);
-            let unacked = Unacked { delivery_tag, queue: queue_id, position, size, consumer: Some(id) };
+            let redelivered = next.redelivered;
+            let unacked =
+                Unacked { delivery_tag, queue: queue_id, position, size, redelivered, consumer: Some(id) };
             consumer.await_ack(unacked, channel, &mut queue.ring);
         }
         if let Some(told) = told {
@@ -127,13 +168,7 @@ impl Vhost {
         true
     }
 
-    fn send(
-        &mut self,
-        id: ConsumerId,
-        redelivered: bool,
-        message: &Message<'_>,
-        fx: &mut impl Effects,
-    ) -> u64 {
+    fn send(&mut self, id: ConsumerId, message: &Message<'_>, fx: &mut impl Effects) -> u64 {
         let consumer = &self.consumers[id];
         let tag = self.channels[consumer.channel].next_delivery_tag();
         let to = Delivery {
@@ -141,7 +176,7 @@ impl Vhost {
             channel: consumer.number,
             consumer_tag: &consumer.tag,
             delivery_tag: tag,
-            redelivered,
+            redelivered: false,
         };
         fx.deliver(&to, message);
         tag
@@ -197,6 +232,8 @@ impl Vhost {
         let (connection, number) = (on.connection, on.number);
         self.check_not_locked(id, Some(connection))?;
         self.check_not_stream(id, "basic.get")?;
+        self.note_use(id);
+        self.expire_first(id);
         let found = &mut self.queues[id];
         #[cfg(test)]
         if let Some(warm) = &mut found.warm {
@@ -219,7 +256,7 @@ impl Vhost {
         let delivery_tag = on.next_delivery_tag();
         let got = Got { delivery_tag, redelivered: next.redelivered, left: found.ready() };
         if let Some(record) = found.log().get(next.position) {
-            fx.got(connection, number, &got, &record.parts);
+            found.counted(next.position, &record.parts, |message| fx.got(connection, number, &got, message));
         }
         if self.tracing {
             self.trace_fetched(channel, id, next.position, next.redelivered);
@@ -233,9 +270,11 @@ impl Vhost {
                 queue: id,
                 position: next.position,
                 size: next.size,
+                redelivered: next.redelivered,
                 consumer: None,
             });
         }
+        self.watch(id);
         self.heed(id);
         Ok(Fetched::Message)
     }
