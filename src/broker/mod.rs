@@ -13,6 +13,9 @@
 //! - [`window`][]: a channel's own prefetch window
 //! - [`settle`][]: acknowledgement, rejection, requeueing, recovery
 //! - [`overdue`][]: deliveries that are not acknowledged in time
+//! - [`post`][]: messages that the broker publishes itself
+//! - [`trace`][]: the firehose, which tells of every message
+//! - [`chance`][]: random choices, and hashes that stay the same
 //! - [`dead_letter`][]: what becomes of messages that a queue gives up
 //! - [`timers`][]: what is to happen at some time
 //! - [`storage`][]: what queues' logs ask of whoever owns the disk, and what comes back
@@ -21,6 +24,7 @@
 //! - [`compatibility`][]: which RabbitMQ is followed
 //! - [`vhost`][]: the value that holds all of this; connections and channels come and go here
 
+pub mod chance;
 pub mod channel;
 pub mod commit;
 pub mod compatibility;
@@ -29,11 +33,13 @@ pub mod definitions;
 pub mod effects;
 pub mod exchange;
 pub mod overdue;
+pub mod post;
 pub mod publish;
 pub mod queue;
 pub mod settle;
 pub mod storage;
 pub mod timers;
+pub mod trace;
 pub mod vhost;
 pub mod window;
 

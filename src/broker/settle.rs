@@ -39,6 +39,9 @@ impl Vhost {
         let windowed = on.has_window();
         if !multiple {
             let taken = on.unacked().take(delivery_tag).ok_or_else(unknown)?;
+            if self.tracing {
+                self.trace_settled(channel, &taken, verdict);
+            }
             self.apply_later(&taken, verdict);
             if windowed {
                 self.widen(channel, &[taken]);
@@ -47,6 +50,9 @@ impl Vhost {
         }
         let last = on.unacked().last_of(delivery_tag).ok_or_else(unknown)?;
         while let Some(taken) = self.channels.get_mut(channel).and_then(|on| on.unacked().take_front(last)) {
+            if self.tracing {
+                self.trace_settled(channel, &taken, verdict);
+            }
             self.apply_later(&taken, verdict);
             if windowed {
                 self.widen(channel, &[taken]);
@@ -67,11 +73,12 @@ impl Vhost {
     /// batches. And brings dead letters to where they go.
     pub fn dispatch_due(&mut self, fx: &mut impl Effects) {
         self.resume_widened(fx);
-        while !self.due.is_empty() || self.has_dead() {
+        while !self.due.is_empty() || self.has_dead() || !self.posts.is_empty() {
             let mut due = std::mem::take(&mut self.due);
             due.drain(..).for_each(|queue| self.dispatch(queue, fx));
             self.due = due;
             self.bury_dead(fx);
+            self.send_posts(fx);
         }
     }
 

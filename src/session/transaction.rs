@@ -154,6 +154,9 @@ impl Session {
             self.reply(number, &AMQPClass::Tx(tx::AMQPMethod::CommitOk(tx::CommitOk {})), cx);
         }
         for (verdict, taken) in &transaction.settlements {
+            if cx.vhost.is_tracing() {
+                cx.vhost.trace_collected(id, taken, *verdict);
+            }
             cx.vhost.settle_collected(id, taken, *verdict, cx.outboxes);
         }
         if refused {

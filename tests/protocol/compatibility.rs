@@ -73,5 +73,5 @@ fn a_delivery_that_is_not_acknowledged_in_time() {
     client.send(1, "basic.ack delivery-tag=1");
     client.send(1, "channel.close-ok");
     client.open_channel(1);
-    assert!(client.call(1, "queue.delete queue=q").starts_with("queue.delete-ok 1"));
+    assert_eq!(client.call(1, "queue.delete queue=q"), "queue.delete-ok message-count=1");
 }

@@ -8,6 +8,7 @@ use crate::broker::channel::Unacked;
 use crate::broker::dead_letter::{REDELIVERED, seen};
 use crate::broker::effects::{Delivery, Effects, Got};
 use crate::broker::overdue::stamp;
+use crate::broker::post::Kept;
 use crate::broker::vhost::Vhost;
 use crate::broker::{ChannelId, ConsumerId, Now, QueueId};
 use crate::wire::content::Message;
@@ -80,7 +81,12 @@ impl Vhost {
             return kept.into();
         };
         if self.consumers[id].no_ack {
-            seen(message, marks, |message| self.send(id, message, fx));
+            seen(message, marks, |message| {
+                self.send(id, message, fx);
+                if self.tracing {
+                    self.trace_delivery(self.consumers[id].channel, queue, false, message);
+                }
+            });
             self.queues[queue].ring.rotate();
             return Accepted::Done;
         }
@@ -132,7 +138,8 @@ impl Vhost {
     /// Gives the next message of a queue to a consumer, whose turn is over then.
     fn deliver_next(&mut self, queue_id: QueueId, id: ConsumerId, fx: &mut impl Effects) -> Turn {
         // Each is looked up once: this is where most messages leave.
-        let Self { queues, consumers, channels, watches, clock, .. } = self;
+        let mut told = None;
+        let Self { queues, consumers, channels, watches, clock, tracing, .. } = self;
         let (Some(queue), Some(consumer)) = (queues.get_mut(queue_id), consumers.get_mut(id)) else {
             return Turn::Nothing;
         };
@@ -154,9 +161,11 @@ impl Vhost {
                 redelivered: next.redelivered,
             };
             fx.deliver(&to, message);
+            told = tracing.then(|| Kept::of(message));
             to.delivery_tag
         });
         let Some((next, delivery_tag)) = taken else { return Turn::Nothing };
+        let on = consumer.channel;
         if consumer.no_ack {
             queue.settle(next.position);
             queue.ring.rotate();
@@ -177,6 +186,9 @@ impl Vhost {
                 watches.note(&mut channel.watch, consumer.channel, *clock, timeout);
             }
             consumer.await_ack(unacked, channel, &mut queue.ring);
+        }
+        if let Some(told) = told {
+            self.trace_delivery(on, queue_id, next.redelivered, &told.message());
         }
         Turn::Taken
     }
@@ -282,6 +294,10 @@ impl Vhost {
         if let Some(record) = found.log().get(next.position) {
             found.shown(next.position, &record, |message| fx.got(connection, number, &got, message));
         }
+        if self.tracing {
+            self.trace_fetched(channel, id, next.position, next.redelivered);
+        }
+        let (found, on) = (&mut self.queues[id], &mut self.channels[channel]);
         if no_ack {
             found.settle(next.position);
         } else {
