@@ -13,6 +13,7 @@
 //! - [`settle`][]: acknowledgement, rejection, requeueing, recovery
 //! - [`post`][]: messages that the broker publishes itself
 //! - [`trace`][]: the firehose, which tells of every message
+//! - [`events`][]: what comes and goes, for those who want to know
 //! - [`chance`][]: random choices, and hashes that stay the same
 //! - [`dead_letter`][]: what becomes of messages that a queue gives up
 //! - [`timers`][]: what is to happen at some time
@@ -27,6 +28,7 @@ pub mod commit;
 pub mod dead_letter;
 pub mod definitions;
 pub mod effects;
+pub mod events;
 pub mod exchange;
 pub mod post;
 pub mod publish;

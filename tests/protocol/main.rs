@@ -11,6 +11,7 @@ mod channels;
 mod commits;
 mod connections;
 mod consumers;
+mod events;
 mod exchanges;
 mod permissions;
 mod prefetch;
