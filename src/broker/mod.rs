@@ -15,6 +15,7 @@
 //! - [`overdue`][]: deliveries that are not acknowledged in time
 //! - [`post`][]: messages that the broker publishes itself
 //! - [`trace`][]: the firehose, which tells of every message
+//! - [`events`][]: what comes and goes, for those who want to know
 //! - [`chance`][]: random choices, and hashes that stay the same
 //! - [`dead_letter`][]: what becomes of messages that a queue gives up
 //! - [`timers`][]: what is to happen at some time
@@ -31,6 +32,7 @@ pub mod compatibility;
 pub mod dead_letter;
 pub mod definitions;
 pub mod effects;
+pub mod events;
 pub mod exchange;
 pub mod overdue;
 pub mod post;

@@ -13,6 +13,7 @@ use super::commit::Commits;
 use super::compatibility::Compatibility;
 use super::definitions::Change;
 use super::effects::Effects;
+use super::events::{Actor, Event};
 use super::exchange::{Binding, Exchange, Kind};
 use super::overdue::Watches;
 use super::post::Post;
@@ -78,6 +79,10 @@ pub struct Vhost {
     pub(super) posts: Vec<Post>,
     /// Whether everything is told to `amq.rabbitmq.trace`.
     pub(super) tracing: bool,
+    /// What has happened and has not been handed over, if somebody listens.
+    pub(super) events: Option<Vec<Event>>,
+    /// On whose behalf something happens.
+    pub(super) actor: Actor,
     /// The name of the node, for those who are told something.
     pub(super) node: Name,
     /// Octets that the histories of exchanges take.
@@ -130,6 +135,8 @@ impl Vhost {
             chance: Chance::default(),
             posts: Vec::new(),
             tracing: false,
+            events: None,
+            actor: Actor::default(),
             node: "".into(),
             remembered: 0,
             clock: 0,
@@ -168,6 +175,7 @@ impl Vhost {
 
     /// A connection ends: its channels close, its exclusive queues go.
     pub fn disconnect(&mut self, id: ConnectionId, fx: &mut impl Effects) {
+        self.channels_closed(id);
         let Some(connection) = self.connections.remove(id) else { return };
         let mut channels: Vec<_> = connection.channels.into_iter().collect();
         channels.sort_unstable();
@@ -183,11 +191,13 @@ impl Vhost {
         if let Some(connection) = self.connections.get_mut(connection) {
             connection.channels.insert(id);
         }
+        self.channel_created(id);
         id
     }
 
     /// A channel ends: its consumers are cancelled, what it did not acknowledge is requeued.
     pub fn close_channel(&mut self, id: ChannelId, fx: &mut impl Effects) {
+        self.channel_closed(id);
         let Some(channel) = self.channels.get(id) else { return };
         if let Some(connection) = self.connections.get_mut(channel.connection) {
             connection.channels.remove(&id);

@@ -17,7 +17,7 @@ use crate::http;
 use crate::net::listener::{self, ListenError};
 use crate::node::folder::{Folder, FolderError};
 use crate::node::storage::{Storage, StorageError};
-use crate::node::{Node, clock, sweep};
+use crate::node::{Node, clock, events, sweep};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 const AMQP_PORT: u16 = 5672;
@@ -85,6 +85,10 @@ pub struct ServerArgs {
     #[arg(long, value_name = "VERSION", default_value_t)]
     compatibility: Compatibility,
 
+    /// Publish what happens on the node in the exchange amq.rabbitmq.event of the vhost /
+    #[arg(long)]
+    event_exchange: bool,
+
     /// Keep everything in memory and touch no folder
     #[arg(long)]
     in_memory: bool,
@@ -145,6 +149,10 @@ fn raise_open_files() {
 async fn serve(args: ServerArgs) -> Result<(), ServerError> {
     let folder = if args.in_memory { None } else { Some(Folder::open(&args.data_dir)?) };
     let node = Arc::new(Node::empty(args.max_message_size, args.memory()).following(args.compatibility));
+    if args.event_exchange {
+        node.events.turn_on();
+        tokio::spawn(events::run(Arc::clone(&node)));
+    }
     let storage = match &folder {
         Some(folder) => Some(Storage::open(folder.path(), &node, args.disk_free_limit)?),
         None => {

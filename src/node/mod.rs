@@ -8,6 +8,7 @@
 //! - [`cell`][]: a vhost with its outboxes behind a mutex
 //! - [`port`][]: what an outbox hands to a connection's writer
 //! - [`connections`][]: who is connected
+//! - [`events`][]: what happens, for those who listen
 //! - [`alarms`][]: what the node is short of
 //! - [`congestion`][]: whether publishers are to wait
 //! - [`clock`][]: when something is to be done
@@ -28,6 +29,7 @@ pub mod clock;
 pub mod committer;
 pub mod congestion;
 pub mod connections;
+pub mod events;
 pub mod folder;
 pub mod people;
 pub mod port;
@@ -58,6 +60,7 @@ use changes::Changes;
 use clock::Clock;
 use congestion::Congestion;
 use connections::{ConnectionInfo, Connections};
+use events::Events;
 
 /// The name of the node and, in absence of another one, of the cluster.
 pub const NODE_NAME: &str = "rabbit@localhost";
@@ -71,6 +74,8 @@ pub struct Node {
     /// Shared with whoever looks after disk and memory.
     pub alarms: Arc<Alarms>,
     clock: Arc<Clock>,
+    /// Shared with the vhosts.
+    pub events: Arc<Events>,
     auth: ArcSwap<Auth>,
     /// Held while `auth` is replaced.
     auth_change: Mutex<()>,
@@ -116,6 +121,7 @@ impl Node {
             congestion: Arc::default(),
             alarms: Arc::default(),
             clock: Arc::default(),
+            events: Arc::default(),
             auth: ArcSwap::from_pointee(auth),
             auth_change: Mutex::new(()),
             vhosts: RwLock::default(),

@@ -49,6 +49,9 @@ impl Session {
     fn run_some(&mut self, input: &[u8], commands: &mut impl Iterator<Item = Command>, cx: &mut Context<'_>) {
         self.note_closed(cx);
         let begun = cx.vhost.work();
+        if cx.vhost.notes_events() {
+            cx.vhost.act_for_connection(self.id);
+        }
         for command in commands {
             match self.state {
                 State::Running => self.step(input, command, cx),

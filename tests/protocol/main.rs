@@ -12,6 +12,7 @@ mod commits;
 mod compatibility;
 mod connections;
 mod consumers;
+mod events;
 mod exchanges;
 mod permissions;
 mod prefetch;

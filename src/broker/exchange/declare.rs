@@ -69,6 +69,7 @@ impl Vhost {
         let exchange = Exchange::new(name, kind, durable, auto_delete, internal, arguments);
         let id = self.insert_exchange(exchange);
         self.record(|vhost| vhost.exchanges[id].durable().map(Change::PutExchange));
+        self.exchange_created(id);
         Ok(())
     }
 
@@ -121,6 +122,7 @@ impl Vhost {
         if let Some(exchange) = self.exchanges.remove(id) {
             self.exchange_names.remove(exchange.name.as_bytes());
             self.remembered -= exchange.history.as_ref().map_or(0, |history| history.octets());
+            self.exchange_deleted(&exchange.name);
             self.record(|_| exchange.durable.then_some(Change::DeleteExchange(exchange.name)));
         }
         self.topology += 1;

@@ -127,6 +127,7 @@ impl Vhost {
         self.channels[channel].consumers.insert(tag.into(), id);
         self.queues[queue].consumers.push(id);
         self.queues[queue].exclusive_consumer |= exclusive;
+        self.consumer_created(id);
         Ok(id)
     }
 
@@ -196,6 +197,7 @@ impl Vhost {
         let Some(id) = self.channels.get(channel).and_then(|c| c.consumers.get(tag)).copied() else {
             return;
         };
+        self.consumer_deleted(id);
         for queue in self.detach_consumers(&[id]) {
             self.delete_if_deserted(queue, fx);
             self.due.push(queue);

@@ -85,6 +85,7 @@ impl Vhost {
             owner.exclusive_queues.insert(id);
         }
         self.record(|vhost| vhost.queues[id].durable().map(Change::PutQueue));
+        self.queue_created(id);
         Ok(Counts { ready: 0, consumers: 0 })
     }
 
@@ -223,6 +224,7 @@ impl Vhost {
 
     /// Takes a queue away with its bindings and consumers, who are told. Returns the ready messages lost.
     pub(in crate::broker) fn remove_queue(&mut self, id: QueueId, fx: &mut impl Effects) -> usize {
+        self.consumers_deleted(id);
         self.remove_bindings_of(id);
         Alarm::ALL.into_iter().for_each(|alarm| self.set_alarm(id, alarm, None));
         let Some(queue) = self.queues.remove(id) else { return 0 };
@@ -245,6 +247,7 @@ impl Vhost {
             }
         }
         let count = queue.ready();
+        self.queue_deleted(&queue);
         self.discard(queue);
         count
     }
