@@ -95,7 +95,7 @@ impl Vhost {
         at: Position,
         redelivered: bool,
     ) {
-        let record = self.queues.get(queue).and_then(|queue| queue.log().get(at));
+        let record = self.queues.get(queue).and_then(|queue| queue.record(at));
         if let Some(message) = record.map(|record| Kept::of(&record.parts)) {
             self.trace_delivery(channel, queue, redelivered, &message.message());
         }
@@ -103,7 +103,7 @@ impl Vhost {
 
     /// Tells what became of a delivery. Of a message that is no longer in memory only its tag and its queue are known.
     pub(super) fn trace_settled(&mut self, channel: ChannelId, delivery: &Unacked, verdict: Verdict) {
-        let record = self.queues.get(delivery.queue).and_then(|queue| queue.log().get(delivery.position));
+        let record = self.queues.get(delivery.queue).and_then(|queue| queue.record(delivery.position));
         let message = record.map(|record| Kept::of(&record.parts));
         let (key, requeue): (&[u8], _) = match verdict {
             Verdict::Done => (b"ack.", None),

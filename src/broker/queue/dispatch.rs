@@ -291,7 +291,7 @@ impl Vhost {
         let on = &mut self.channels[channel];
         let delivery_tag = on.next_delivery_tag();
         let got = Got { delivery_tag, redelivered: next.redelivered, left: found.ready() };
-        if let Some(record) = found.log().get(next.position) {
+        if let Some(record) = found.record(next.position) {
             found.shown(next.position, &record, |message| fx.got(connection, number, &got, message));
         }
         if self.tracing {
