@@ -85,5 +85,5 @@ macro_rules! scripts {
 }
 
 scripts! {
-    dead_letters exchange_types expiry framing high_water lengths lifetimes publishing returns routing settling turns
+    copies dead_letters exchange_types expiry framing high_water lengths lifetimes publishing reply_to returns routing settling turns
 }

@@ -27,6 +27,8 @@ pub struct Channel {
     pub consumers: Map<Box<[u8]>, ConsumerId>,
     /// The prefetch count that the next consumers get; 0 is no limit.
     pub prefetch: u16,
+    /// The consumer that gets replies.
+    pub replies: Option<ConsumerId>,
     last_delivery_tag: u64,
     unacked: UnackedSet,
 }
@@ -38,6 +40,7 @@ impl Channel {
             number,
             consumers: Map::default(),
             prefetch: 0,
+            replies: None,
             last_delivery_tag: 0,
             unacked: UnackedSet::default(),
         }

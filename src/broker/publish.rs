@@ -172,9 +172,21 @@ impl Vhost {
         now: Now,
         fx: &mut impl Effects,
     ) -> Outcome {
+        self.publish_marked(targets, message, 0, now, fx)
+    }
+
+    /// The same with marks that stay with it (`broker/dead_letter`).
+    pub fn publish_marked(
+        &mut self,
+        targets: &[QueueId],
+        message: &Message<'_>,
+        marks: u8,
+        now: Now,
+        fx: &mut impl Effects,
+    ) -> Outcome {
         let (mut kept, mut refused) = (false, false);
         for queue in targets {
-            match self.enqueue(*queue, message, now, fx) {
+            match self.enqueue(*queue, message, marks, now, fx) {
                 Accepted::Done => {}
                 Accepted::Kept => kept = true,
                 Accepted::Refused => refused = true,

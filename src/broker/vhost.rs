@@ -251,7 +251,7 @@ impl Vhost {
     }
 
     pub fn queue(&self, name: &[u8]) -> Option<&Queue> {
-        self.queues.get(*self.queue_names.get(name)?)
+        self.queues.get(*self.queue_names.get(name)?).filter(|queue| !queue.hidden)
     }
 
     /// The name of a queue, as long as it is there.
@@ -268,7 +268,7 @@ impl Vhost {
     }
 
     pub fn queues(&self) -> impl Iterator<Item = &Queue> {
-        self.queues.values()
+        self.queues.values().filter(|queue| !queue.hidden)
     }
 
     /// How many consumers there are on all queues.

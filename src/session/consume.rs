@@ -8,6 +8,7 @@ use super::run::{no_previous_queue, unimplemented_method};
 use super::{Context, Session, State};
 use crate::broker::queue::consumer::Consume;
 use crate::broker::queue::dispatch::Fetched;
+use crate::broker::queue::replies::REPLY_TO;
 use crate::broker::settle::Verdict;
 use crate::wire::method;
 use crate::wire::reply::Exception;
@@ -64,9 +65,12 @@ impl Session {
         // A tag that is taken is noticed before the queue is looked at.
         cx.vhost.check_consumer_tag(id, wanted.consumer_tag.as_str().as_bytes())?;
         let name = self.queue_name(number, wanted.queue.as_str())?;
-        self.may_read(cx, "queue", name.as_bytes())?;
+        if *name != *REPLY_TO {
+            self.refuse_replies(&name, "basic.consume", cx)?;
+            self.may_read(cx, "queue", name.as_bytes())?;
+        }
         let tag = match wanted.consumer_tag.as_str() {
-            "" => made_up("amq.ctag", cx),
+            "" => made_up("amq.ctag", "-", cx),
             tag => tag.to_owned(),
         };
         let consume = Consume {
@@ -76,7 +80,11 @@ impl Session {
             exclusive: wanted.exclusive,
             arguments: wanted.arguments,
         };
-        let consumer = cx.vhost.consume(id, consume)?;
+        let consumer = if *name == *REPLY_TO {
+            self.consume_replies(id, &tag, wanted.no_ack, cx)?
+        } else {
+            cx.vhost.consume(id, consume)?
+        };
         let ok = basic::ConsumeOk { consumer_tag: tag.as_str().into() };
         self.reply_unless(wanted.nowait, number, &AMQPClass::Basic(M::ConsumeOk(ok)), cx);
         cx.vhost.start_consumer(consumer, cx.outboxes);
@@ -115,6 +123,7 @@ impl Session {
         } else {
             queue
         };
+        self.refuse_replies(name, "basic.get", cx)?;
         self.may_read(cx, "queue", name.as_bytes())?;
         match cx.vhost.get(id, name.as_bytes(), no_ack, cx.outboxes)? {
             Fetched::Message => {}

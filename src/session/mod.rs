@@ -13,6 +13,7 @@
 //! - [`channel`][]: one channel's state: confirms, transaction, routes
 //! - [`publish`][]: `basic.publish` up to the broker, returns, confirms
 //! - [`transaction`][]: `tx`
+//! - [`copies`][], [`reply_to`][]: more keys for a message, replies without a queue
 //! - [`exchange`], [`queue`][], [`consume`][]: the other methods, one file a class
 //! - [`access`][]: may this user do that
 //! - [`outbox`][]: what is to be sent
@@ -26,11 +27,13 @@ pub mod channel;
 pub mod command;
 pub mod confirms;
 mod consume;
+mod copies;
 mod exchange;
 pub mod handshake;
 pub mod outbox;
 mod publish;
 mod queue;
+mod reply_to;
 pub mod run;
 pub mod staged;
 mod transaction;

@@ -3,10 +3,10 @@
 use amq_protocol::protocol::{AMQPClass, tx};
 
 use super::channel::{Channel, Mode};
-use super::command::Incoming;
 use super::run::unimplemented_method;
 use super::{Context, Session};
 use crate::broker::channel::Unacked;
+use crate::broker::dead_letter::seen;
 use crate::broker::publish::Outcome;
 use crate::broker::settle::Verdict;
 use crate::broker::{Name, QueueId, Vhost};
@@ -29,14 +29,22 @@ struct Publish {
     properties: Box<[u8]>,
     body: bytes::Bytes,
     mandatory: bool,
+    /// What it is to be kept with.
+    marks: u8,
     targets: Box<[QueueId]>,
     /// The names of the targets, should one be gone at commit.
     names: Box<[Name]>,
 }
 
 impl Transaction {
-    pub fn publish(&mut self, incoming: &Incoming<'_>, targets: &[QueueId], vhost: &Vhost) {
-        let message = &incoming.message;
+    pub fn publish(
+        &mut self,
+        message: &Message<'_>,
+        marks: u8,
+        mandatory: bool,
+        targets: &[QueueId],
+        vhost: &Vhost,
+    ) {
         let body = match message.body {
             Body::Inline(octets) => bytes::Bytes::copy_from_slice(octets),
             Body::Shared(bytes) => bytes.clone(),
@@ -46,7 +54,8 @@ impl Transaction {
             routing_key: message.routing_key.into(),
             properties: message.properties.into(),
             body,
-            mandatory: incoming.mandatory,
+            mandatory,
+            marks,
             targets: targets.into(),
             names: targets.iter().filter_map(|id| vhost.queue_name(*id)).collect(),
         });
@@ -129,13 +138,14 @@ impl Session {
                 properties: &publish.properties,
                 body: Body::Shared(&publish.body),
             };
-            let outcome = cx.vhost.publish(&publish.targets, &message, cx.now, cx.outboxes);
+            let outcome =
+                cx.vhost.publish_marked(&publish.targets, &message, publish.marks, cx.now, cx.outboxes);
             durable |= matches!(outcome, Outcome::Kept(_));
             refused |= outcome == Outcome::Refused;
-            if publish.mandatory && publish.targets.is_empty() {
-                if let Some(outbox) = cx.outboxes.get(self.id) {
-                    outbox.put_return(number, &message);
-                }
+            if publish.targets.is_empty() {
+                seen(&message, publish.marks, |message| {
+                    self.unroutable(number, message, publish.mandatory, cx);
+                });
             }
         }
         let mark = cx.outboxes.mark(self.id);

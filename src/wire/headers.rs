@@ -10,7 +10,8 @@ use super::table;
 pub type Named<'a> = (&'a [u8], &'a [u8]);
 
 /// Appends a raw property list to `out` that has the properties of `raw` but for the `flags` in `drop`, and the headers
-/// of `raw` but for those that `keeps` does not want, and `added`.
+/// of `raw` but for those that `keeps` does not want, and `added`. If there were headers there are some after it, if none at
+/// all.
 pub fn edit(
     raw: &[u8],
     drop: u16,
@@ -29,7 +30,7 @@ pub fn edit(
     fields.extend_from_slice(added);
     fields.sort_by_key(|(name, _)| *name);
     let size: usize = fields.iter().map(|(name, value)| 1 + name.len() + value.len()).sum();
-    let mut flags = properties::flags(raw) & !drop & !HEADERS;
+    let mut flags = properties::flags(raw) & !drop;
     if !fields.is_empty() {
         flags |= HEADERS;
     }
@@ -47,6 +48,13 @@ pub fn edit(
             out.extend_from_slice(piece);
         }
     })
+}
+
+/// A raw property list without one header; `None` if it is malformed.
+pub fn without(raw: &[u8], header: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(raw.len());
+    edit(raw, 0, |name| name != header, &[], &mut out).ok()?;
+    Some(out)
 }
 
 /// Appends a long string as a field's value.
@@ -110,7 +118,7 @@ mod tests {
         assert_eq!(out, b"\x30\0\0\0\0\x03\x01aV\x01");
         let mut back = Vec::new();
         edit(&out, 0, |_| false, &[], &mut back).expect("good");
-        assert_eq!(back, [0x10, 0, 1]);
+        assert_eq!(back, [0x30, 0, 0, 0, 0, 0, 1]);
         edit(&[0x20, 0, 0, 0, 0, 1, 5], 0, |_| true, &[], &mut Vec::new()).expect_err("cut off");
     }
 }

@@ -22,6 +22,7 @@ use super::vhost::Vhost;
 use super::{Now, QueueId};
 use crate::log::Position;
 use crate::wire::content::{Body, Message};
+use crate::wire::headers;
 use crate::wire::properties;
 use crate::wire::table::{self, Value};
 use death::Death;
@@ -56,6 +57,18 @@ pub const REDELIVERED: u8 = 0x10;
 pub const DIED: u8 = 0x20;
 /// A record's mark: it has been sent on with another routing key, so that `CC` and `BCC` say nothing any more.
 pub const REROUTED: u8 = 0x40;
+
+/// A record's mark: it has a header `BCC`, which nobody is to see.
+pub const BLIND: u8 = 0x80;
+
+/// Shows a message with these marks without what nobody is to see.
+pub fn seen<R>(message: &Message<'_>, marks: u8, show: impl FnOnce(&Message<'_>) -> R) -> R {
+    let stripped = if marks & BLIND == 0 { None } else { headers::without(message.properties, b"BCC") };
+    match stripped {
+        Some(properties) => show(&Message { properties: &properties, ..*message }),
+        None => show(message),
+    }
+}
 
 /// A message of a queue that has died and is still in its log.
 #[derive(Clone, Copy, Debug)]
@@ -92,23 +105,15 @@ impl Queue {
     /// A message of this queue, in memory, as a dead letter.
     fn letter(&self, dying: Dying, now: Now) -> Option<Letter> {
         let record = self.log().get(dying.position)?;
-        let rerouted = record.marks & REROUTED != 0;
-        let mut letter =
-            self.letter_of(&record.parts, record.marks & DIED != 0, rerouted, dying.reason, now)?;
+        let mut letter = self.letter_of(&record.parts, record.marks, dying.reason, now)?;
         if dying.redelivered {
             letter.marks |= REDELIVERED;
         }
         Some(letter)
     }
 
-    fn letter_of(
-        &self,
-        message: &Message<'_>,
-        died_before: bool,
-        rerouted: bool,
-        reason: Reason,
-        now: Now,
-    ) -> Option<Letter> {
+    fn letter_of(&self, message: &Message<'_>, marks: u8, reason: Reason, now: Now) -> Option<Letter> {
+        let (died_before, rerouted) = (marks & DIED != 0, marks & REROUTED != 0);
         let copies = if rerouted { Copies::default() } else { Copies::of(message.properties) };
         let told: Vec<_> = std::iter::once(message.routing_key).chain(copies.cc.iter().copied()).collect();
         let queue = self.name.as_bytes();
@@ -124,7 +129,8 @@ impl Queue {
             Body::Inline(octets) => bytes::Bytes::copy_from_slice(octets),
             Body::Shared(bytes) => bytes.clone(),
         };
-        let marks = if rerouted || own_key.is_some() { DIED | REROUTED } else { DIED };
+        let rerouted = if own_key.is_some() { REROUTED } else { 0 };
+        let marks = DIED | rerouted | (marks & (REROUTED | BLIND));
         Some(Letter { exchange: self.dead_letter_exchange()?.into(), keys, properties, body, marks })
     }
 }
@@ -167,13 +173,19 @@ impl Vhost {
     }
 
     /// A message that a queue has no room for is dead-lettered without having been in it.
-    pub(super) fn kill_at_the_door(&mut self, id: QueueId, message: &Message<'_>, fx: &mut impl Effects) {
+    pub(super) fn kill_at_the_door(
+        &mut self,
+        id: QueueId,
+        message: &Message<'_>,
+        marks: u8,
+        fx: &mut impl Effects,
+    ) {
         let now = self.clock;
         let letter = self
             .queues
             .get(id)
             .filter(|queue| queue.dead_letter_exchange().is_some())
-            .and_then(|queue| queue.letter_of(message, false, false, Reason::MaxLength, now));
+            .and_then(|queue| queue.letter_of(message, marks, Reason::MaxLength, now));
         if let Some(letter) = letter {
             self.send_letter(&letter, Reason::MaxLength, fx);
         }
@@ -238,7 +250,7 @@ impl Vhost {
     fn targets_of(&mut self, letter: &Letter, reason: Reason) -> (Vec<QueueId>, usize) {
         let mut targets: Vec<QueueId> = Vec::new();
         for key in &letter.keys {
-            let route = self.route(&letter.message(key));
+            let route = seen(&letter.message(key), letter.marks, |message| self.route(message));
             targets.extend(&route.targets);
             self.give_back(route.targets);
         }
@@ -258,7 +270,7 @@ impl Vhost {
         let is_quorum = |queue: &Queue| queue.settings.queue_type == QueueType::Quorum;
         let unseen = self.queues.get(target).is_some_and(is_quorum);
         let marks = if unseen { letter.marks & !REDELIVERED } else { letter.marks };
-        self.enqueue_marked(target, &letter.message(key), marks, self.clock, fx)
+        self.enqueue(target, &letter.message(key), marks, self.clock, fx)
     }
 
     fn would_go_round(&self, target: QueueId, properties: &[u8]) -> bool {

@@ -5,7 +5,7 @@
 use super::Taken;
 use super::consumer::Place;
 use crate::broker::channel::Unacked;
-use crate::broker::dead_letter::REDELIVERED;
+use crate::broker::dead_letter::{REDELIVERED, seen};
 use crate::broker::effects::{Delivery, Effects, Got};
 use crate::broker::post::Kept;
 use crate::broker::vhost::Vhost;
@@ -45,18 +45,8 @@ pub enum Fetched {
 
 impl Vhost {
     /// A message arrives at a queue: straight to the consumer whose turn it is, or into the log.
+    /// `marks` stay with it (`broker/dead_letter`).
     pub(in crate::broker) fn enqueue(
-        &mut self,
-        queue: QueueId,
-        message: &Message<'_>,
-        now: Now,
-        fx: &mut impl Effects,
-    ) -> Accepted {
-        self.enqueue_marked(queue, message, 0, now, fx)
-    }
-
-    /// The same with marks that stay with it (`broker/dead_letter`).
-    pub(in crate::broker) fn enqueue_marked(
         &mut self,
         queue: QueueId,
         message: &Message<'_>,
@@ -67,7 +57,7 @@ impl Vhost {
         self.work += 1;
         let Some(found) = self.queues.get_mut(queue) else { return Accepted::Done };
         if found.refuses(message) {
-            self.turn_away(queue, message, fx);
+            self.turn_away(queue, message, marks, fx);
             return Accepted::Refused;
         }
         let turn = if found.ring.is_empty() || !found.is_empty() { None } else { self.whose_turn(queue, fx) };
@@ -80,10 +70,12 @@ impl Vhost {
             return kept.into();
         };
         if self.consumers[id].no_ack {
-            self.send(id, message, fx);
-            if self.tracing {
-                self.trace_delivery(self.consumers[id].channel, queue, false, message);
-            }
+            seen(message, marks, |message| {
+                self.send(id, message, fx);
+                if self.tracing {
+                    self.trace_delivery(self.consumers[id].channel, queue, false, message);
+                }
+            });
             self.queues[queue].ring.rotate();
             return Accepted::Done;
         }
@@ -255,11 +247,15 @@ impl Vhost {
         let on = &mut self.channels[channel];
         let delivery_tag = on.next_delivery_tag();
         let got = Got { delivery_tag, redelivered: next.redelivered, left: found.ready() };
+        let mut told = None;
         if let Some(record) = found.log().get(next.position) {
-            found.counted(next.position, &record.parts, |message| fx.got(connection, number, &got, message));
+            found.shown(next.position, &record, |message| {
+                fx.got(connection, number, &got, message);
+                told = self.tracing.then(|| Kept::of(message));
+            });
         }
-        if self.tracing {
-            self.trace_fetched(channel, id, next.position, next.redelivered);
+        if let Some(told) = told {
+            self.trace_delivery(channel, id, next.redelivered, &told.message());
         }
         let (found, on) = (&mut self.queues[id], &mut self.channels[channel]);
         if no_ack {

@@ -46,11 +46,11 @@ impl Queue {
 
 impl Vhost {
     /// A queue has no room for a message.
-    pub(super) fn turn_away(&mut self, id: QueueId, message: &Message<'_>, fx: &mut impl Effects) {
+    pub(super) fn turn_away(&mut self, id: QueueId, message: &Message<'_>, marks: u8, fx: &mut impl Effects) {
         let dead_letters =
             self.queues.get(id).is_some_and(|queue| queue.settings.overflow == Overflow::RejectPublishDlx);
         if dead_letters {
-            self.kill_at_the_door(id, message, fx);
+            self.kill_at_the_door(id, message, marks, fx);
         }
     }
 

@@ -12,6 +12,7 @@
 //! - [`pace`][]: publishers at the pace of consumers
 //! - [`expiry`][]: messages that expire, and queues that nobody uses
 //! - [`limit`][]: how much a queue holds
+//! - [`replies`][]: direct reply-to
 //! - [`returns`][]: how often messages have come back
 
 pub mod arguments;
@@ -21,6 +22,7 @@ pub mod dispatch;
 pub mod expiry;
 mod limit;
 pub mod pace;
+pub mod replies;
 mod returns;
 pub mod ring;
 
@@ -47,6 +49,8 @@ pub struct Queue {
     /// The connection whose own it is, if it is exclusive.
     pub owner: Option<ConnectionId>,
     pub auto_delete: bool,
+    /// Nobody can see it or use it by its name, but for publishing.
+    pub hidden: bool,
     /// As they were declared.
     pub arguments: FieldTable,
     pub settings: Settings,
@@ -126,6 +130,7 @@ impl Queue {
             durable,
             owner,
             auto_delete,
+            hidden: false,
             arguments: FieldTable::default(),
             settings: Settings::default(),
             bindings: HashSet::default(),
@@ -272,7 +277,7 @@ impl Queue {
         let redelivered = redelivered || record.marks & REDELIVERED != 0;
         let next = Next { position, redelivered, size: record.parts.body.size() as u32 };
         self.ready_bytes -= u64::from(next.size);
-        Some((next, self.counted(position, &record.parts, |message| take(&next, message))))
+        Some((next, self.shown(position, &record, |message| take(&next, message))))
     }
 
     /// Goes on to the next ready message, which is unacknowledged then, or says why not.

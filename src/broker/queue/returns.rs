@@ -7,7 +7,9 @@
 use super::Queue;
 use super::arguments::QueueType;
 use crate::broker::Map;
+use crate::broker::dead_letter::seen;
 use crate::log::Position;
+use crate::log::record::Record;
 use crate::wire::content::Message;
 use crate::wire::headers::{self, Named, put_long};
 
@@ -44,21 +46,23 @@ impl Queue {
         }
     }
 
-    /// Shows a message with its counts in its headers, if it has any.
-    pub(super) fn counted<R>(
+    /// Shows a message as whoever gets it sees it, with its counts in its headers if it has any.
+    pub(in crate::broker) fn shown<R>(
         &self,
         position: Position,
-        message: &Message<'_>,
+        record: &Record<'_>,
         show: impl FnOnce(&Message<'_>) -> R,
     ) -> R {
         if self.returns.0.is_empty() {
-            return show(message);
+            return seen(&record.parts, record.marks, show);
         }
-        let Some(counts) = self.returns.0.get(&position) else { return show(message) };
-        let mut properties = Vec::with_capacity(message.properties.len() + 64);
-        match counts.add_to(message.properties, &mut properties) {
-            Ok(()) => show(&Message { properties: &properties, ..*message }),
-            Err(_) => show(message),
+        let Some(counts) = self.returns.0.get(&position) else {
+            return seen(&record.parts, record.marks, show);
+        };
+        let mut properties = Vec::with_capacity(record.parts.properties.len() + 64);
+        match counts.add_to(record.parts.properties, &mut properties) {
+            Ok(()) => seen(&Message { properties: &properties, ..record.parts }, record.marks, show),
+            Err(_) => seen(&record.parts, record.marks, show),
         }
     }
 }
