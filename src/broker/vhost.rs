@@ -10,10 +10,12 @@ use slotmap::SlotMap;
 use super::chance::Chance;
 use super::channel::Channel;
 use super::commit::Commits;
+use super::compatibility::Compatibility;
 use super::definitions::Change;
 use super::effects::Effects;
 use super::events::{Actor, Event};
 use super::exchange::{Binding, Exchange, Kind};
+use super::overdue::Watches;
 use super::post::Post;
 use super::publish::Way;
 use super::queue::arguments::QueueType;
@@ -55,6 +57,8 @@ pub struct Vhost {
     pub default_queue_type: QueueType,
     /// Grows with every change that may route a message differently.
     pub(super) topology: u64,
+    /// Which RabbitMQ is followed.
+    pub compatibility: Compatibility,
     pub commits: Commits,
     pub(super) storage: Storage,
     /// What has changed of durable definitions and has not been handed over.
@@ -65,6 +69,8 @@ pub struct Vhost {
     pub(super) work: u64,
     /// Queues to be dispatched when a run of settlements is over.
     pub(super) due: Vec<QueueId>,
+    /// Channels whose windows have room for consumers that wait for it.
+    pub(super) widened: Vec<ChannelId>,
     /// Where somebody has got ahead of consumers lately.
     pub(super) behind: Option<Behind>,
     /// Where exchanges that choose at random take their choices from.
@@ -84,6 +90,7 @@ pub struct Vhost {
     /// What time it is.
     pub(super) clock: Now,
     pub(super) timers: Timers,
+    pub(super) watches: Watches,
     /// Queues with dead letters to be brought away.
     pub(super) dead: Vec<QueueId>,
     /// Queues with dead letters that have to be on disk elsewhere first.
@@ -116,12 +123,14 @@ impl Vhost {
             way: Way::default(),
             default_queue_type: QueueType::default(),
             topology: 1,
+            compatibility: Compatibility::default(),
             commits: Commits::default(),
             storage: Storage::default(),
             changes: Vec::new(),
             log_ids: Arc::new(AtomicU64::new(1)),
             work: 0,
             due: Vec::new(),
+            widened: Vec::new(),
             behind: None,
             chance: Chance::default(),
             posts: Vec::new(),
@@ -132,6 +141,7 @@ impl Vhost {
             remembered: 0,
             clock: 0,
             timers: Timers::default(),
+            watches: Watches::default(),
             dead: Vec::new(),
             writing_dead: Vec::new(),
         };
@@ -203,10 +213,14 @@ impl Vhost {
         let queues = self.detach_consumers(&consumers);
         for id in ids {
             self.requeue_all(*id, Verdict::Fail, fx);
-            self.channels.remove(*id);
+            if let Some(mut gone) = self.channels.remove(*id) {
+                self.watches.set(&mut gone.watch, *id, None);
+            }
         }
         for queue in queues {
             self.delete_if_deserted(queue, fx);
+            // Somebody else may be the active consumer now.
+            self.dispatch(queue, fx);
         }
     }
 
@@ -234,8 +248,6 @@ impl Vhost {
     }
 
     /// The prefetch count for consumers yet to come on a channel; 0 is no limit.
-    ///
-    /// RabbitMQ 4.3 treats the flag `global` as if it was not set.
     pub fn set_prefetch(&mut self, channel: ChannelId, count: u16) {
         if let Some(channel) = self.channels.get_mut(channel) {
             channel.prefetch = count;

@@ -73,6 +73,7 @@ impl Node {
         let [seed @ .., _, _, _, _, _, _, _, _] = random();
         cell.with_vhost(|vhost| {
             vhost.share_log_ids(Arc::clone(&self.log_ids));
+            vhost.compatibility = self.compatibility;
             vhost.seed(u64::from_le_bytes(seed));
             vhost.live_on(NODE_NAME);
             if self.events.is_on() {

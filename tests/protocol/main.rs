@@ -9,6 +9,7 @@ mod common;
 
 mod channels;
 mod commits;
+mod compatibility;
 mod connections;
 mod consumers;
 mod events;

@@ -72,7 +72,7 @@ impl Vhost {
         let described = self.describe("queue", declaration.name.as_bytes());
         let Declaration { name, durable, exclusive, auto_delete, arguments } = declaration;
         let declared = Declared { durable, exclusive, auto_delete };
-        let settings = arguments::parse(&arguments, &declared, &described)?;
+        let settings = arguments::parse_as(self.compatibility, &arguments, &declared, &described)?;
         let owner = connection.filter(|_| exclusive);
         let durable = durable && !exclusive;
         let log = self.new_log(durable);
@@ -91,7 +91,11 @@ impl Vhost {
 
     fn counts(&self, id: QueueId) -> Counts {
         let queue = &self.queues[id];
-        Counts { ready: queue.ready(), consumers: queue.consumer_count() }
+        // Consumers that wait to be the active one of a quorum queue do not count.
+        let others_count =
+            queue.settings.queue_type != QueueType::Quorum || !queue.settings.single_active_consumer;
+        let consumers = if others_count { queue.consumer_count() } else { queue.consumer_count().min(1) };
+        Counts { ready: queue.ready(), consumers }
     }
 
     fn check_same_queue(

@@ -7,6 +7,7 @@
 //! - [`arguments`][]: the x-arguments, checked and typed
 //! - [`declare`][]: declaring, purging, deleting
 //! - [`consumer`][]: consuming and cancelling
+//! - [`single`][]: one consumer at a time
 //! - [`ring`][]: whose turn it is
 //! - [`dispatch`][]: messages to consumers, one turn each
 //! - [`pace`][]: publishers at the pace of consumers
@@ -25,6 +26,7 @@ pub mod pace;
 pub mod replies;
 mod returns;
 pub mod ring;
+mod single;
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 
@@ -70,6 +72,8 @@ pub struct Queue {
     pub(super) consumers: Vec<ConsumerId>,
     pub(super) ring: Ring,
     pub(super) exclusive_consumer: bool,
+    /// The consumer that gets the messages, where only one does.
+    pub(super) active: Option<ConsumerId>,
     /// What its vhost keeps in mind of its log.
     pub(in crate::broker) storage: Noted,
     /// The connections whose `basic.get` waits for a message to be read from disk.
@@ -144,6 +148,7 @@ impl Queue {
             consumers: Vec::new(),
             ring: Ring::default(),
             exclusive_consumer: false,
+            active: None,
             storage: Noted::default(),
             fetchers: Vec::new(),
             paced: Vec::new(),
