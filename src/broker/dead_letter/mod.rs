@@ -248,14 +248,10 @@ impl Vhost {
 
     /// The queues a letter goes to, each once, and to how many more it would only go round and round.
     fn targets_of(&mut self, letter: &Letter, reason: Reason) -> (Vec<QueueId>, usize) {
-        let mut targets: Vec<QueueId> = Vec::new();
-        for key in &letter.keys {
-            let route = seen(&letter.message(key), letter.marks, |message| self.route(message));
-            targets.extend(&route.targets);
-            self.give_back(route.targets);
-        }
-        targets.sort_unstable();
-        targets.dedup();
+        let Some((key, more)) = letter.keys.split_first() else { return (Vec::new(), 0) };
+        let more: Vec<_> = more.iter().map(|key| &**key).collect();
+        let message = letter.message(key);
+        let mut targets = seen(&message, letter.marks, |message| self.route_copies(message, &more)).targets;
         let all = targets.len();
         if reason != Reason::Rejected {
             targets.retain(|target| !self.would_go_round(*target, &letter.properties));

@@ -291,11 +291,15 @@ impl Vhost {
         let on = &mut self.channels[channel];
         let delivery_tag = on.next_delivery_tag();
         let got = Got { delivery_tag, redelivered: next.redelivered, left: found.ready() };
+        let mut told = None;
         if let Some(record) = found.record(next.position) {
-            found.shown(next.position, &record, |message| fx.got(connection, number, &got, message));
+            found.shown(next.position, &record, |message| {
+                fx.got(connection, number, &got, message);
+                told = self.tracing.then(|| Kept::of(message));
+            });
         }
-        if self.tracing {
-            self.trace_fetched(channel, id, next.position, next.redelivered);
+        if let Some(told) = told {
+            self.trace_delivery(channel, id, next.redelivered, &told.message());
         }
         let (found, on) = (&mut self.queues[id], &mut self.channels[channel]);
         if no_ack {
