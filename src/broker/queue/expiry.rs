@@ -76,7 +76,7 @@ impl Vhost {
                     break;
                 }
                 let Some(next) = queue.take_of(lane) else { break };
-                self.kill(id, &next, Reason::Expired);
+                self.kill(id, next.position, Reason::Expired);
                 self.work += 1;
                 left -= 1;
             }
