@@ -9,6 +9,7 @@
 //! - [`publish`][]: from an exchange and a routing key to queues, and the cache of that step
 //! - [`exchange`][]: exchanges, one file per type that needs one, and bindings
 //! - [`queue`][]: queues, their arguments, their consumers, and dispatch
+//! - [`policy`][]: settings by name for many queues and exchanges
 //! - [`channel`][]: a channel's consumers and unacknowledged deliveries
 //! - [`settle`][]: acknowledgement, rejection, requeueing, recovery
 //! - [`dead_letter`][]: what becomes of messages that a queue gives up
@@ -24,6 +25,7 @@ pub mod dead_letter;
 pub mod definitions;
 pub mod effects;
 pub mod exchange;
+pub mod policy;
 pub mod publish;
 pub mod queue;
 pub mod settle;

@@ -12,6 +12,7 @@ use super::commit::Commits;
 use super::definitions::Change;
 use super::effects::Effects;
 use super::exchange::{Binding, Exchange, Kind};
+use super::policy::book::Policies;
 use super::publish::Way;
 use super::queue::arguments::QueueType;
 use super::queue::pace::Behind;
@@ -65,6 +66,7 @@ pub struct Vhost {
     /// What time it is.
     pub(super) clock: Now,
     pub(super) timers: Timers,
+    pub(super) policies: Arc<Policies>,
     /// Queues with dead letters to be brought away.
     pub(super) dead: Vec<QueueId>,
     /// Queues with dead letters that have to be on disk elsewhere first.
@@ -106,6 +108,7 @@ impl Vhost {
             behind: None,
             clock: 0,
             timers: Timers::default(),
+            policies: Arc::default(),
             dead: Vec::new(),
             writing_dead: Vec::new(),
         };
@@ -247,7 +250,8 @@ impl Vhost {
         self.work
     }
 
-    pub(super) fn insert_exchange(&mut self, exchange: Exchange) -> ExchangeId {
+    pub(super) fn insert_exchange(&mut self, mut exchange: Exchange) -> ExchangeId {
+        self.adopt_exchange(&mut exchange);
         let name = exchange.name.as_bytes().into();
         let id = self.exchanges.insert(exchange);
         self.exchange_names.insert(name, id);
@@ -255,7 +259,8 @@ impl Vhost {
         id
     }
 
-    pub(super) fn insert_queue(&mut self, queue: Queue) -> QueueId {
+    pub(super) fn insert_queue(&mut self, mut queue: Queue) -> QueueId {
+        self.adopt_queue(&mut queue);
         let name = queue.name.as_bytes().into();
         let id = self.queues.insert(queue);
         self.queue_names.insert(name, id);

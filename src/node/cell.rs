@@ -16,6 +16,8 @@ use super::connections::ConnectionInfo;
 use super::now;
 use super::port::Port;
 use crate::broker::commit::Commit;
+use crate::broker::policy::book::Policies;
+use crate::broker::policy::rollout::Rollout;
 use crate::broker::{ConnectionId, Now, Vhost};
 use crate::catalog::{About, VhostNumber};
 use crate::log::Calls;
@@ -37,6 +39,8 @@ pub struct VhostCell {
     pub name: Arc<str>,
     state: Mutex<State>,
     about: Mutex<About>,
+    /// Held while its policies are changed.
+    policies_change: Mutex<()>,
     /// Where the threads are that write and read for it, if it is kept on disk.
     bells: OnceLock<Bells>,
     clock: Arc<Clock>,
@@ -84,6 +88,7 @@ impl VhostCell {
             name: name.into(),
             state: Mutex::new(state),
             about: Mutex::default(),
+            policies_change: Mutex::default(),
             bells: OnceLock::new(),
             clock,
             alarm: AtomicU64::new(NEVER),
@@ -100,6 +105,28 @@ impl VhostCell {
         let mut about = self.about.lock();
         change(&mut about);
         self.state.lock().vhost.default_queue_type = about.default_queue_type;
+    }
+
+    pub fn policies(&self) -> Arc<Policies> {
+        Arc::clone(self.state.lock().vhost.policies())
+    }
+
+    /// Changes the vhost's policies, and gives everything in it those that it has then, a thousand objects at a time.
+    /// `note` is called when they are in force. With many queues and patterns this takes a while.
+    pub(super) fn change_policies<R>(
+        &self,
+        change: impl FnOnce(&mut Policies) -> R,
+        note: impl FnOnce(&R),
+    ) -> R {
+        let _one_at_a_time = self.policies_change.lock();
+        let mut policies = Policies::clone(&self.policies());
+        let result = change(&mut policies);
+        let mut rollout = self.with_vhost(|vhost| Rollout::begin(vhost, Arc::new(policies)));
+        note(&result);
+        while self.with_vhost(|vhost| rollout.step(vhost)) {
+            rollout.look_up();
+        }
+        result
     }
 
     /// Runs something on the vhost, hands what it sent to the writers, and wakes these, once each, when the lock is

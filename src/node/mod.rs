@@ -5,6 +5,7 @@
 //!
 //! - this file: the node
 //! - [`vhosts`][], [`people`][]: its vhosts; its users and their permissions
+//! - [`parameters`][]: policies, and parameters of its own
 //! - [`cell`][]: a vhost with its outboxes behind a mutex
 //! - [`port`][]: what an outbox hands to a connection's writer
 //! - [`connections`][]: who is connected
@@ -29,6 +30,7 @@ pub mod committer;
 pub mod congestion;
 pub mod connections;
 pub mod folder;
+pub mod parameters;
 pub mod people;
 pub mod port;
 pub mod reader;
@@ -57,6 +59,7 @@ use changes::Changes;
 use clock::Clock;
 use congestion::Congestion;
 use connections::{ConnectionInfo, Connections};
+use parameters::Parameters;
 
 /// The version of RabbitMQ whose behaviour is followed, and that clients are told.
 pub const RABBITMQ_VERSION: &str = "4.3.6";
@@ -80,6 +83,7 @@ pub struct Node {
     next_vhost: AtomicU32,
     /// The number of the next queue's log.
     log_ids: Arc<AtomicU64>,
+    parameters: Mutex<Parameters>,
     changes: Changes,
     budget: Arc<Budget>,
     shutdown: watch::Sender<bool>,
@@ -121,6 +125,7 @@ impl Node {
             removed: Mutex::default(),
             next_vhost: AtomicU32::new(0),
             log_ids: Arc::new(AtomicU64::new(1)),
+            parameters: Mutex::default(),
             changes: Changes::default(),
             budget: Arc::new(Budget::new(memory, u32::from_le_bytes([a, b, c, d]))),
             shutdown: watch::Sender::new(false),
@@ -133,6 +138,7 @@ impl Node {
         let password = PasswordHash::new(b"guest", salt());
         self.put_user("guest", Some(password), vec!["administrator".into()]);
         self.put_permission("guest", "/", Permission::all()?);
+        self.begin_parameters();
         Ok(())
     }
 

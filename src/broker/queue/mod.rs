@@ -13,6 +13,7 @@
 //! - [`expiry`][]: messages that expire, and queues that nobody uses
 //! - [`limit`][]: how much a queue holds
 //! - [`replies`][]: direct reply-to
+//! - [`settings`][]: what follows when they change
 //! - [`returns`][]: how often messages have come back
 
 pub mod arguments;
@@ -25,6 +26,7 @@ pub mod pace;
 pub mod replies;
 mod returns;
 pub mod ring;
+mod settings;
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 
@@ -36,6 +38,7 @@ use self::returns::Returns;
 use self::ring::Ring;
 use super::dead_letter::safe::Pending;
 use super::dead_letter::{Dying, REDELIVERED};
+use super::policy::book::Applied;
 use super::timers::Alarms;
 use super::{BindingId, ConnectionId, ConsumerId, Name, Now};
 use crate::log::{At, Calls, Log, LogId, Position};
@@ -53,7 +56,9 @@ pub struct Queue {
     pub hidden: bool,
     /// As they were declared.
     pub arguments: FieldTable,
+    /// What its arguments and policies say together.
     pub settings: Settings,
+    pub policies: Applied,
     pub(super) bindings: HashSet<BindingId, foldhash::fast::RandomState>,
     log: Log,
     /// What is before this position has been delivered at least once; the rest is ready.
@@ -133,6 +138,7 @@ impl Queue {
             hidden: false,
             arguments: FieldTable::default(),
             settings: Settings::default(),
+            policies: Applied::default(),
             bindings: HashSet::default(),
             log,
             read: 0,
