@@ -7,12 +7,17 @@ use std::sync::atomic::AtomicU64;
 use amq_protocol::types::FieldTable;
 use slotmap::SlotMap;
 
+use super::chance::Chance;
 use super::channel::Channel;
 use super::commit::Commits;
+use super::compatibility::Compatibility;
 use super::definitions::Change;
 use super::effects::Effects;
+use super::events::{Actor, Event};
 use super::exchange::{Binding, Exchange, Kind};
+use super::overdue::Watches;
 use super::policy::book::Policies;
+use super::post::Post;
 use super::publish::Way;
 use super::queue::arguments::QueueType;
 use super::queue::pace::Behind;
@@ -20,6 +25,7 @@ use super::queue::{Consumer, Queue};
 use super::settle::Verdict;
 use super::storage::Storage;
 use super::timers::Timers;
+use super::trace::Who;
 use super::{BindingId, ChannelId, ConnectionId, ConsumerId, ExchangeId, Map, Name, Now, QueueId};
 use crate::wire::reply::Exception;
 
@@ -31,6 +37,7 @@ pub struct Connection {
     pub exclusive_queues: HashSet<QueueId, foldhash::fast::RandomState>,
     /// Consumers that were passed over because the connection's outbox was full.
     pub stalled: VecDeque<ConsumerId>,
+    pub who: Option<Who>,
 }
 
 /// Exchanges, bindings, queues and consumers of one vhost, and the connections that use it.
@@ -51,6 +58,8 @@ pub struct Vhost {
     pub default_queue_type: QueueType,
     /// Grows with every change that may route a message differently.
     pub(super) topology: u64,
+    /// Which RabbitMQ is followed.
+    pub compatibility: Compatibility,
     pub commits: Commits,
     pub(super) storage: Storage,
     /// What has changed of durable definitions and has not been handed over.
@@ -61,12 +70,29 @@ pub struct Vhost {
     pub(super) work: u64,
     /// Queues to be dispatched when a run of settlements is over.
     pub(super) due: Vec<QueueId>,
+    /// Channels whose windows have room for consumers that wait for it.
+    pub(super) widened: Vec<ChannelId>,
     /// Where somebody has got ahead of consumers lately.
     pub(super) behind: Option<Behind>,
+    /// Where exchanges that choose at random take their choices from.
+    pub(super) chance: Chance,
+    /// What the broker itself publishes next.
+    pub(super) posts: Vec<Post>,
+    /// Whether everything is told to `amq.rabbitmq.trace`.
+    pub(super) tracing: bool,
+    /// What has happened and has not been handed over, if somebody listens.
+    pub(super) events: Option<Vec<Event>>,
+    /// On whose behalf something happens.
+    pub(super) actor: Actor,
+    /// The name of the node, for those who are told something.
+    pub(super) node: Name,
+    /// Octets that the histories of exchanges take.
+    pub(super) remembered: usize,
     /// What time it is.
     pub(super) clock: Now,
     pub(super) timers: Timers,
     pub(super) policies: Arc<Policies>,
+    pub(super) watches: Watches,
     /// Queues with dead letters to be brought away.
     pub(super) dead: Vec<QueueId>,
     /// Queues with dead letters that have to be on disk elsewhere first.
@@ -99,16 +125,26 @@ impl Vhost {
             way: Way::default(),
             default_queue_type: QueueType::default(),
             topology: 1,
+            compatibility: Compatibility::default(),
             commits: Commits::default(),
             storage: Storage::default(),
             changes: Vec::new(),
             log_ids: Arc::new(AtomicU64::new(1)),
             work: 0,
             due: Vec::new(),
+            widened: Vec::new(),
             behind: None,
+            chance: Chance::default(),
+            posts: Vec::new(),
+            tracing: false,
+            events: None,
+            actor: Actor::default(),
+            node: "".into(),
+            remembered: 0,
             clock: 0,
             timers: Timers::default(),
             policies: Arc::default(),
+            watches: Watches::default(),
             dead: Vec::new(),
             writing_dead: Vec::new(),
         };
@@ -125,6 +161,16 @@ impl Vhost {
         vhost
     }
 
+    /// What random choices begin with.
+    pub fn seed(&mut self, seed: u64) {
+        self.chance = Chance::new(seed);
+    }
+
+    /// Says what the node is called.
+    pub fn live_on(&mut self, node: &str) {
+        self.node = node.into();
+    }
+
     /// Greets a connection.
     pub fn connect(&mut self) -> ConnectionId {
         self.connections.insert(Connection::default())
@@ -132,6 +178,7 @@ impl Vhost {
 
     /// A connection ends: its channels close, its exclusive queues go.
     pub fn disconnect(&mut self, id: ConnectionId, fx: &mut impl Effects) {
+        self.channels_closed(id);
         let Some(connection) = self.connections.remove(id) else { return };
         let mut channels: Vec<_> = connection.channels.into_iter().collect();
         channels.sort_unstable();
@@ -147,11 +194,13 @@ impl Vhost {
         if let Some(connection) = self.connections.get_mut(connection) {
             connection.channels.insert(id);
         }
+        self.channel_created(id);
         id
     }
 
     /// A channel ends: its consumers are cancelled, what it did not acknowledge is requeued.
     pub fn close_channel(&mut self, id: ChannelId, fx: &mut impl Effects) {
+        self.channel_closed(id);
         let Some(channel) = self.channels.get(id) else { return };
         if let Some(connection) = self.connections.get_mut(channel.connection) {
             connection.channels.remove(&id);
@@ -167,10 +216,14 @@ impl Vhost {
         let queues = self.detach_consumers(&consumers);
         for id in ids {
             self.requeue_all(*id, Verdict::Fail, fx);
-            self.channels.remove(*id);
+            if let Some(mut gone) = self.channels.remove(*id) {
+                self.watches.set(&mut gone.watch, *id, None);
+            }
         }
         for queue in queues {
             self.delete_if_deserted(queue, fx);
+            // Somebody else may be the active consumer now.
+            self.dispatch(queue, fx);
         }
     }
 
@@ -198,8 +251,6 @@ impl Vhost {
     }
 
     /// The prefetch count for consumers yet to come on a channel; 0 is no limit.
-    ///
-    /// RabbitMQ 4.3 treats the flag `global` as if it was not set.
     pub fn set_prefetch(&mut self, channel: ChannelId, count: u16) {
         if let Some(channel) = self.channels.get_mut(channel) {
             channel.prefetch = count;

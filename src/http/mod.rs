@@ -35,7 +35,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{ConnectInfo, DefaultBodyLimit};
-use axum::middleware::map_request;
+use axum::middleware::{from_fn, map_request};
 use axum::routing::{delete, get, post};
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
@@ -119,6 +119,7 @@ fn router(node: Arc<Node>) -> Router {
         .merge(parameters())
         .fallback(resource(READ, get(resource::unknown)));
     let paths = paths.layer(DefaultBodyLimit::max(BODY_MAX)).with_state(node);
+    let paths = paths.layer(from_fn(caller::name));
     Router::new().fallback_service(paths).layer(map_request(resource::without_trailing_slash))
 }
 

@@ -82,10 +82,7 @@ pub(super) async fn put(
     fields.require(&["value"])?;
     match (rank(&component), fields.get("value")) {
         (Some(Rank::User), _) => Err(not_here()),
-        (Some(rank), Some(Value::Object(value))) => {
-            let policy = Policy::from_json(&name, rank, value).map_err(Refusal::bad_request)?;
-            policies::apply(node, cell, rank, policy).await
-        }
+        (Some(rank), Some(Value::Object(value))) => policies::apply(node, cell, rank, &name, value).await,
         (Some(_), other) => {
             let shown = other.map(term).unwrap_or_default();
             Err(Refusal::bad_request(failed(&[format!("{name} not a list {shown}")])))

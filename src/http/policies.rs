@@ -18,6 +18,7 @@ use crate::broker::policy::{Policy, Rank};
 use crate::node::Node;
 use crate::node::cell::VhostCell;
 use crate::node::changes::NotKept;
+use crate::node::events::{acting, acting_as};
 
 /// All paths of both ranks.
 pub(super) fn routes() -> Router<Arc<Node>> {
@@ -124,7 +125,7 @@ async fn set(
     ] {
         wanted.insert(field.to_owned(), fields.get(field).cloned().unwrap_or(default));
     }
-    apply(node, cell, rank, Policy::from_json(name, rank, &wanted).map_err(Refusal::bad_request)?).await
+    apply(node, cell, rank, name, &wanted).await
 }
 
 /// Sets a policy for all that is in a vhost, and waits until it is kept.
@@ -132,8 +133,11 @@ pub(super) async fn apply(
     node: Arc<Node>,
     cell: Arc<VhostCell>,
     rank: Rank,
-    policy: Policy,
+    name: &str,
+    wanted: &Map<String, Value>,
 ) -> Result<StatusCode, Refusal> {
+    let policy = Policy::from_json(name, rank, node.compatibility(), wanted);
+    let policy = policy.map_err(Refusal::bad_request)?;
     let is_new = aside(&node, move |node| node.put_policy(&cell, rank, policy)).await?;
     node.changes().kept().await?;
     Ok(if is_new { StatusCode::CREATED } else { StatusCode::NO_CONTENT })
@@ -174,7 +178,8 @@ async fn aside<R: Send + 'static>(
     node: &Arc<Node>,
     run: impl FnOnce(&Node) -> R + Send + 'static,
 ) -> Result<R, Refusal> {
-    let node = Arc::clone(node);
+    let (node, user) = (Arc::clone(node), acting());
     // It fails only when the node is going down, and then nothing is kept any more.
-    spawn_blocking(move || run(&node)).await.map_err(|_| Refusal::NotKept(NotKept))
+    let done = spawn_blocking(move || acting_as(user, || run(&node))).await;
+    done.map_err(|_| Refusal::NotKept(NotKept))
 }

@@ -13,11 +13,13 @@ use super::changes::NotKept;
 use super::clock::{Clock, NEVER};
 use super::congestion::Congestion;
 use super::connections::ConnectionInfo;
+use super::events::{Events, acting};
 use super::now;
 use super::port::Port;
 use crate::broker::commit::Commit;
 use crate::broker::policy::book::Policies;
 use crate::broker::policy::rollout::Rollout;
+use crate::broker::trace::Who;
 use crate::broker::{ConnectionId, Now, Vhost};
 use crate::catalog::{About, VhostNumber};
 use crate::log::Calls;
@@ -44,6 +46,7 @@ pub struct VhostCell {
     /// Where the threads are that write and read for it, if it is kept on disk.
     bells: OnceLock<Bells>,
     clock: Arc<Clock>,
+    events: Arc<Events>,
     /// When something is to be done, in milliseconds since 1970.
     alarm: AtomicU64,
     /// Whether it has asked to be gathered from.
@@ -80,7 +83,7 @@ struct Link {
 }
 
 impl VhostCell {
-    pub fn new(number: VhostNumber, name: &str, clock: Arc<Clock>) -> Self {
+    pub fn new(number: VhostNumber, name: &str, clock: Arc<Clock>, events: Arc<Events>) -> Self {
         let state =
             State { vhost: Vhost::new(name), outboxes: Outboxes::default(), links: SecondaryMap::new() };
         Self {
@@ -91,6 +94,7 @@ impl VhostCell {
             policies_change: Mutex::default(),
             bells: OnceLock::new(),
             clock,
+            events,
             alarm: AtomicU64::new(NEVER),
             called: AtomicBool::new(false),
             committed: watch::Sender::default(),
@@ -104,7 +108,9 @@ impl VhostCell {
     pub(super) fn change_about(&self, change: impl FnOnce(&mut About)) {
         let mut about = self.about.lock();
         change(&mut about);
-        self.state.lock().vhost.default_queue_type = about.default_queue_type;
+        let vhost = &mut self.state.lock().vhost;
+        vhost.default_queue_type = about.default_queue_type;
+        vhost.set_tracing(about.tracing);
     }
 
     pub fn policies(&self) -> Arc<Policies> {
@@ -112,21 +118,22 @@ impl VhostCell {
     }
 
     /// Changes the vhost's policies, and gives everything in it those that it has then, a thousand objects at a time.
-    /// `note` is called when they are in force. With many queues and patterns this takes a while.
+    /// `note` is called when they are in force. With many queues and patterns this takes a while. `None` of `change`
+    /// means that nothing has changed.
     pub(super) fn change_policies<R>(
         &self,
-        change: impl FnOnce(&mut Policies) -> R,
-        note: impl FnOnce(&R),
-    ) -> R {
+        change: impl FnOnce(&mut Policies) -> Option<R>,
+        note: impl FnOnce(),
+    ) -> Option<R> {
         let _one_at_a_time = self.policies_change.lock();
         let mut policies = Policies::clone(&self.policies());
-        let result = change(&mut policies);
+        let result = change(&mut policies)?;
         let mut rollout = self.with_vhost(|vhost| Rollout::begin(vhost, Arc::new(policies)));
-        note(&result);
+        note();
         while self.with_vhost(|vhost| rollout.step(vhost)) {
             rollout.look_up();
         }
-        result
+        Some(result)
     }
 
     /// Runs something on the vhost, hands what it sent to the writers, and wakes these, once each, when the lock is
@@ -139,8 +146,12 @@ impl VhostCell {
             let mut state = self.state.lock();
             let State { vhost, outboxes, links } = &mut *state;
             vhost.set_clock(now());
+            if vhost.notes_events() {
+                vhost.act_for(acting());
+            }
             let result = run(vhost, outboxes);
             vhost.dispatch_due(outboxes);
+            self.events.take(vhost.take_events());
             outboxes.take_dirty(|gathered| {
                 if let Some(Link { port, .. }) = links.get(gathered.connection) {
                     if port.push(gathered.pieces, gathered.buffer) {
@@ -174,7 +185,11 @@ impl VhostCell {
     pub fn with_vhost<R>(&self, run: impl FnOnce(&mut Vhost) -> R) -> R {
         let vhost = &mut self.state.lock().vhost;
         vhost.set_clock(now());
+        if vhost.notes_events() {
+            vhost.act_for(acting());
+        }
         let result = run(vhost);
+        self.events.take(vhost.take_events());
         self.call(vhost.calls());
         self.ask(vhost.next_alarm());
         result
@@ -265,7 +280,9 @@ impl VhostCell {
     ) -> ConnectionId {
         let mut state = self.state.lock();
         let id = state.vhost.connect();
+        state.vhost.introduce(id, Who { name: Arc::clone(&info.name), user: Arc::clone(&info.user) });
         state.outboxes.open(id, frame_max, cancel_notify, Arc::clone(port.meter()));
+        self.events.connection_created(&info);
         state.links.insert(id, Link { port, info });
         id
     }
@@ -282,6 +299,11 @@ impl VhostCell {
 
     /// A connection has ended: what it had ends with it.
     pub fn disconnect(&self, id: ConnectionId) {
+        if self.events.is_on() {
+            if let Some(link) = self.state.lock().links.get(id) {
+                self.events.connection_closed(&link.info);
+            }
+        }
         self.with(|vhost, outboxes| vhost.disconnect(id, outboxes));
         let mut state = self.state.lock();
         state.outboxes.close(id);

@@ -9,8 +9,10 @@ mod common;
 
 mod channels;
 mod commits;
+mod compatibility;
 mod connections;
 mod consumers;
+mod events;
 mod exchanges;
 mod permissions;
 mod prefetch;
@@ -20,6 +22,7 @@ mod queue_arguments;
 mod queues;
 mod routing;
 mod settling;
+mod tracing;
 mod transactions;
 
 use common::client::Client;

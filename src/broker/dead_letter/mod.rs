@@ -104,7 +104,7 @@ impl Queue {
 
     /// A message of this queue, in memory, as a dead letter.
     fn letter(&self, dying: Dying, now: Now) -> Option<Letter> {
-        let record = self.log().get(dying.position)?;
+        let record = self.record(dying.position)?;
         let mut letter = self.letter_of(&record.parts, record.marks, dying.reason, now)?;
         if dying.redelivered {
             letter.marks |= REDELIVERED;
@@ -208,7 +208,7 @@ impl Vhost {
                     self.set_alarm(id, Alarm::More, Some(now));
                     break;
                 }
-                if !queue.log_mut().fetch(dying.position) {
+                if !queue.fetch(dying.position) {
                     break;
                 }
                 queue.dying.pop_front();

@@ -2,18 +2,25 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::keys::{self, Key, Wanted};
+use super::keys::{self, Key, Last};
 use super::{ApplyTo, Definition, Policy, Rank, Value};
 use crate::auth::Pattern;
+use crate::broker::compatibility::Compatibility;
 
 const FIELDS: [&str; 4] = ["definition", "apply-to", "pattern", "priority"];
 
 impl Policy {
     /// Reads a policy that is set over HTTP or kept in the catalog: an object with `pattern`, `definition`, `priority`
     /// and, if need be, `apply-to`. The refusal says what is wrong with each.
-    pub fn from_json(name: &str, rank: Rank, fields: &Map<String, Json>) -> Result<Self, String> {
+    pub fn from_json(
+        name: &str,
+        rank: Rank,
+        level: Compatibility,
+        fields: &Map<String, Json>,
+    ) -> Result<Self, String> {
         let mut wrong = Vec::new();
-        let definition = note(&mut wrong, read(name, fields, "definition", |json| definition(rank, json)));
+        let definition =
+            note(&mut wrong, read(name, fields, "definition", |json| definition(rank, level, json)));
         let apply_to = match fields.get("apply-to") {
             None => Some(ApplyTo::All),
             Some(json) => note(&mut wrong, apply_to(json)),
@@ -48,6 +55,7 @@ pub fn definition_to_json(definition: &Definition) -> Json {
         let json = match value {
             Value::Integer(number) => Json::from(*number),
             Value::Text(text) => Json::from(&**text),
+            Value::Texts(texts) => texts.iter().map(|text| Json::from(&**text)).collect(),
         };
         ((*name).to_owned(), json)
     });
@@ -116,7 +124,7 @@ fn number(priority: f64) -> Json {
 }
 
 /// Values that are wrong are told before keys that nobody knows.
-fn definition(rank: Rank, json: &Json) -> Result<Definition, String> {
+fn definition(rank: Rank, level: Compatibility, json: &Json) -> Result<Definition, String> {
     let fields = match json {
         Json::Object(fields) => fields,
         Json::Array(none) if none.is_empty() => return Err("no policy provided".to_owned()),
@@ -125,9 +133,15 @@ fn definition(rank: Rank, json: &Json) -> Result<Definition, String> {
     let mut definition = Definition::new();
     let mut unknown = Vec::new();
     for (name, json) in fields {
-        match keys::find(name).filter(|key| key.allows(rank)) {
-            Some(key) => drop(definition.insert(key.name, value(key, json)?)),
-            None => unknown.push(pair(name, json)),
+        let key = keys::find(name).filter(|key| key.allows(rank));
+        let given_up = key.and_then(|key| key.given_up(level));
+        if let Some(last) = given_up {
+            last.hint.log_once();
+        }
+        match (key, given_up) {
+            (_, Some(Last { refusal: Some(refusal), .. })) => return Err(refusal.to_owned()),
+            (Some(key), None) => drop(definition.insert(key.name, value(key, json)?)),
+            _ => unknown.push(pair(name, json)),
         }
     }
     check_delayed_retry(&definition)?;
@@ -141,12 +155,12 @@ fn definition(rank: Rank, json: &Json) -> Result<Definition, String> {
 fn value(key: &Key, json: &Json) -> Result<Value, String> {
     let value = match json {
         Json::String(text) => Some(Value::Text(text.as_str().into())),
+        Json::Array(texts) => {
+            texts.iter().map(|text| text.as_str().map(Box::from)).collect::<Option<_>>().map(Value::Texts)
+        }
         other => other.as_i64().map(Value::Integer),
     };
-    value.filter(|value| key.takes(value)).ok_or_else(|| match key.wanted {
-        Wanted::Nothing => key.refusal.to_owned(),
-        _ => format!("{} {}", term(json), key.refusal),
-    })
+    value.filter(|value| key.takes(value)).ok_or_else(|| format!("{} {}", term(json), key.refusal))
 }
 
 fn check_delayed_retry(definition: &Definition) -> Result<(), String> {

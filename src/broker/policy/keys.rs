@@ -2,6 +2,7 @@
 //! (`queue/arguments`).
 
 use super::{Rank, Value};
+use crate::broker::compatibility::{Compatibility, Hint};
 use crate::broker::queue::arguments::{QueueType, age};
 
 /// What a value has to be.
@@ -13,8 +14,7 @@ pub enum Wanted {
     Within(i64, i64),
     /// Like `7D`.
     Age,
-    /// RabbitMQ has given the key up, and refuses whatever it is set to.
-    Nothing,
+    Anything,
 }
 
 /// What counts of two values for the same thing.
@@ -36,6 +36,8 @@ pub struct Key {
     pub wanted: Wanted,
     /// What is said of a value that is not wanted, behind the value.
     pub refusal: &'static str,
+    /// The last version that took it, if it is not taken any more.
+    last: Option<Last>,
     /// What counts of a policy's value and an operator's. `None`: operators cannot set it.
     pub operator: Option<Of>,
     /// The types of queue that a policy with this key is not for at all.
@@ -58,6 +60,24 @@ const COUNT: Wanted = Wanted::Within(0, i64::MAX);
 const POSITIVE: Wanted = Wanted::Within(1, i64::MAX);
 const INTEGER: Wanted = Wanted::Within(i64::MIN, i64::MAX);
 
+/// The last version that takes a key.
+#[derive(Clone, Copy, Debug)]
+pub struct Last {
+    version: Compatibility,
+    /// What later ones say. `None`: they do not know it.
+    pub refusal: Option<&'static str>,
+    /// How to do without.
+    pub hint: Hint,
+}
+
+const MIRRORING: Last = Last { version: Compatibility::V3_13, refusal: None, hint: Hint::Mirroring };
+const MASTER_LOCATOR: Last = Last {
+    version: Compatibility::V4_0,
+    refusal: Some("use of deprecated queue-master-locator argument is not permitted"),
+    hint: Hint::MasterLocatorPolicy,
+};
+
+const PROMOTED: &[&str] = &["always", "when-synced"];
 const LOCATORS: &[&str] = &["client-local", "balanced", "random", "least-leaders"];
 const RETRIED: &[&str] = &["all", "failed", "returned", "disabled"];
 
@@ -67,6 +87,7 @@ impl Key {
             name,
             wanted,
             refusal,
+            last: None,
             operator: None,
             foreign_to: NONE,
             heeded_by: NONE,
@@ -84,9 +105,19 @@ impl Key {
         Self { declared, ..self }
     }
 
+    /// A key that versions up to this one take. It has no effect there either.
+    const fn until(self, last: Last) -> Self {
+        Self { last: Some(last), ..self }
+    }
+
     /// Operators can set it, too.
     const fn operator(self, operator: Of) -> Self {
         Self { operator: Some(operator), ..self }
+    }
+
+    /// A key of mirrored classic queues.
+    const fn mirroring(self) -> Self {
+        self.until(MIRRORING).of(NONE, NOT_CLASSIC).operator(Of::Latter)
     }
 
     /// Operators can set it, and the smaller of two values counts, whoever set them.
@@ -107,6 +138,11 @@ impl Key {
         rank == Rank::User || self.operator.is_some()
     }
 
+    /// How a version does not take it any more.
+    pub fn given_up(&self, level: Compatibility) -> Option<Last> {
+        self.last.filter(|last| level > last.version)
+    }
+
     /// What counts of a policy's value and one that was declared.
     pub fn against_declared(&self, queue_type: QueueType) -> Of {
         // The one thing in which the types differ.
@@ -120,13 +156,14 @@ impl Key {
             (Wanted::OneOf(known), Value::Text(text)) => known.contains(&&**text),
             (Wanted::Within(from, to), Value::Integer(number)) => (from..=to).contains(number),
             (Wanted::Age, Value::Text(text)) => age(text.as_bytes()).is_some(),
+            (Wanted::Anything, _) => true,
             _ => false,
         }
     }
 }
 
 /// By name.
-pub static KEYS: [Key; 26] = [
+pub static KEYS: [Key; 32] = [
     Key::new("alternate-exchange", Wanted::Text, "is not a valid alternate exchange name"),
     Key::new("consumer-disconnected-timeout", COUNT, "is not a valid consumer disconnected timeout"),
     Key::new("consumer-timeout", COUNT, "is not a valid consumer timeout")
@@ -170,6 +207,20 @@ pub static KEYS: [Key; 26] = [
         .operator(Of::SmallerIfAny)
         .declared(Of::SmallerIfAny),
     Key::new("expires", POSITIVE, "is not a valid queue expiry").of(QUEUES, STREAM).smaller(),
+    Key::new("ha-mode", Wanted::OneOf(&["all", "exactly", "nodes"]), "is not a valid ha-mode value")
+        .mirroring(),
+    Key::new("ha-params", Wanted::Anything, "").mirroring(),
+    Key::new("ha-promote-on-failure", Wanted::OneOf(PROMOTED), "is not a valid ha-promote-on-failure value")
+        .mirroring(),
+    Key::new(
+        "ha-promote-on-shutdown",
+        Wanted::OneOf(PROMOTED),
+        "is not a valid ha-promote-on-shutdown value",
+    )
+    .mirroring(),
+    Key::new("ha-sync-batch-size", POSITIVE, "is not a valid ha-sync-batch-size value").mirroring(),
+    Key::new("ha-sync-mode", Wanted::OneOf(&["automatic", "manual"]), "is not a valid ha-sync-mode value")
+        .mirroring(),
     Key::new("initial-cluster-size", COUNT, "is not a valid cluster size").of(NONE, QUEUES),
     Key::new("max-age", Wanted::Age, "is not a valid max age").of(STREAM, QUEUES).declared(Of::Smaller),
     Key::new("max-in-memory-bytes", COUNT, "is not a valid maximum memory in bytes")
@@ -191,9 +242,10 @@ pub static KEYS: [Key; 26] = [
     Key::new("queue-leader-locator", Wanted::OneOf(LOCATORS), "is not a valid queue leader locator value"),
     Key::new(
         "queue-master-locator",
-        Wanted::Nothing,
-        "use of deprecated queue-master-locator argument is not permitted",
+        Wanted::OneOf(&["client-local", "min-masters", "random"]),
+        "is not a valid queue master locator value",
     )
+    .until(MASTER_LOCATOR)
     .operator(Of::Latter),
     Key::new("queue-mode", Wanted::OneOf(&["default", "lazy"]), "is not a valid queue-mode value")
         .of(NONE, NOT_CLASSIC),

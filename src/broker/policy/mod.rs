@@ -78,6 +78,7 @@ impl ApplyTo {
 pub enum Value {
     Integer(i64),
     Text(Box<str>),
+    Texts(Box<[Box<str>]>),
 }
 
 /// What a policy sets, by the names in [`keys`].

@@ -9,25 +9,28 @@ use super::merge::merged;
 use super::rollout::{Rollout, STEP};
 use super::*;
 use crate::broker::Vhost;
+use crate::broker::compatibility::Compatibility;
+use crate::broker::definitions::tests::Nobody;
 use crate::broker::exchange::declare::Declaration as NewExchange;
 use crate::broker::queue::arguments::{DelayedRetry, Overflow, Retried, Settings, read_with};
 use crate::broker::queue::declare::Declaration as NewQueue;
+use crate::wire::content::{Body, Message};
 
 fn parsed(name: &str, rank: Rank, fields: Json) -> Result<Policy, String> {
     let Json::Object(fields) = fields else { panic!("{fields} is no object") };
-    Policy::from_json(name, rank, &fields)
+    Policy::from_json(name, rank, Compatibility::default(), &fields)
 }
 
-fn policy(name: &str, pattern: &str, definition: Json) -> Policy {
+fn policy(name: &str, pattern: &str, definition: &Json) -> Policy {
     let fields = json!({ "pattern": pattern, "definition": definition, "priority": 0 });
     parsed(name, Rank::User, fields).expect("a policy")
 }
 
-fn definition(definition: Json) -> Definition {
-    if definition == json!({}) { Definition::new() } else { policy("p", "", definition).definition }
+fn definition(definition: &Json) -> Definition {
+    if *definition == json!({}) { Definition::new() } else { policy("p", "", definition).definition }
 }
 
-fn table(arguments: Json) -> FieldTable {
+fn table(arguments: &Json) -> FieldTable {
     let mut table = FieldTable::default();
     for (key, value) in arguments.as_object().expect("an object") {
         let value = match value {
@@ -47,7 +50,6 @@ fn keys_are_in_order_and_found() {
         // What no type of queue can have would never apply.
         assert!([QueueType::Classic, QueueType::Quorum, QueueType::Stream].iter().any(|t| key.suits(*t)));
     }
-    assert!(keys::find("ha-mode").is_none());
 }
 
 #[test]
@@ -115,6 +117,25 @@ fn refusals() {
 }
 
 #[test]
+fn what_earlier_versions_took() {
+    let read = |level, definition: Json| {
+        let fields = json!({ "pattern": "", "definition": definition, "priority": 0 });
+        Policy::from_json("p", Rank::User, level, fields.as_object().expect("an object"))
+    };
+    let mirrored = json!({ "ha-mode": "nodes", "ha-params": ["a", "b"], "max-length": 5 });
+    let policy = read(Compatibility::V3_13, mirrored.clone()).expect("a policy");
+    assert_eq!(policy.to_json()["definition"], mirrored);
+    assert!(policy.is_for(QueueType::Classic) && !policy.is_for(QueueType::Quorum));
+    assert!(
+        read(Compatibility::V4_0, mirrored.clone()).is_err() && read(Compatibility::V4_3, mirrored).is_err()
+    );
+    let located = json!({ "queue-master-locator": "min-masters" });
+    assert!(
+        read(Compatibility::V4_0, located.clone()).is_ok() && read(Compatibility::V4_3, located).is_err()
+    );
+}
+
+#[test]
 fn json_there_and_back() {
     for priority in [json!(-7), json!(0), json!(1.5)] {
         let fields = json!({
@@ -123,7 +144,7 @@ fn json_there_and_back() {
         });
         assert_eq!(parsed("p", Rank::User, fields.clone()).expect("a policy").to_json(), fields);
     }
-    assert_eq!(policy("p", "", json!({ "max-length": 5 })).to_json()["apply-to"], "all");
+    assert_eq!(policy("p", "", &json!({ "max-length": 5 })).to_json()["apply-to"], "all");
 }
 
 /// What RabbitMQ 4.3.6 shows as `effective_policy_definition`.
@@ -164,7 +185,7 @@ fn policies_and_operator_policies_together() {
             json!({ "dead-letter-exchange": "x", "max-length": 5, "message-ttl": 7 }),
         ),
     ] {
-        let shown = definition_to_json(&merged(&definition(user.clone()), &definition(operator.clone())));
+        let shown = definition_to_json(&merged(&definition(&user), &definition(&operator)));
         assert_eq!(shown, together, "{user} and {operator}");
     }
 }
@@ -247,13 +268,13 @@ fn policies_and_arguments_together() {
             "none",
         ),
     ] {
-        let settings = read_with(queue_type, &table(arguments.clone()), &definition(set.clone()));
+        let settings = read_with(queue_type, &table(&arguments), &definition(&set));
         assert_eq!(pick(&settings), wanted, "{queue_type:?} {arguments} and {set}");
     }
     let settings = read_with(
         QueueType::Stream,
-        &table(json!({ "x-max-age": "2m" })),
-        &definition(json!({ "max-age": "90s", "max-length-bytes": 5, "stream-max-segment-size-bytes": 6 })),
+        &table(&json!({ "x-max-age": "2m" })),
+        &definition(&json!({ "max-age": "90s", "max-length-bytes": 5, "stream-max-segment-size-bytes": 6 })),
     );
     assert_eq!(
         (settings.max_age, settings.max_length_bytes, settings.max_segment_size),
@@ -297,7 +318,7 @@ fn which_policy_an_object_has() {
     assert!(!policies.remove(Rank::Operator, "a"));
 }
 
-fn declare(vhost: &mut Vhost, name: &str, arguments: Json) {
+fn declare(vhost: &mut Vhost, name: &str, arguments: &Json) {
     let declaration = NewQueue {
         name: name.into(),
         durable: false,
@@ -325,9 +346,9 @@ fn a_hundred_thousand_queues_get_a_policy_in_bounded_steps() {
     const QUEUES: usize = 100_000;
     let mut vhost = Vhost::new("v");
     for n in 0..QUEUES {
-        declare(&mut vhost, &format!("q{n}"), json!({}));
+        declare(&mut vhost, &format!("q{n}"), &json!({}));
     }
-    let policies = with(&[policy("odd", "[13579]$", json!({ "max-length": 7 }))]);
+    let policies = with(&[policy("odd", "[13579]$", &json!({ "max-length": 7 }))]);
     let mut rollout = Rollout::begin(&mut vhost, policies);
     let have = |vhost: &Vhost| vhost.queues().filter(|queue| !queue.policies.is_none()).count();
     assert_eq!(have(&vhost), 0);
@@ -335,12 +356,10 @@ fn a_hundred_thousand_queues_get_a_policy_in_bounded_steps() {
     while rollout.step(&mut vhost) {
         // Somebody else comes in between: a queue that is declared has the policy already, one that goes is gone.
         if steps == 50 {
-            declare(&mut vhost, "new 1", json!({}));
-            declare(&mut vhost, "new 2", json!({}));
+            declare(&mut vhost, "new 1", &json!({}));
+            declare(&mut vhost, "new 2", &json!({}));
             before += 1;
-            vhost
-                .delete_queue(None, b"q4", false, false, &mut crate::broker::definitions::tests::Nobody)
-                .expect("gone");
+            vhost.delete_queue(None, b"q4", false, false, &mut Nobody).expect("gone");
         }
         if steps % 10 == 0 {
             let now = have(&vhost);
@@ -369,11 +388,11 @@ fn roll_out(vhost: &mut Vhost, policies: Arc<Policies>) {
 #[test]
 fn policies_come_and_go() {
     let mut vhost = Vhost::new("v");
-    declare(&mut vhost, "q", json!({ "x-max-length": 9 }));
-    roll_out(&mut vhost, with(&[policy("p", "", json!({ "max-length": 5, "expires": 50 }))]));
+    declare(&mut vhost, "q", &json!({ "x-max-length": 9 }));
+    roll_out(&mut vhost, with(&[policy("p", "", &json!({ "max-length": 5, "expires": 50 }))]));
     assert_eq!(length(&vhost, "q"), Some(5));
     assert_eq!(vhost.next_alarm(), Some(50), "it is not used from now on");
-    roll_out(&mut vhost, with(&[policy("p", "", json!({ "max-length": 6 }))]));
+    roll_out(&mut vhost, with(&[policy("p", "", &json!({ "max-length": 6 }))]));
     assert_eq!((length(&vhost, "q"), vhost.next_alarm()), (Some(6), None));
     roll_out(&mut vhost, Arc::default());
     assert_eq!(length(&vhost, "q"), Some(9));
@@ -390,7 +409,7 @@ fn an_alternate_exchange_by_policy() {
             durable: false,
             auto_delete: false,
             internal: false,
-            arguments: table(arguments),
+            arguments: table(&arguments),
         };
         vhost.declare_exchange(declaration).expect("an exchange");
     }
@@ -399,13 +418,13 @@ fn an_alternate_exchange_by_policy() {
         exchange.alternate().map(|name| String::from_utf8_lossy(name).into_owned())
     };
     let before = vhost.topology();
-    roll_out(&mut vhost, with(&[policy("p", "", json!({ "max-length": 5 }))]));
+    roll_out(&mut vhost, with(&[policy("p", "", &json!({ "max-length": 5 }))]));
     assert_eq!(
         (alternate(&vhost, "x"), vhost.topology()),
         (None, before),
         "nothing goes another way for that"
     );
-    roll_out(&mut vhost, with(&[policy("p", "", json!({ "alternate-exchange": "amq.fanout" }))]));
+    roll_out(&mut vhost, with(&[policy("p", "", &json!({ "alternate-exchange": "amq.fanout" }))]));
     assert!(vhost.topology() > before);
     let fanout = Some("amq.fanout".to_owned());
     assert_eq!([alternate(&vhost, "x"), alternate(&vhost, "amq.topic")], [fanout.clone(), fanout]);
@@ -414,4 +433,53 @@ fn an_alternate_exchange_by_policy() {
     let before = vhost.topology();
     roll_out(&mut vhost, Arc::default());
     assert!(vhost.topology() > before && alternate(&vhost, "x").is_none());
+}
+
+/// Brings so many messages to a queue.
+fn fill(vhost: &mut Vhost, queue: &str, count: usize) {
+    let message = Message {
+        exchange: b"",
+        routing_key: queue.as_bytes(),
+        properties: &[0, 0],
+        body: Body::Inline(b"four"),
+    };
+    for _ in 0..count {
+        let targets = vhost.route(&message).targets;
+        vhost.publish(&targets, &message, 0, &mut Nobody);
+    }
+}
+
+/// Messages that are there when everything is done that is due by then.
+fn left(vhost: &mut Vhost, queue: &str, at: u64) -> usize {
+    vhost.set_clock(at);
+    while vhost.next_alarm().is_some_and(|due| due <= at) {
+        vhost.tick(&mut Nobody);
+    }
+    vhost.queue(queue.as_bytes()).map_or(0, |queue| queue.ready())
+}
+
+#[test]
+fn messages_that_are_there_already() {
+    let mut vhost = Vhost::new("v");
+    declare(&mut vhost, "q", &json!({}));
+    declare(&mut vhost, "dead", &json!({}));
+    fill(&mut vhost, "q", 10_000);
+    let to_dead =
+        json!({ "max-length": 9_000, "dead-letter-exchange": "", "dead-letter-routing-key": "dead" });
+    roll_out(&mut vhost, with(&[policy("p", "q", &to_dead)]));
+    assert_eq!((left(&mut vhost, "q", 0), left(&mut vhost, "dead", 0)), (9_000, 1_000));
+    // More than what is dropped at once.
+    roll_out(&mut vhost, with(&[policy("p", "q", &json!({ "max-length-bytes": 400 }))]));
+    assert_eq!((left(&mut vhost, "q", 0), left(&mut vhost, "dead", 0)), (100, 1_000));
+    roll_out(&mut vhost, with(&[policy("p", "q", &json!({ "message-ttl": 50 }))]));
+    assert_eq!(left(&mut vhost, "q", 49), 100);
+    roll_out(&mut vhost, Arc::default());
+    assert_eq!(left(&mut vhost, "q", 1_000), 100, "they do not expire any more");
+    roll_out(&mut vhost, with(&[policy("p", "q", &json!({ "message-ttl": 50 }))]));
+    assert_eq!(left(&mut vhost, "q", 1_001), 0, "they came long ago");
+    roll_out(&mut vhost, with(&[policy("p", "q", &json!({ "expires": 50 }))]));
+    left(&mut vhost, "q", 1_050);
+    assert!(vhost.queue(b"q").is_some());
+    left(&mut vhost, "q", 1_051);
+    assert!(vhost.queue(b"q").is_none());
 }
