@@ -18,6 +18,7 @@ use super::queue::pace::Behind;
 use super::queue::{Consumer, Queue};
 use super::storage::Storage;
 use super::{BindingId, ChannelId, ConnectionId, ConsumerId, ExchangeId, Map, Name, QueueId};
+use crate::auth::limits::Limit;
 use crate::wire::reply::Exception;
 
 /// A connection as its vhost sees it.
@@ -46,6 +47,8 @@ pub struct Vhost {
     pub(super) way: Way,
     /// What a durable, shared queue is whose declaration does not say.
     pub default_queue_type: QueueType,
+    /// How many queues there may be.
+    pub queue_limit: Option<Limit>,
     /// Grows with every change that may route a message differently.
     pub(super) topology: u64,
     pub commits: Commits,
@@ -87,6 +90,7 @@ impl Vhost {
             consumers: SlotMap::with_key(),
             way: Way::default(),
             default_queue_type: QueueType::default(),
+            queue_limit: None,
             topology: 1,
             commits: Commits::default(),
             storage: Storage::default(),

@@ -75,6 +75,7 @@ fn read_vhosts(transaction: &ReadTransaction) -> Result<Vhosts, redb::Error> {
             default_queue_type: queue_type.unwrap_or_default(),
             protected: properties.protected,
             tracing: properties.tracing,
+            limits: properties.limits,
         };
         let vhost = VhostDefinition { number, name: name.into(), about };
         vhosts.insert(number, (vhost, definitions::Definitions::default()));
@@ -96,7 +97,8 @@ fn read_users(transaction: &ReadTransaction) -> Result<Vec<UserDefinition>, redb
             }
             password
         });
-        users.push(UserDefinition { name: name.into(), password, tags: properties.tags });
+        let UserProperties { tags, limits, .. } = properties;
+        users.push(UserDefinition { name: name.into(), password, tags, limits });
     }
     Ok(users)
 }

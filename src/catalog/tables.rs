@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 use super::definitions::{
     About, NodeChange, PermissionDefinition, UserDefinition, VhostDefinition, VhostNumber,
 };
+use crate::auth::limits::{UserLimits, VhostLimits};
 use crate::broker::definitions::{Change, DurableBinding, DurableExchange, DurableQueue, End};
 use crate::wire::method;
 
@@ -53,6 +54,8 @@ pub struct VhostProperties {
     pub default_queue_type: String,
     pub protected: bool,
     pub tracing: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<VhostLimits>,
 }
 
 impl From<&About> for VhostProperties {
@@ -63,6 +66,7 @@ impl From<&About> for VhostProperties {
             default_queue_type: about.default_queue_type.name().to_owned(),
             protected: about.protected,
             tracing: about.tracing,
+            limits: about.limits,
         }
     }
 }
@@ -74,6 +78,7 @@ pub struct UserProperties {
     pub password_hash: Option<String>,
     pub hashing_algorithm: String,
     pub tags: Vec<Box<str>>,
+    pub limits: UserLimits,
 }
 
 impl From<&UserDefinition> for UserProperties {
@@ -83,6 +88,7 @@ impl From<&UserDefinition> for UserProperties {
             password_hash: password.map(|hash| hash.to_base64()),
             hashing_algorithm: password.map(|hash| hash.algorithm.name().to_owned()).unwrap_or_default(),
             tags: user.tags.clone(),
+            limits: user.limits,
         }
     }
 }

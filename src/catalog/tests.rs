@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use amq_protocol::types::{AMQPValue, DecimalValue, FieldArray, FieldTable};
 
 use super::*;
+use crate::auth::limits::{Limit, UserLimits, VhostLimits};
 use crate::auth::password::{Algorithm, PasswordHash};
 use crate::broker::definitions::{Change, DurableBinding, DurableExchange, DurableQueue, End};
 use crate::broker::exchange::Kind;
@@ -65,7 +66,8 @@ fn bind(vhost: VhostNumber, binding: DurableBinding) -> NodeChange {
 
 fn user(name: &str) -> NodeChange {
     let password = Some(PasswordHash::new(b"secret", [1, 2, 3, 4]));
-    NodeChange::PutUser(UserDefinition { name: name.into(), password, tags: vec!["monitoring".into()] })
+    let (tags, limits) = (vec!["monitoring".into()], UserLimits::default());
+    NodeChange::PutUser(UserDefinition { name: name.into(), password, tags, limits })
 }
 
 fn permission(user: &str, vhost: VhostNumber) -> PermissionDefinition {
@@ -119,6 +121,7 @@ fn everything() -> Definitions {
         default_queue_type: QueueType::Quorum,
         protected: true,
         tracing: true,
+        limits: Some(VhostLimits { max_connections: Some(Limit(-1)), max_queues: None }),
     };
     let named = |number, name: &str, about| VhostDefinition { number, name: name.into(), about };
     let mut first = crate::broker::definitions::Definitions::default();
@@ -148,7 +151,8 @@ fn everything() -> Definitions {
         },
     ];
     let last = PasswordHash::from_base64("AAECAwQ=", Algorithm::Md5);
-    let user = |name: &str, password, tags| UserDefinition { name: name.into(), password, tags };
+    let limits = UserLimits { max_channels: Some(Limit(0)), max_connections: Some(Limit(i64::MAX)) };
+    let user = |name: &str, password, tags| UserDefinition { name: name.into(), password, tags, limits };
     Definitions {
         vhosts: vec![
             (named(1, "/", about), first),

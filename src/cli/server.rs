@@ -12,9 +12,11 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::auth::InvalidPattern;
+use crate::broker::queue::arguments::QueueType;
 use crate::http;
 use crate::net::listener::{self, ListenError};
 use crate::node::folder::{Folder, FolderError};
+use crate::node::limits::NodeLimits;
 use crate::node::storage::{Storage, StorageError};
 use crate::node::{Node, sweep};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -80,12 +82,43 @@ pub struct ServerArgs {
     #[arg(long, value_name = "BYTES", default_value_t = 50_000_000)]
     disk_free_limit: u64,
 
+    /// Let a connection have so many channels; 0 is no limit
+    #[arg(long, value_name = "COUNT", default_value_t = 2047)]
+    channel_max: u16,
+
+    /// Let a channel have so many consumers [default: no limit]
+    #[arg(long, value_name = "COUNT")]
+    consumer_max_per_channel: Option<u32>,
+
+    /// Let so many clients be connected over AMQP [default: no limit]
+    #[arg(long, value_name = "COUNT")]
+    connection_max: Option<u32>,
+
+    /// Make queues of this type in vhosts that name no other one
+    #[arg(long, value_name = "TYPE", default_value = "classic", value_parser = queue_type)]
+    default_queue_type: QueueType,
+
     /// Keep everything in memory and touch no folder
     #[arg(long)]
     in_memory: bool,
 }
 
+/// A type of queue by its name.
+fn queue_type(name: &str) -> Result<QueueType, String> {
+    QueueType::from_name(name.as_bytes())
+        .ok_or_else(|| format!("{name:?} is not a type of queue: classic, quorum or stream"))
+}
+
 impl ServerArgs {
+    fn limits(&self) -> NodeLimits {
+        NodeLimits {
+            channel_max: self.channel_max,
+            consumer_max: self.consumer_max_per_channel,
+            connection_max: self.connection_max,
+            default_queue_type: self.default_queue_type,
+        }
+    }
+
     /// Octets that messages may take in memory.
     fn memory(&self) -> usize {
         if self.in_memory { usize::MAX } else { usize::try_from(self.message_memory).unwrap_or(usize::MAX) }
@@ -139,7 +172,8 @@ fn raise_open_files() {
 
 async fn serve(args: ServerArgs) -> Result<(), ServerError> {
     let folder = if args.in_memory { None } else { Some(Folder::open(&args.data_dir)?) };
-    let node = Arc::new(Node::empty(args.max_message_size, args.memory()));
+    let node = Node::empty(args.max_message_size, args.memory()).with_limits(&args.limits());
+    let node = Arc::new(node);
     let storage = match &folder {
         Some(folder) => Some(Storage::open(folder.path(), &node, args.disk_free_limit)?),
         None => {

@@ -13,6 +13,7 @@ use super::changes::NotKept;
 use super::congestion::Congestion;
 use super::connections::ConnectionInfo;
 use super::port::Port;
+use crate::auth::limits::Count;
 use crate::broker::commit::Commit;
 use crate::broker::{ConnectionId, Vhost};
 use crate::catalog::{About, VhostNumber};
@@ -35,6 +36,8 @@ pub struct VhostCell {
     pub name: Arc<str>,
     state: Mutex<State>,
     about: Mutex<About>,
+    /// Its connections, for the sake of their limit.
+    pub connections: Arc<Count>,
     /// Where the threads are that write and read for it, if it is kept on disk.
     bells: OnceLock<Bells>,
     /// Whether it has asked to be gathered from.
@@ -79,6 +82,7 @@ impl VhostCell {
             name: name.into(),
             state: Mutex::new(state),
             about: Mutex::default(),
+            connections: Arc::default(),
             bells: OnceLock::new(),
             called: AtomicBool::new(false),
             committed: watch::Sender::default(),
@@ -92,7 +96,9 @@ impl VhostCell {
     pub(super) fn change_about(&self, change: impl FnOnce(&mut About)) {
         let mut about = self.about.lock();
         change(&mut about);
-        self.state.lock().vhost.default_queue_type = about.default_queue_type;
+        let vhost = &mut self.state.lock().vhost;
+        vhost.default_queue_type = about.default_queue_type;
+        vhost.queue_limit = about.limits.and_then(|limits| limits.max_queues);
     }
 
     /// Runs something on the vhost, hands what it sent to the writers, and wakes these, once each, when the lock is

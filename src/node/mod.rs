@@ -7,7 +7,9 @@
 //! - [`vhosts`][], [`people`][]: its vhosts; its users and their permissions
 //! - [`cell`][]: a vhost with its outboxes behind a mutex
 //! - [`port`][]: what an outbox hands to a connection's writer
+//! - [`entrance`][]: who may connect, and how many
 //! - [`connections`][]: who is connected
+//! - [`limits`][]: limits of the node as a whole
 //! - [`alarms`][]: what the node is short of
 //! - [`congestion`][]: whether publishers are to wait
 //!
@@ -26,7 +28,9 @@ pub mod changes;
 pub mod committer;
 pub mod congestion;
 pub mod connections;
+pub mod entrance;
 pub mod folder;
+pub mod limits;
 pub mod people;
 pub mod port;
 pub mod reader;
@@ -43,9 +47,11 @@ use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
+use crate::auth::limits::{Count, Limit};
 use crate::auth::password::PasswordHash;
 use crate::auth::{Auth, InvalidPattern, Permission};
 use crate::broker::Now;
+use crate::broker::queue::arguments::QueueType;
 use crate::log::budget::Budget;
 use crate::session::handshake::Offer;
 use crate::wire::reply::{Exception, ReplyCode};
@@ -63,6 +69,11 @@ pub const NODE_NAME: &str = "rabbit@localhost";
 pub struct Node {
     pub offer: Arc<Offer>,
     pub connections: Connections,
+    /// How many connections there are, and may be.
+    connection_count: Arc<Count>,
+    connection_max: Option<Limit>,
+    /// What new vhosts get that are not told.
+    pub default_queue_type: QueueType,
     /// Shared with whoever writes.
     pub congestion: Arc<Congestion>,
     /// Shared with whoever looks after disk and memory.
@@ -100,6 +111,7 @@ impl Node {
             frame_max: 131_072,
             heartbeat: 60,
             message_size_max,
+            consumer_max: None,
             version: RABBITMQ_VERSION.to_owned(),
             cluster_name: NODE_NAME.to_owned(),
             anonymous_user: "guest".to_owned(),
@@ -108,6 +120,9 @@ impl Node {
         Self {
             offer: Arc::new(offer),
             connections: Connections::default(),
+            connection_count: Arc::default(),
+            connection_max: None,
+            default_queue_type: QueueType::Classic,
             congestion: Arc::default(),
             alarms: Arc::default(),
             auth: ArcSwap::from_pointee(auth),
@@ -124,7 +139,10 @@ impl Node {
 
     /// What a node has that has never been used.
     pub fn begin(&self) -> Result<(), InvalidPattern> {
-        self.put_vhost("/", |about| about.description = "Default virtual host".to_owned());
+        self.put_vhost("/", |about| {
+            about.description = "Default virtual host".to_owned();
+            about.default_queue_type = self.default_queue_type;
+        });
         let password = PasswordHash::new(b"guest", salt());
         self.put_user("guest", Some(password), vec!["administrator".into()]);
         self.put_permission("guest", "/", Permission::all()?);

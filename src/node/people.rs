@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::Node;
+use crate::auth::limits::UserLimits;
 use crate::auth::password::PasswordHash;
-use crate::auth::{Auth, Pattern, Permission};
+use crate::auth::{Auth, Pattern, Permission, User};
 use crate::catalog::{NodeChange, PermissionDefinition, UserDefinition};
 
 impl Node {
@@ -25,14 +26,20 @@ impl Node {
         result
     }
 
-    /// Adds a user or replaces one, whose permissions stay. Returns whether there was none of that name.
+    /// Adds a user or replaces one, whose permissions and limits stay. Returns whether there was none of that name.
     pub fn put_user(&self, name: &str, password: Option<PasswordHash>, tags: Vec<Box<str>>) -> bool {
         self.change_auth(|auth| {
             let is_new = auth.user(name).is_none();
-            let definition =
-                UserDefinition { name: name.into(), password: password.clone(), tags: tags.clone() };
             auth.put_user(name, password, tags);
-            (is_new, Some(NodeChange::PutUser(definition)))
+            (is_new, auth.user(name).map(|user| put(user)))
+        })
+    }
+
+    /// Changes a user's limits, and says whether there is one of that name. What they have open already stays.
+    pub fn limit_user(&self, name: &str, change: impl FnOnce(&mut UserLimits)) -> bool {
+        self.change_auth(|auth| {
+            let limited = auth.limit_user(name, change).map(|user| put(user));
+            (limited.is_some(), limited)
         })
     }
 
@@ -75,4 +82,14 @@ impl Node {
             (removed, number.map(|vhost| NodeChange::DeletePermission { user: user.into(), vhost }))
         })
     }
+}
+
+fn put(user: &User) -> NodeChange {
+    let User { name, password, tags, limits, .. } = user;
+    NodeChange::PutUser(UserDefinition {
+        name: Arc::clone(name),
+        password: password.clone(),
+        tags: tags.clone(),
+        limits: *limits,
+    })
 }

@@ -108,6 +108,7 @@ impl Node {
         self.change_auth(|auth| {
             for user in stored.users {
                 auth.put_user(&user.name, user.password, user.tags);
+                auth.limit_user(&user.name, |limits| *limits = user.limits);
             }
             for permission in stored.permissions {
                 restore_permission(auth, &names, &permission);

@@ -7,6 +7,7 @@ mod broker;
 mod connections;
 mod health;
 mod http;
+mod limits;
 mod people;
 mod queues;
 mod vhosts;

@@ -12,6 +12,7 @@ mod commits;
 mod connections;
 mod consumers;
 mod exchanges;
+mod limits;
 mod permissions;
 mod prefetch;
 mod pressure;
