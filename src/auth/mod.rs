@@ -7,10 +7,12 @@
 //! - [`limits`][]: what vhosts and users may have at most
 //! - [`password`][]: hashes
 //! - [`sasl`][]: mechanisms
+//! - [`topic`][]: permissions for routing keys of one exchange
 
 pub mod limits;
 pub mod password;
 pub mod sasl;
+pub mod topic;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

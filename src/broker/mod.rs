@@ -13,6 +13,7 @@
 //! - [`settle`][]: acknowledgement, rejection, requeueing, recovery
 //! - [`storage`][]: what queues' logs ask of whoever owns the disk, and what comes back
 //! - [`commit`][]: from which moment on what has happened is on disk
+//! - [`topics`][]: which routing keys a user may use
 //! - [`definitions`][]: what outlives a restart, and how it changes
 //! - [`vhost`][]: the value that holds all of this; connections and channels come and go here
 
@@ -25,6 +26,7 @@ pub mod publish;
 pub mod queue;
 pub mod settle;
 pub mod storage;
+pub mod topics;
 pub mod vhost;
 
 use std::borrow::Cow;

@@ -17,6 +17,7 @@ use super::queue::arguments::QueueType;
 use super::queue::pace::Behind;
 use super::queue::{Consumer, Queue};
 use super::storage::Storage;
+use super::topics::TopicPermissions;
 use super::{BindingId, ChannelId, ConnectionId, ConsumerId, ExchangeId, Map, Name, QueueId};
 use crate::auth::limits::Limit;
 use crate::wire::reply::Exception;
@@ -49,7 +50,8 @@ pub struct Vhost {
     pub default_queue_type: QueueType,
     /// How many queues there may be.
     pub queue_limit: Option<Limit>,
-    /// Grows with every change that may route a message differently.
+    pub(super) topic_permissions: TopicPermissions,
+    /// Grows with every change that may route a message differently, or forbid it.
     pub(super) topology: u64,
     pub commits: Commits,
     pub(super) storage: Storage,
@@ -91,6 +93,7 @@ impl Vhost {
             way: Way::default(),
             default_queue_type: QueueType::default(),
             queue_limit: None,
+            topic_permissions: TopicPermissions::default(),
             topology: 1,
             commits: Commits::default(),
             storage: Storage::default(),
@@ -225,7 +228,7 @@ impl Vhost {
         self.consumers.len()
     }
 
-    /// A number that grows with every change that may route a message differently.
+    /// A number that grows with every change that may route a message differently, or forbid it.
     pub fn topology(&self) -> u64 {
         self.topology
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use amq_protocol::types::FieldTable;
-use redb::{ReadTransaction, ReadableTable as _};
+use redb::{ReadTransaction, ReadableTable as _, TableError};
 use serde::de::DeserializeOwned;
 
 use super::definitions::{
@@ -12,11 +12,13 @@ use super::definitions::{
 };
 use super::tables::{
     BINDINGS, EXCHANGES, ExchangeProperties, META, NEXT_LOG, NEXT_VHOST, PERMISSIONS, PermissionProperties,
-    QUEUES, QueueProperties, TO_EXCHANGE, TO_QUEUE, USERS, UserProperties, VHOSTS, VhostProperties,
+    QUEUES, QueueProperties, TO_EXCHANGE, TO_QUEUE, TOPIC_PERMISSIONS, TopicPermissionProperties, USERS,
+    UserProperties, VHOSTS, VhostProperties,
 };
 use crate::auth::password::{Algorithm, PasswordHash};
 use crate::broker::Name;
-use crate::broker::definitions::{self, DurableBinding, DurableExchange, DurableQueue, End};
+use crate::broker::definitions::{self, DurableBinding, DurableExchange, DurableQueue};
+use crate::broker::definitions::{DurableTopicPermission, End};
 use crate::broker::exchange::Kind;
 use crate::broker::queue::arguments::QueueType;
 use crate::log::disk::LogId;
@@ -51,6 +53,7 @@ pub fn read(transaction: &ReadTransaction) -> Result<Definitions, redb::Error> {
     read_exchanges(transaction, &mut vhosts)?;
     read_queues(transaction, &mut vhosts)?;
     read_bindings(transaction, &mut vhosts)?;
+    read_topic_permissions(transaction, &mut vhosts)?;
     let meta = transaction.open_table(META)?;
     let number = |name| meta.get(name).map(|found| found.map(|number| number.value()));
     let next_vhost = number(NEXT_VHOST)?.map(|next| VhostNumber::try_from(next).unwrap_or(VhostNumber::MAX));
@@ -192,6 +195,35 @@ fn binding(
     };
     let (source, routing_key, arguments) = (Name::clone(source), routing_key.into(), arguments(octets)?);
     Ok(DurableBinding { source, destination, routing_key, arguments })
+}
+
+fn read_topic_permissions(transaction: &ReadTransaction, vhosts: &mut Vhosts) -> Result<(), redb::Error> {
+    let table = match transaction.open_table(TOPIC_PERMISSIONS) {
+        // A catalog from before there were any.
+        Err(TableError::TableDoesNotExist(_)) => return Ok(()),
+        table => table?,
+    };
+    for entry in table.iter()? {
+        let (key, value) = entry?;
+        let (vhost, exchange, user) = key.value();
+        let found = in_vhost(vhosts, vhost)
+            .and_then(|found| Ok((found, topic_permission(exchange, user, value.value())?)));
+        match found {
+            Ok((vhost, permission)) => vhost.topic_permissions.push(permission),
+            Err(why) => tell("topic permissions on exchange", &String::from_utf8_lossy(exchange), &why),
+        }
+    }
+    Ok(())
+}
+
+fn topic_permission(
+    exchange: &[u8],
+    user: &[u8],
+    properties: &str,
+) -> Result<DurableTopicPermission, Senseless> {
+    let [exchange, user] = [std::str::from_utf8(exchange)?, std::str::from_utf8(user)?].map(Name::from);
+    let TopicPermissionProperties { write, read } = serde_json::from_str(properties)?;
+    Ok(DurableTopicPermission { exchange, user, write, read })
 }
 
 fn in_vhost(vhosts: &mut Vhosts, number: VhostNumber) -> Result<&mut definitions::Definitions, Senseless> {

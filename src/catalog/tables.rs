@@ -17,7 +17,9 @@ use super::definitions::{
     About, NodeChange, PermissionDefinition, UserDefinition, VhostDefinition, VhostNumber,
 };
 use crate::auth::limits::{UserLimits, VhostLimits};
-use crate::broker::definitions::{Change, DurableBinding, DurableExchange, DurableQueue, End};
+use crate::broker::definitions::{
+    Change, DurableBinding, DurableExchange, DurableQueue, DurableTopicPermission, End,
+};
 use crate::wire::method;
 
 type Octets = &'static [u8];
@@ -36,6 +38,12 @@ pub const QUEUES: TableDefinition<'static, (VhostNumber, Octets), (u64, &str, Oc
     TableDefinition::new("queues");
 pub const BINDINGS: TableDefinition<'static, BindingKey<'static>, (&str, Octets)> =
     TableDefinition::new("bindings");
+
+/// Vhost, exchange, user.
+pub const TOPIC_PERMISSIONS: TableDefinition<'static, TopicPermissionKey<'static>, &str> =
+    TableDefinition::new("topic_permissions");
+
+pub type TopicPermissionKey<'a> = (VhostNumber, &'a [u8], &'a [u8]);
 
 /// Vhost, source, kind of destination, destination, routing key, and a hash of the arguments if there are any.
 pub type BindingKey<'a> = (VhostNumber, &'a [u8], u8, &'a [u8], &'a [u8], &'a [u8]);
@@ -102,6 +110,14 @@ pub struct PermissionProperties {
     pub read: Box<str>,
 }
 
+/// The same for topics.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TopicPermissionProperties {
+    pub write: Box<str>,
+    pub read: Box<str>,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ExchangeProperties {
     #[serde(rename = "type")]
@@ -128,6 +144,7 @@ pub struct Writer<'t> {
     exchanges: Table<'t, (VhostNumber, Octets), (&'static str, Octets)>,
     queues: Table<'t, (VhostNumber, Octets), (u64, &'static str, Octets)>,
     bindings: Table<'t, BindingKey<'static>, (&'static str, Octets)>,
+    topic_permissions: Table<'t, TopicPermissionKey<'static>, &'static str>,
     /// The vhost that was looked for last, and whether it is there.
     last_vhost: Option<(VhostNumber, bool)>,
 }
@@ -143,6 +160,7 @@ impl<'t> Writer<'t> {
             exchanges: transaction.open_table(EXCHANGES)?,
             queues: transaction.open_table(QUEUES)?,
             bindings: transaction.open_table(BINDINGS)?,
+            topic_permissions: transaction.open_table(TOPIC_PERMISSIONS)?,
             last_vhost: None,
         })
     }
@@ -202,7 +220,8 @@ impl<'t> Writer<'t> {
         clear(&mut self.permissions, ("", 0).., |(_, vhost)| *vhost == number)?;
         clear(&mut self.exchanges, (number, none)..(next, none), |_| true)?;
         clear(&mut self.queues, (number, none)..(next, none), |_| true)?;
-        clear(&mut self.bindings, first(number)..first(next), |_| true)
+        clear(&mut self.bindings, first(number)..first(next), |_| true)?;
+        clear(&mut self.topic_permissions, (number, none, none)..(next, none, none), |_| true)
     }
 
     fn put_user(&mut self, user: &UserDefinition) -> Result<(), StorageError> {
@@ -237,6 +256,10 @@ impl<'t> Writer<'t> {
                 let hash = hash(&octets(&binding.arguments));
                 self.bindings.remove(binding_key(vhost, binding, &hash)).map(drop)
             }
+            Change::PutTopicPermission(permission) => self.put_topic_permission(vhost, permission),
+            Change::DeleteTopicPermission { exchange, user } => {
+                self.topic_permissions.remove((vhost, exchange.as_bytes(), user.as_bytes())).map(drop)
+            }
         }
     }
 
@@ -249,6 +272,17 @@ impl<'t> Writer<'t> {
         };
         let value = (&*json(&properties)?, &*octets(arguments));
         self.exchanges.insert((vhost, name.as_bytes()), value).map(drop)
+    }
+
+    fn put_topic_permission(
+        &mut self,
+        vhost: VhostNumber,
+        permission: &DurableTopicPermission,
+    ) -> Result<(), StorageError> {
+        let DurableTopicPermission { exchange, user, write, read } = permission;
+        let properties = TopicPermissionProperties { write: write.clone(), read: read.clone() };
+        let key = (vhost, exchange.as_bytes(), user.as_bytes());
+        self.topic_permissions.insert(key, &*json(&properties)?).map(drop)
     }
 
     fn put_queue(&mut self, vhost: VhostNumber, queue: &DurableQueue) -> Result<(), StorageError> {

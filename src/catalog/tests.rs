@@ -16,7 +16,9 @@ use amq_protocol::types::{AMQPValue, DecimalValue, FieldArray, FieldTable};
 use super::*;
 use crate::auth::limits::{Limit, UserLimits, VhostLimits};
 use crate::auth::password::{Algorithm, PasswordHash};
-use crate::broker::definitions::{Change, DurableBinding, DurableExchange, DurableQueue, End};
+use crate::broker::definitions::{
+    Change, DurableBinding, DurableExchange, DurableQueue, DurableTopicPermission, End,
+};
 use crate::broker::exchange::Kind;
 use crate::broker::queue::arguments::QueueType;
 use crate::log::disk::LogId;
@@ -150,6 +152,13 @@ fn everything() -> Definitions {
             ..binding("t", "", b"k", FieldTable::default())
         },
     ];
+    let topics = [("", "ünder"), ("t", "guest"), ("t", "ünder")];
+    first.topic_permissions.extend(topics.map(|(exchange, user)| DurableTopicPermission {
+        exchange: exchange.into(),
+        user: user.into(),
+        write: "^{username}\"".into(),
+        read: "".into(),
+    }));
     let last = PasswordHash::from_base64("AAECAwQ=", Algorithm::Md5);
     let limits = UserLimits { max_channels: Some(Limit(0)), max_connections: Some(Limit(i64::MAX)) };
     let user = |name: &str, password, tags| UserDefinition { name: name.into(), password, tags, limits };
@@ -177,7 +186,8 @@ fn changes(all: &Definitions) -> Vec<NodeChange> {
         let exchanges = inside.exchanges.iter().cloned().map(Change::PutExchange);
         let queues = inside.queues.iter().cloned().map(Change::PutQueue);
         let bindings = inside.bindings.iter().cloned().map(Change::PutBinding);
-        let all = exchanges.chain(queues).chain(bindings);
+        let topics = inside.topic_permissions.iter().cloned().map(Change::PutTopicPermission);
+        let all = exchanges.chain(queues).chain(bindings).chain(topics);
         changes.extend(all.map(|change| NodeChange::InVhost { vhost: vhost.number, change }));
     }
     changes.extend(all.users.iter().cloned().map(NodeChange::PutUser));

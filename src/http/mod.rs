@@ -11,8 +11,8 @@
 //! - [`body`]: the JSON object in a request, and its fields
 //! - [`refusal`]: every reply that is no success
 //! - [`table`]: AMQP field tables as JSON, and back
-//! - one file per kind of thing: [`overview`], [`health`], [`vhosts`], [`users`], [`permissions`], [`limits`], [`connections`],
-//!   [`queues`], [`exchanges`]
+//! - one file per kind of thing: [`overview`], [`health`], [`vhosts`], [`users`], [`permissions`], [`topics`],
+//!   [`limits`], [`connections`], [`queues`], [`exchanges`]
 
 mod body;
 mod caller;
@@ -26,6 +26,7 @@ mod queues;
 mod refusal;
 mod resource;
 mod table;
+mod topics;
 mod users;
 mod vhosts;
 
@@ -160,9 +161,22 @@ fn people() -> Router<Arc<Node>> {
         .route("/api/users/{user}", resource(CHANGE, get(users::show).put(users::put).delete(users::delete)))
         .route("/api/users/{user}/permissions", resource(READ, get(permissions::list_of_user)))
         .route("/api/vhosts/{vhost}/permissions", resource(READ, get(permissions::list_of_vhost)))
+        .route("/api/users/{user}/topic-permissions", resource(READ, get(topics::list_of_user)))
+        .route("/api/vhosts/{vhost}/topic-permissions", resource(READ, get(topics::list_of_vhost)))
         .route("/api/permissions", resource(READ, get(permissions::list)))
         .route("/api/permissions/{vhost}/{user}", resource(CHANGE, permission))
+        .merge(topics())
         .merge(limits())
+}
+
+/// Who may do what with which topics.
+fn topics() -> Router<Arc<Node>> {
+    let all = get(topics::show).put(topics::put).delete(topics::delete_all);
+    let one = get(topics::show_all_the_same).put(topics::put_all_the_same).delete(topics::delete);
+    Router::new()
+        .route("/api/topic-permissions", resource(READ, get(topics::list)))
+        .route("/api/topic-permissions/{vhost}/{user}", resource(CHANGE, all))
+        .route("/api/topic-permissions/{vhost}/{user}/{exchange}", resource(CHANGE, one))
 }
 
 /// How much vhosts and users may have.

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use super::Node;
+use super::cell::VhostCell;
 use crate::auth::limits::UserLimits;
 use crate::auth::password::PasswordHash;
+use crate::auth::topic::TopicPermission;
 use crate::auth::{Auth, Pattern, Permission, User};
 use crate::catalog::{NodeChange, PermissionDefinition, UserDefinition};
 
@@ -47,6 +49,8 @@ impl Node {
     pub fn remove_user(&self, name: &str) -> bool {
         let removed = self.change_auth(|auth| {
             let removed = auth.remove_user(name);
+            // In here, so that nobody gives them to a user who has gone.
+            self.forget_topics(name);
             (removed, removed.then(|| NodeChange::DeleteUser(name.into())))
         });
         if removed {
@@ -82,6 +86,43 @@ impl Node {
             (removed, number.map(|vhost| NodeChange::DeletePermission { user: user.into(), vhost }))
         })
     }
+}
+
+/// Topic permissions lie in the vhosts, beside their exchanges.
+impl Node {
+    /// Sets a user's topic permissions on an exchange. Says whether they had none in the vhost, or what is not there.
+    pub fn put_topic_permission(
+        &self,
+        (vhost, user): (&VhostCell, &str),
+        exchange: &str,
+        permission: TopicPermission,
+    ) -> Result<bool, TopicError> {
+        // Nobody is removed meanwhile.
+        let _one_at_a_time = self.auth_change.lock();
+        if self.auth.load().user(user).is_none() {
+            return Err(TopicError::User);
+        }
+        vhost.with_vhost(|vhost| {
+            let is_new = vhost.topic_permissions().all(|(_, of, _)| **of != *user);
+            let put = vhost.put_topic_permission(exchange, user, permission);
+            if put { Ok(is_new) } else { Err(TopicError::Exchange) }
+        })
+    }
+
+    fn forget_topics(&self, user: &str) {
+        for vhost in self.vhosts() {
+            vhost.with_vhost(|vhost| vhost.remove_topic_permissions(user, None));
+        }
+    }
+}
+
+/// Why topic permissions cannot be given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TopicError {
+    /// There is no such user.
+    User,
+    /// There is no such exchange.
+    Exchange,
 }
 
 fn put(user: &User) -> NodeChange {

@@ -113,8 +113,23 @@ impl Node {
             for permission in stored.permissions {
                 restore_permission(auth, &names, &permission);
             }
+            self.forget_strangers(auth);
             ((), None)
         });
+    }
+
+    /// Takes topic permissions away that belong to nobody: their user was removed, and the power failed before it was
+    /// known what goes with them.
+    fn forget_strangers(&self, auth: &Auth) {
+        for cell in self.vhosts() {
+            cell.with_vhost(|vhost| {
+                let users = vhost.topic_permissions().map(|(_, user, _)| user);
+                let strangers: Vec<_> = users.filter(|user| auth.user(user).is_none()).cloned().collect();
+                for user in strangers {
+                    vhost.remove_topic_permissions(&user, None);
+                }
+            });
+        }
     }
 }
 

@@ -80,6 +80,7 @@ impl Session {
         let message = &incoming.message;
         self.may_write(cx, "exchange", message.exchange)?;
         cx.vhost.check_publishable(message.exchange)?;
+        self.may_write_topic(cx, message.exchange, message.routing_key)?;
         check_properties(message, &self.settings.user)?;
         let Route { targets, cacheable } = cx.vhost.route(message);
         let Some(channel) = self.channels.get_mut(&number) else { return Ok(()) };

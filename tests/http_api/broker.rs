@@ -17,7 +17,11 @@ pub struct Broker {
 }
 
 pub async fn start() -> Broker {
-    let node = Arc::new(Node::new().expect("a node"));
+    serve(Arc::new(Node::new().expect("a node"))).await
+}
+
+/// Serves a node, which may be on disk.
+pub async fn serve(node: Arc<Node>) -> Broker {
     let amqp = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let http = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let (amqp_address, http_address) = (amqp.local_addr(), http.local_addr());

@@ -10,6 +10,8 @@ mod http;
 mod limits;
 mod people;
 mod queues;
+mod restart;
+mod topics;
 mod vhosts;
 
 use std::time::Duration;

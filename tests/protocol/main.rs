@@ -21,6 +21,7 @@ mod queue_arguments;
 mod queues;
 mod routing;
 mod settling;
+mod topics;
 mod transactions;
 
 use common::client::Client;

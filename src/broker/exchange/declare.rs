@@ -115,6 +115,7 @@ impl Vhost {
         }
         if let Some(exchange) = self.exchanges.remove(id) {
             self.exchange_names.remove(exchange.name.as_bytes());
+            self.forget_topics(&exchange);
             self.record(|_| exchange.durable.then_some(Change::DeleteExchange(exchange.name)));
         }
         self.topology += 1;
