@@ -17,6 +17,7 @@ use crate::http;
 use crate::net::listener::{self, ListenError};
 use crate::node::folder::{Folder, FolderError};
 use crate::node::limits::NodeLimits;
+use crate::node::memory::{self, MemoryLimit};
 use crate::node::storage::{Storage, StorageError};
 use crate::node::{Node, sweep};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -81,6 +82,11 @@ pub struct ServerArgs {
     /// Block publishers while fewer bytes than this are free where the data folder is
     #[arg(long, value_name = "BYTES", default_value_t = 50_000_000)]
     disk_free_limit: u64,
+
+    /// Block publishers while the process takes more memory than this: bytes, or a share of what there is for it (as a
+    /// container allows), or none
+    #[arg(long, value_name = "BYTES|SHARE", default_value = "0.6")]
+    memory_limit: MemoryLimit,
 
     /// Let a connection have so many channels; 0 is no limit
     #[arg(long, value_name = "COUNT", default_value_t = 2047)]
@@ -182,6 +188,10 @@ async fn serve(args: ServerArgs) -> Result<(), ServerError> {
         }
     };
     tokio::spawn(sweep::sweep(Arc::clone(&node)));
+    if let Some(limit) = args.memory_limit.octets() {
+        tracing::info!("publishers are blocked while more than {limit} octets of memory are used");
+        tokio::spawn(memory::watch(Arc::clone(&node), limit));
+    }
     let amqp = bind(&args.listen, AMQP_PORT).await?;
     let management = bind(&args.http_listen, HTTP_PORT).await?;
     for listener in amqp {

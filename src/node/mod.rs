@@ -11,6 +11,7 @@
 //! - [`connections`][]: who is connected
 //! - [`limits`][]: limits of the node as a whole
 //! - [`alarms`][]: what the node is short of
+//! - [`memory`][]: what the process takes, and may
 //! - [`congestion`][]: whether publishers are to wait
 //!
 //! And what keeps it on disk:
@@ -31,6 +32,7 @@ pub mod connections;
 pub mod entrance;
 pub mod folder;
 pub mod limits;
+pub mod memory;
 pub mod people;
 pub mod port;
 pub mod reader;

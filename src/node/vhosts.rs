@@ -55,7 +55,10 @@ impl Node {
 
     fn vhost_with(&self, number: u32, name: &str) -> Arc<VhostCell> {
         let cell = VhostCell::new(number, name);
-        cell.with_vhost(|vhost| vhost.share_log_ids(Arc::clone(&self.log_ids)));
+        cell.with_vhost(|vhost| {
+            vhost.share_log_ids(Arc::clone(&self.log_ids));
+            vhost.share_budget(Arc::clone(&self.budget));
+        });
         if let Some(bells) = self.changes.bells() {
             cell.keep(Arc::clone(&self.budget), bells.clone());
         }
