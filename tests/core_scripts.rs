@@ -85,5 +85,6 @@ macro_rules! scripts {
 }
 
 scripts! {
-    framing high_water lifetimes publishing routing settling turns
+    consumers copies dead_letters exchange_types expiry framing global_qos high_water lengths lifetimes
+    publishing reply_to returns routing settling single_active time_out turns
 }

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use super::overdue::Watch;
+use super::window::Window;
 use super::{ConnectionId, ConsumerId, Map, QueueId};
 use crate::log::Position;
 
@@ -13,6 +15,12 @@ pub struct Unacked {
     pub position: Position,
     /// Octets of its body.
     pub size: u32,
+    /// Whether it said that it had been delivered before.
+    pub redelivered: bool,
+    /// Whether it has been taken back since it was not acknowledged in time ([`overdue`](super::overdue)).
+    pub late: bool,
+    /// When it was delivered, for the same.
+    pub stamp: u32,
     /// The consumer it went to; `None` for `basic.get`.
     pub consumer: Option<ConsumerId>,
 }
@@ -25,6 +33,11 @@ pub struct Channel {
     pub consumers: Map<Box<[u8]>, ConsumerId>,
     /// The prefetch count that the next consumers get; 0 is no limit.
     pub prefetch: u16,
+    /// The consumer that gets replies.
+    pub replies: Option<ConsumerId>,
+    /// The limit for all consumers together, where there is one.
+    pub(super) window: Option<Box<Window>>,
+    pub(super) watch: Watch,
     last_delivery_tag: u64,
     unacked: UnackedSet,
 }
@@ -36,6 +49,9 @@ impl Channel {
             number,
             consumers: Map::default(),
             prefetch: 0,
+            replies: None,
+            window: None,
+            watch: Watch::default(),
             last_delivery_tag: 0,
             unacked: UnackedSet::default(),
         }
@@ -45,6 +61,11 @@ impl Channel {
     pub fn next_delivery_tag(&mut self) -> u64 {
         self.last_delivery_tag += 1;
         self.last_delivery_tag
+    }
+
+    /// What has not been acknowledged, oldest first.
+    pub fn deliveries(&self) -> impl Iterator<Item = &Unacked> {
+        self.unacked.iter()
     }
 
     pub fn unacked(&mut self) -> &mut UnackedSet {
@@ -73,6 +94,10 @@ impl UnackedSet {
         self.live == 0
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = &Unacked> {
+        self.entries.iter().filter_map(|(_, entry)| entry.as_ref())
+    }
+
     /// Takes out the delivery with this tag, if it is here.
     pub fn take(&mut self, delivery_tag: u64) -> Option<Unacked> {
         let index = self.index(delivery_tag)?;
@@ -96,6 +121,14 @@ impl UnackedSet {
             }
         }
         None
+    }
+
+    /// A delivery has been taken back; its tag stays.
+    pub fn mark_late(&mut self, delivery_tag: u64) {
+        let index = self.index(delivery_tag);
+        if let Some((_, Some(delivery))) = index.and_then(|index| self.entries.get_mut(index)) {
+            delivery.late = true;
+        }
     }
 
     /// The last tag that `multiple` means: all there are if it is 0. `None` if it is not here.
@@ -144,7 +177,16 @@ mod tests {
     use super::*;
 
     fn delivery(delivery_tag: u64) -> Unacked {
-        Unacked { delivery_tag, queue: QueueId::default(), position: delivery_tag, size: 0, consumer: None }
+        Unacked {
+            delivery_tag,
+            queue: QueueId::default(),
+            position: delivery_tag,
+            size: 0,
+            redelivered: false,
+            late: false,
+            stamp: 0,
+            consumer: None,
+        }
     }
 
     #[test]

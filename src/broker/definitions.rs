@@ -187,7 +187,8 @@ impl Vhost {
         let mut queue = Queue::new(name, true, None, auto_delete, log);
         queue.settings = arguments::read(*queue_type.as_ref().unwrap_or(&QueueType::Classic), &arguments);
         queue.arguments = arguments;
-        self.insert_queue(queue);
+        let id = self.insert_queue(queue);
+        self.note_use(id);
         queue_type.map(drop).map_err(|e| NotRestored::QueueType(e.explanation))
     }
 

@@ -67,6 +67,7 @@ impl Vhost {
     pub fn recover(&mut self, id: QueueId, found: Recovered) {
         if let Some(queue) = self.queues.get_mut(id) {
             queue.stand_on(found.log, found.messages, found.bytes, found.delivered);
+            self.watch(id);
             self.heed(id);
         }
     }
@@ -158,8 +159,12 @@ impl Vhost {
         let Some(queue) = self.queues.get_mut(id) else { return 0 };
         let lost = queue.arrive(first, data);
         let fetchers = std::mem::take(&mut queue.fetchers);
+        self.exhume(id);
+        self.enforce_length(id);
+        self.expire(id, u64::MAX);
         self.heed(id);
         self.dispatch(id, fx);
+        self.dispatch_due(fx);
         fetchers.into_iter().for_each(|connection| fx.retry(connection));
         lost
     }
@@ -238,6 +243,7 @@ impl Vhost {
 mod tests {
     use super::*;
     use crate::broker::definitions::tests::Nobody;
+    use crate::broker::publish::Outcome;
     use crate::broker::queue::declare::Declaration;
     use crate::broker::queue::dispatch::Fetched;
     use crate::wire::content::{Body, Message};
@@ -268,7 +274,8 @@ mod tests {
             body: Body::Inline(b"body"),
         };
         let targets = vhost.route(&message).targets;
-        assert_eq!(vhost.publish(&targets, &message, 0, &mut Nobody), vhost.commits.current());
+        let outcome = vhost.publish(&targets, &message, 0, &mut Nobody);
+        assert_eq!(outcome, vhost.commits.current().map_or(Outcome::Done, Outcome::Kept));
     }
 
     fn gather(vhost: &mut Vhost) -> Batch {

@@ -7,18 +7,26 @@ use std::sync::atomic::AtomicU64;
 use amq_protocol::types::FieldTable;
 use slotmap::SlotMap;
 
+use super::chance::Chance;
 use super::channel::Channel;
 use super::commit::Commits;
+use super::compatibility::Compatibility;
 use super::definitions::Change;
 use super::effects::Effects;
+use super::events::{Actor, Event};
 use super::exchange::{Binding, Exchange, Kind};
+use super::overdue::Watches;
+use super::post::Post;
 use super::publish::Way;
 use super::queue::arguments::QueueType;
 use super::queue::pace::Behind;
 use super::queue::{Consumer, Queue};
+use super::settle::Verdict;
 use super::storage::Storage;
+use super::timers::Timers;
 use super::topics::TopicPermissions;
-use super::{BindingId, ChannelId, ConnectionId, ConsumerId, ExchangeId, Map, Name, QueueId};
+use super::trace::Who;
+use super::{BindingId, ChannelId, ConnectionId, ConsumerId, ExchangeId, Map, Name, Now, QueueId};
 use crate::auth::limits::Limit;
 use crate::wire::reply::Exception;
 
@@ -30,6 +38,7 @@ pub struct Connection {
     pub exclusive_queues: HashSet<QueueId, foldhash::fast::RandomState>,
     /// Consumers that were passed over because the connection's outbox was full.
     pub stalled: VecDeque<ConsumerId>,
+    pub who: Option<Who>,
 }
 
 /// Exchanges, bindings, queues and consumers of one vhost, and the connections that use it.
@@ -53,6 +62,8 @@ pub struct Vhost {
     pub(super) topic_permissions: TopicPermissions,
     /// Grows with every change that may route a message differently, or forbid it.
     pub(super) topology: u64,
+    /// Which RabbitMQ is followed.
+    pub compatibility: Compatibility,
     pub commits: Commits,
     pub(super) storage: Storage,
     /// What has changed of durable definitions and has not been handed over.
@@ -63,8 +74,32 @@ pub struct Vhost {
     pub(super) work: u64,
     /// Queues to be dispatched when a run of settlements is over.
     pub(super) due: Vec<QueueId>,
+    /// Channels whose windows have room for consumers that wait for it.
+    pub(super) widened: Vec<ChannelId>,
     /// Where somebody has got ahead of consumers lately.
     pub(super) behind: Option<Behind>,
+    /// Where exchanges that choose at random take their choices from.
+    pub(super) chance: Chance,
+    /// What the broker itself publishes next.
+    pub(super) posts: Vec<Post>,
+    /// Whether everything is told to `amq.rabbitmq.trace`.
+    pub(super) tracing: bool,
+    /// What has happened and has not been handed over, if somebody listens.
+    pub(super) events: Option<Vec<Event>>,
+    /// On whose behalf something happens.
+    pub(super) actor: Actor,
+    /// The name of the node, for those who are told something.
+    pub(super) node: Name,
+    /// Octets that the histories of exchanges take.
+    pub(super) remembered: usize,
+    /// What time it is.
+    pub(super) clock: Now,
+    pub(super) timers: Timers,
+    pub(super) watches: Watches,
+    /// Queues with dead letters to be brought away.
+    pub(super) dead: Vec<QueueId>,
+    /// Queues with dead letters that have to be on disk elsewhere first.
+    pub(super) writing_dead: Vec<QueueId>,
 }
 
 /// The exchanges every vhost has from the start.
@@ -95,13 +130,27 @@ impl Vhost {
             queue_limit: None,
             topic_permissions: TopicPermissions::default(),
             topology: 1,
+            compatibility: Compatibility::default(),
             commits: Commits::default(),
             storage: Storage::default(),
             changes: Vec::new(),
             log_ids: Arc::new(AtomicU64::new(1)),
             work: 0,
             due: Vec::new(),
+            widened: Vec::new(),
             behind: None,
+            chance: Chance::default(),
+            posts: Vec::new(),
+            tracing: false,
+            events: None,
+            actor: Actor::default(),
+            node: "".into(),
+            remembered: 0,
+            clock: 0,
+            timers: Timers::default(),
+            watches: Watches::default(),
+            dead: Vec::new(),
+            writing_dead: Vec::new(),
         };
         for (name, kind, internal) in PREDECLARED {
             vhost.insert_exchange(Exchange::new(
@@ -116,6 +165,16 @@ impl Vhost {
         vhost
     }
 
+    /// What random choices begin with.
+    pub fn seed(&mut self, seed: u64) {
+        self.chance = Chance::new(seed);
+    }
+
+    /// Says what the node is called.
+    pub fn live_on(&mut self, node: &str) {
+        self.node = node.into();
+    }
+
     /// Greets a connection.
     pub fn connect(&mut self) -> ConnectionId {
         self.connections.insert(Connection::default())
@@ -123,6 +182,7 @@ impl Vhost {
 
     /// A connection ends: its channels close, its exclusive queues go.
     pub fn disconnect(&mut self, id: ConnectionId, fx: &mut impl Effects) {
+        self.channels_closed(id);
         let Some(connection) = self.connections.remove(id) else { return };
         let mut channels: Vec<_> = connection.channels.into_iter().collect();
         channels.sort_unstable();
@@ -130,6 +190,7 @@ impl Vhost {
         for queue in connection.exclusive_queues {
             self.remove_queue(queue, fx);
         }
+        self.dispatch_due(fx);
     }
 
     pub fn open_channel(&mut self, connection: ConnectionId, number: u16) -> ChannelId {
@@ -137,16 +198,19 @@ impl Vhost {
         if let Some(connection) = self.connections.get_mut(connection) {
             connection.channels.insert(id);
         }
+        self.channel_created(id);
         id
     }
 
     /// A channel ends: its consumers are cancelled, what it did not acknowledge is requeued.
     pub fn close_channel(&mut self, id: ChannelId, fx: &mut impl Effects) {
+        self.channel_closed(id);
         let Some(channel) = self.channels.get(id) else { return };
         if let Some(connection) = self.connections.get_mut(channel.connection) {
             connection.channels.remove(&id);
         }
         self.close_channels(&[id], fx);
+        self.dispatch_due(fx);
     }
 
     fn close_channels(&mut self, ids: &[ChannelId], fx: &mut impl Effects) {
@@ -155,11 +219,15 @@ impl Vhost {
         // First the consumers, so that nothing that is requeued comes back to these channels.
         let queues = self.detach_consumers(&consumers);
         for id in ids {
-            self.requeue_all(*id, fx);
-            self.channels.remove(*id);
+            self.requeue_all(*id, Verdict::Fail, fx);
+            if let Some(mut gone) = self.channels.remove(*id) {
+                self.watches.set(&mut gone.watch, *id, None);
+            }
         }
         for queue in queues {
             self.delete_if_deserted(queue, fx);
+            // Somebody else may be the active consumer now.
+            self.dispatch(queue, fx);
         }
     }
 
@@ -169,12 +237,13 @@ impl Vhost {
         let waiting = self.connections.get(id).map_or(0, |connection| connection.stalled.len());
         for _ in 0..waiting {
             if !fx.has_credit(id) {
-                return;
+                break;
             }
             let next = self.connections.get_mut(id).and_then(|connection| connection.stalled.pop_front());
-            let Some(consumer) = next else { return };
+            let Some(consumer) = next else { break };
             self.unstall(consumer, fx);
         }
+        self.dispatch_due(fx);
     }
 
     pub fn connection(&self, id: ConnectionId) -> Option<&Connection> {
@@ -186,8 +255,6 @@ impl Vhost {
     }
 
     /// The prefetch count for consumers yet to come on a channel; 0 is no limit.
-    ///
-    /// RabbitMQ 4.3 treats the flag `global` as if it was not set.
     pub fn set_prefetch(&mut self, channel: ChannelId, count: u16) {
         if let Some(channel) = self.channels.get_mut(channel) {
             channel.prefetch = count;
@@ -203,7 +270,7 @@ impl Vhost {
     }
 
     pub fn queue(&self, name: &[u8]) -> Option<&Queue> {
-        self.queues.get(*self.queue_names.get(name)?)
+        self.queues.get(*self.queue_names.get(name)?).filter(|queue| !queue.hidden)
     }
 
     /// The name of a queue, as long as it is there.
@@ -220,7 +287,7 @@ impl Vhost {
     }
 
     pub fn queues(&self) -> impl Iterator<Item = &Queue> {
-        self.queues.values()
+        self.queues.values().filter(|queue| !queue.hidden)
     }
 
     /// How many consumers there are on all queues.

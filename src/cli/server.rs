@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::auth::InvalidPattern;
+use crate::broker::compatibility::Compatibility;
 use crate::broker::queue::arguments::QueueType;
 use crate::http;
 use crate::net::listener::{self, ListenError};
@@ -19,7 +20,7 @@ use crate::node::folder::{Folder, FolderError};
 use crate::node::limits::NodeLimits;
 use crate::node::memory::{self, MemoryLimit};
 use crate::node::storage::{Storage, StorageError};
-use crate::node::{Node, sweep};
+use crate::node::{Node, clock, events, sweep};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 const AMQP_PORT: u16 = 5672;
@@ -103,6 +104,13 @@ pub struct ServerArgs {
     /// Make queues of this type in vhosts that name no other one
     #[arg(long, value_name = "TYPE", default_value = "classic", value_parser = queue_type)]
     default_queue_type: QueueType,
+    /// Follow this version of RabbitMQ where versions differ: 4.3, 4.0 or 3.13
+    #[arg(long, value_name = "VERSION", default_value_t)]
+    compatibility: Compatibility,
+
+    /// Publish what happens on the node in the exchange amq.rabbitmq.event of the vhost /
+    #[arg(long)]
+    event_exchange: bool,
 
     /// Keep everything in memory and touch no folder
     #[arg(long)]
@@ -178,8 +186,12 @@ fn raise_open_files() {
 
 async fn serve(args: ServerArgs) -> Result<(), ServerError> {
     let folder = if args.in_memory { None } else { Some(Folder::open(&args.data_dir)?) };
-    let node = Node::empty(args.max_message_size, args.memory()).with_limits(&args.limits());
-    let node = Arc::new(node);
+    let node = Node::empty(args.max_message_size, args.memory());
+    let node = Arc::new(node.following(args.compatibility).with_limits(&args.limits()));
+    if args.event_exchange {
+        node.events.turn_on();
+        tokio::spawn(events::run(Arc::clone(&node)));
+    }
     let storage = match &folder {
         Some(folder) => Some(Storage::open(folder.path(), &node, args.disk_free_limit)?),
         None => {
@@ -188,12 +200,13 @@ async fn serve(args: ServerArgs) -> Result<(), ServerError> {
         }
     };
     tokio::spawn(sweep::sweep(Arc::clone(&node)));
+    tokio::spawn(clock::run(Arc::clone(&node)));
+    let amqp = bind(&args.listen, AMQP_PORT).await?;
+    let management = bind(&args.http_listen, HTTP_PORT).await?;
     if let Some(limit) = args.memory_limit.octets() {
         tracing::info!("publishers are blocked while more than {limit} octets of memory are used");
         tokio::spawn(memory::watch(Arc::clone(&node), limit));
     }
-    let amqp = bind(&args.listen, AMQP_PORT).await?;
-    let management = bind(&args.http_listen, HTTP_PORT).await?;
     for listener in amqp {
         say_where("AMQP", &listener);
         tokio::spawn(listener::accept(listener, Arc::clone(&node)));

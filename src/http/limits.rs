@@ -65,12 +65,7 @@ async fn set_vhost(
     name: &str,
     limit: Option<Limit>,
 ) -> Result<StatusCode, Refusal> {
-    let found = node.describe_vhost(vhost, |about| {
-        let limits = about.limits.get_or_insert_default();
-        if let Some(place) = limits.by_name(name) {
-            *place = limit;
-        }
-    });
+    let found = node.limit_vhost(vhost, name, limit);
     if !found {
         return Err(no_vhost());
     }
@@ -128,11 +123,7 @@ async fn set_user(
     name: &str,
     limit: Option<Limit>,
 ) -> Result<Option<StatusCode>, Refusal> {
-    let found = node.limit_user(user, |limits| {
-        if let Some(place) = limits.by_name(name) {
-            *place = limit;
-        }
-    });
+    let found = node.limit_user(user, name, limit);
     node.changes().kept().await?;
     Ok(found.then_some(StatusCode::NO_CONTENT))
 }

@@ -14,7 +14,7 @@ use super::resource::Names;
 use crate::auth::topic::TopicPermission;
 use crate::node::Node;
 use crate::node::cell::VhostCell;
-use crate::node::people::TopicError;
+use crate::node::topics::TopicError;
 
 /// Those of a vhost, of one user or of all.
 fn of(vhost: &VhostCell, user: Option<&str>) -> Vec<Value> {
@@ -145,7 +145,7 @@ pub(super) async fn delete(
 
 async fn take(node: &Node, names: &(String, String), exchange: Option<&str>) -> Result<StatusCode, Refusal> {
     let (vhost, _) = found(node, names)?;
-    vhost.with_vhost(|vhost| vhost.remove_topic_permissions(&names.1, exchange));
+    node.remove_topic_permissions((&vhost, &names.1), exchange);
     vhost.kept().await?;
     Ok(StatusCode::NO_CONTENT)
 }

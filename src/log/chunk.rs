@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::batch::Batch;
-use super::record::{self, Head, PERSISTENT, Parts, Record, SETTLED, SHARED};
+use super::record::{self, Head, MARKS, PERSISTENT, Parts, Record, SETTLED, SHARED};
 use super::segment::Segment;
 use super::spill::Extent;
 use super::{LogId, Position};
@@ -62,13 +62,13 @@ impl Data {
         self.shared_octets = std::mem::take(&mut other.shared_octets);
     }
 
-    fn push(&mut self, relative: u32, timestamp: u64, persistent: bool, parts: &Parts<'_>) {
+    fn push(&mut self, relative: u32, timestamp: u64, flags: u8, parts: &Parts<'_>) {
         self.offsets.push(self.octets.len() as u32);
         if let Body::Shared(body) = parts.body {
             self.shared_octets += body.len();
         }
         self.reserve(record::size(parts));
-        record::put(&mut self.octets, &mut self.shared, relative, timestamp, persistent, parts);
+        record::put(&mut self.octets, &mut self.shared, relative, timestamp, flags, parts);
     }
 
     /// Makes room for a record. What is small grows as vectors do, but not just beyond the size that is kept.
@@ -153,7 +153,7 @@ impl Data {
             shared = Bytes::copy_from_slice(parts.body.octets());
             parts.body = Body::Shared(&shared);
         }
-        self.push(head.relative, head.timestamp, head.flags & PERSISTENT != 0, &parts);
+        self.push(head.relative, head.timestamp, head.flags & (PERSISTENT | MARKS), &parts);
     }
 
     fn pad(mut self, span: &Span) -> Self {
@@ -324,15 +324,16 @@ impl Chunk {
         data
     }
 
-    /// Appends a record, if it is in memory. Returns by how many octets it takes more.
-    pub fn push(&mut self, timestamp: u64, persistent: bool, parts: &Parts<'_>) -> usize {
+    /// Appends a record, if it is in memory, with the flags `PERSISTENT` and `MARKS` of `record`. Returns by how many
+    /// octets it takes more.
+    pub fn push(&mut self, timestamp: u64, flags: u8, parts: &Parts<'_>) -> usize {
         let Place::Memory(data) = &mut self.place else { return 0 };
         let before = data.weight();
-        data.push((self.end - self.base) as u32, timestamp, persistent, parts);
+        data.push((self.end - self.base) as u32, timestamp, flags, parts);
         self.end += 1;
         self.live += 1;
         self.unsaved += 1;
-        if persistent {
+        if flags & PERSISTENT != 0 {
             self.pending += record::weight(parts) as u32;
         }
         data.weight() - before

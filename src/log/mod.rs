@@ -138,6 +138,17 @@ impl Log {
     /// Appends a record. `timestamp` is in milliseconds since 1970. Returns its position, and whether it is to be
     /// written and will survive from a commit on.
     pub fn append(&mut self, timestamp: u64, persistent: bool, parts: &Parts<'_>) -> (Position, bool) {
+        self.append_marked(timestamp, persistent, 0, parts)
+    }
+
+    /// The same with marks that come back with the record: those of [`record::MARKS`].
+    pub fn append_marked(
+        &mut self,
+        timestamp: u64,
+        persistent: bool,
+        marks: u8,
+        parts: &Parts<'_>,
+    ) -> (Position, bool) {
         let position = self.next;
         let weight = record::weight(parts);
         let persistent = persistent && self.id.is_some();
@@ -146,7 +157,8 @@ impl Log {
         }
         self.make_room(record::size(parts));
         if let Some(tail) = self.chunks.back_mut() {
-            let grown = tail.push(timestamp, persistent, parts);
+            let flags = if persistent { record::PERSISTENT } else { 0 } | (marks & record::MARKS);
+            let grown = tail.push(timestamp, flags, parts);
             if grown > 0 {
                 self.budget.take(grown);
             }

@@ -28,6 +28,8 @@ pub type Parts<'a> = Message<'a>;
 pub struct Record<'a> {
     /// Milliseconds since 1970.
     pub timestamp: u64,
+    /// Those of [`MARKS`] that it was appended with.
+    pub marks: u8,
     pub parts: Parts<'a>,
 }
 
@@ -40,6 +42,9 @@ pub const PERSISTENT: u8 = 1;
 pub const SHARED: u8 = 2;
 /// Flag, in memory only: nobody wants it any more.
 pub const SETTLED: u8 = 4;
+
+/// The flags that are whoever appends's own. They come back with the record.
+pub const MARKS: u8 = 0xf8;
 
 /// Octets of a shared body's number.
 const NUMBER: usize = 4;
@@ -130,17 +135,16 @@ pub fn weight(parts: &Parts<'_>) -> usize {
     HEAD + parts.exchange.len() + parts.routing_key.len() + parts.properties.len() + parts.body.size()
 }
 
-/// Appends a record to a chunk's octets; a shared body goes to `shared`.
+/// Appends a record to a chunk's octets; a shared body goes to `shared`. `flags` are [`PERSISTENT`] and [`MARKS`].
 pub fn put(
     data: &mut Vec<u8>,
     shared: &mut Vec<Bytes>,
     relative: u32,
     timestamp: u64,
-    persistent: bool,
+    mut flags: u8,
     parts: &Parts<'_>,
 ) {
     let number;
-    let mut flags = if persistent { PERSISTENT } else { 0 };
     let body: &[u8] = match parts.body {
         Body::Inline(octets) => octets,
         Body::Shared(bytes) => {
@@ -192,7 +196,8 @@ pub fn get<'a>(data: &'a [u8], shared: &'a [Bytes]) -> Option<Record<'a>> {
     } else {
         Body::Shared(shared.get(u32::from_le_bytes(rest.try_into().ok()?) as usize)?)
     };
-    Some(Record { timestamp: head.timestamp, parts: Parts { exchange, routing_key, properties, body } })
+    let parts = Parts { exchange, routing_key, properties, body };
+    Some(Record { timestamp: head.timestamp, marks: head.flags & MARKS, parts })
 }
 
 /// Appends what comes before the body of a record with a shared body, as it lies on disk but for the checksum
@@ -201,7 +206,7 @@ pub fn put_front(out: &mut Vec<u8>, data: &[u8], body_size: usize) {
     let Some(mut head) = Head::read(data) else { return };
     let front = head.before_body();
     head.size = front + body_size;
-    head.flags &= PERSISTENT;
+    head.flags &= PERSISTENT | MARKS;
     head.write(out);
     out.extend_from_slice(&data[HEAD..front]);
 }
@@ -260,10 +265,13 @@ mod tests {
         let parts =
             Parts { exchange: b"x", routing_key: b"key", properties: &[0, 0], body: Body::Inline(b"body") };
         let mut data = Vec::new();
-        put(&mut data, &mut Vec::new(), 7, 99, true, &parts);
+        put(&mut data, &mut Vec::new(), 7, 99, PERSISTENT | 0x10, &parts);
         seal(&mut data, 5);
         let head = check(&data, 5).expect("whole");
-        assert_eq!((head.relative, head.timestamp, head.flags, head.size), (7, 99, PERSISTENT, data.len()));
+        assert_eq!(
+            (head.relative, head.timestamp, head.flags, head.size),
+            (7, 99, PERSISTENT | 0x10, data.len())
+        );
         assert!(check(&data, 6).is_none(), "another segment's");
         for at in 0..data.len() {
             assert!(check(&data[..at], 5).is_none(), "cut at {at}");
@@ -279,15 +287,16 @@ mod tests {
         let body = Bytes::from(vec![3; 1000]);
         let parts = |body| Parts { exchange: b"x", routing_key: b"key", properties: &[0, 0], body };
         let (mut inline, mut data, mut bodies) = (Vec::new(), Vec::new(), Vec::new());
-        put(&mut inline, &mut bodies, 1, 2, true, &parts(Body::Inline(&body)));
+        put(&mut inline, &mut bodies, 1, 2, PERSISTENT | 0x80, &parts(Body::Inline(&body)));
         seal(&mut inline, 9);
-        put(&mut data, &mut bodies, 1, 2, true, &parts(Body::Shared(&body)));
+        put(&mut data, &mut bodies, 1, 2, PERSISTENT | 0x80, &parts(Body::Shared(&body)));
         assert_eq!(shared(&data), Some(0));
         let mut out = Vec::new();
         put_front(&mut out, &data, body.len());
         seal_front(&mut out, &body, 9);
         out.extend_from_slice(&body);
         assert_eq!(out, inline);
-        assert_eq!(get(&data, &bodies).expect("there").parts.body.octets(), &body[..]);
+        let found = get(&data, &bodies).expect("there");
+        assert_eq!((found.marks, found.parts.body.octets()), (0x80, &body[..]));
     }
 }

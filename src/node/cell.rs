@@ -1,7 +1,7 @@
 //! A vhost behind its one mutex, together with the outboxes of its connections.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
@@ -10,12 +10,16 @@ use tokio::sync::watch;
 
 use super::bell::{Bell, Ring};
 use super::changes::NotKept;
+use super::clock::{Clock, NEVER};
 use super::congestion::Congestion;
 use super::connections::ConnectionInfo;
+use super::events::{Events, acting};
+use super::now;
 use super::port::Port;
 use crate::auth::limits::Count;
 use crate::broker::commit::Commit;
-use crate::broker::{ConnectionId, Vhost};
+use crate::broker::trace::Who;
+use crate::broker::{ConnectionId, Now, Vhost};
 use crate::catalog::{About, VhostNumber};
 use crate::log::Calls;
 use crate::log::budget::Budget;
@@ -40,6 +44,10 @@ pub struct VhostCell {
     pub connections: Arc<Count>,
     /// Where the threads are that write and read for it, if it is kept on disk.
     bells: OnceLock<Bells>,
+    clock: Arc<Clock>,
+    events: Arc<Events>,
+    /// When something is to be done, in milliseconds since 1970.
+    alarm: AtomicU64,
     /// Whether it has asked to be gathered from.
     called: AtomicBool,
     committed: watch::Sender<Committed>,
@@ -74,7 +82,7 @@ struct Link {
 }
 
 impl VhostCell {
-    pub fn new(number: VhostNumber, name: &str) -> Self {
+    pub fn new(number: VhostNumber, name: &str, clock: Arc<Clock>, events: Arc<Events>) -> Self {
         let state =
             State { vhost: Vhost::new(name), outboxes: Outboxes::default(), links: SecondaryMap::new() };
         Self {
@@ -84,6 +92,9 @@ impl VhostCell {
             about: Mutex::default(),
             connections: Arc::default(),
             bells: OnceLock::new(),
+            clock,
+            events,
+            alarm: AtomicU64::new(NEVER),
             called: AtomicBool::new(false),
             committed: watch::Sender::default(),
         }
@@ -99,6 +110,7 @@ impl VhostCell {
         let vhost = &mut self.state.lock().vhost;
         vhost.default_queue_type = about.default_queue_type;
         vhost.queue_limit = about.limits.and_then(|limits| limits.max_queues);
+        vhost.set_tracing(about.tracing);
     }
 
     /// Runs something on the vhost, hands what it sent to the writers, and wakes these, once each, when the lock is
@@ -110,7 +122,13 @@ impl VhostCell {
         let result = {
             let mut state = self.state.lock();
             let State { vhost, outboxes, links } = &mut *state;
+            vhost.set_clock(now());
+            if vhost.notes_events() {
+                vhost.act_for(acting());
+            }
             let result = run(vhost, outboxes);
+            vhost.dispatch_due(outboxes);
+            self.events.take(vhost.take_events());
             outboxes.take_dirty(|gathered| {
                 if let Some(Link { port, .. }) = links.get(gathered.connection) {
                     if port.push(gathered.pieces, gathered.buffer) {
@@ -119,6 +137,7 @@ impl VhostCell {
                 }
             });
             self.call(vhost.calls());
+            self.ask(vhost.next_alarm());
             let link = |id| links.get(id);
             lost = outboxes.take_lost().into_iter().filter_map(link).map(|l| Arc::clone(&l.info)).collect();
             retries =
@@ -142,8 +161,14 @@ impl VhostCell {
     /// Runs something on the vhost that sends nothing.
     pub fn with_vhost<R>(&self, run: impl FnOnce(&mut Vhost) -> R) -> R {
         let vhost = &mut self.state.lock().vhost;
+        vhost.set_clock(now());
+        if vhost.notes_events() {
+            vhost.act_for(acting());
+        }
         let result = run(vhost);
+        self.events.take(vhost.take_events());
         self.call(vhost.calls());
+        self.ask(vhost.next_alarm());
         result
     }
 
@@ -162,7 +187,7 @@ impl VhostCell {
     /// A commit, and all before it, is on disk: whoever waits for it is told.
     pub(super) fn announce(&self, commit: Commit) {
         self.with(|vhost, outboxes| {
-            vhost.commits.announce(commit);
+            vhost.announce(commit);
             outboxes.committed(commit);
         });
         self.committed.send_modify(|committed| committed.commit = commit);
@@ -183,6 +208,24 @@ impl VhostCell {
         match done {
             Ok(committed) if committed.commit >= wanted => Ok(()),
             _ => Err(NotKept),
+        }
+    }
+
+    /// When [`tick`](Self::tick) is to be called next, in milliseconds since 1970.
+    pub(super) fn alarm(&self) -> Now {
+        self.alarm.load(Ordering::SeqCst)
+    }
+
+    /// Does what is due.
+    pub(super) fn tick(&self) {
+        self.with(|vhost, outboxes| vhost.tick(outboxes));
+    }
+
+    fn ask(&self, alarm: Option<Now>) {
+        let at = alarm.unwrap_or(NEVER);
+        if self.alarm.load(Ordering::Relaxed) != at {
+            self.alarm.store(at, Ordering::SeqCst);
+            self.clock.ask(at);
         }
     }
 
@@ -214,7 +257,9 @@ impl VhostCell {
     ) -> ConnectionId {
         let mut state = self.state.lock();
         let id = state.vhost.connect();
+        state.vhost.introduce(id, Who { name: Arc::clone(&info.name), user: Arc::clone(&info.user) });
         state.outboxes.open(id, frame_max, cancel_notify, Arc::clone(port.meter()));
+        self.events.connection_created(&info);
         state.links.insert(id, Link { port, info });
         id
     }
@@ -231,6 +276,11 @@ impl VhostCell {
 
     /// A connection has ended: what it had ends with it.
     pub fn disconnect(&self, id: ConnectionId) {
+        if self.events.is_on() {
+            if let Some(link) = self.state.lock().links.get(id) {
+                self.events.connection_closed(&link.info);
+            }
+        }
         self.with(|vhost, outboxes| vhost.disconnect(id, outboxes));
         let mut state = self.state.lock();
         state.outboxes.close(id);

@@ -5,14 +5,17 @@
 //!
 //! - this file: the node
 //! - [`vhosts`][], [`people`][]: its vhosts; its users and their permissions
+//! - [`topics`][]: which topics users may use
 //! - [`cell`][]: a vhost with its outboxes behind a mutex
 //! - [`port`][]: what an outbox hands to a connection's writer
 //! - [`entrance`][]: who may connect, and how many
 //! - [`connections`][]: who is connected
-//! - [`limits`][]: limits of the node as a whole
+//! - [`limits`][]: limits of the node as a whole, and those of vhosts and users as they are set
+//! - [`events`][]: what happens, for those who listen
 //! - [`alarms`][]: what the node is short of
 //! - [`memory`][]: what the process takes, and may
 //! - [`congestion`][]: whether publishers are to wait
+//! - [`clock`][]: when something is to be done
 //!
 //! And what keeps it on disk:
 //! - [`folder`][]: the data folder and its lock
@@ -26,10 +29,12 @@ pub mod alarms;
 pub mod bell;
 pub mod cell;
 pub mod changes;
+pub mod clock;
 pub mod committer;
 pub mod congestion;
 pub mod connections;
 pub mod entrance;
+pub mod events;
 pub mod folder;
 pub mod limits;
 pub mod memory;
@@ -38,6 +43,7 @@ pub mod port;
 pub mod reader;
 pub mod storage;
 pub mod sweep;
+pub mod topics;
 pub mod vhosts;
 
 use std::collections::BTreeMap;
@@ -53,6 +59,7 @@ use crate::auth::limits::{Count, Limit};
 use crate::auth::password::PasswordHash;
 use crate::auth::{Auth, InvalidPattern, Permission};
 use crate::broker::Now;
+use crate::broker::compatibility::Compatibility;
 use crate::broker::queue::arguments::QueueType;
 use crate::log::budget::Budget;
 use crate::session::handshake::Offer;
@@ -60,16 +67,17 @@ use crate::wire::reply::{Exception, ReplyCode};
 use alarms::Alarms;
 use cell::VhostCell;
 use changes::Changes;
+use clock::Clock;
 use congestion::Congestion;
 use connections::{ConnectionInfo, Connections};
+use events::Events;
 
-/// The version of RabbitMQ whose behaviour is followed, and that clients are told.
-pub const RABBITMQ_VERSION: &str = "4.3.6";
 /// The name of the node and, in absence of another one, of the cluster.
 pub const NODE_NAME: &str = "rabbit@localhost";
 
 pub struct Node {
     pub offer: Arc<Offer>,
+    compatibility: Compatibility,
     pub connections: Connections,
     /// How many connections there are, and may be.
     connection_count: Arc<Count>,
@@ -80,6 +88,9 @@ pub struct Node {
     pub congestion: Arc<Congestion>,
     /// Shared with whoever looks after disk and memory.
     pub alarms: Arc<Alarms>,
+    clock: Arc<Clock>,
+    /// Shared with the vhosts.
+    pub events: Arc<Events>,
     auth: ArcSwap<Auth>,
     /// Held while `auth` is replaced.
     auth_change: Mutex<()>,
@@ -114,19 +125,22 @@ impl Node {
             heartbeat: 60,
             message_size_max,
             consumer_max: None,
-            version: RABBITMQ_VERSION.to_owned(),
+            version: Compatibility::default().version().to_owned(),
             cluster_name: NODE_NAME.to_owned(),
             anonymous_user: "guest".to_owned(),
         };
         let [a, b, c, d, ..] = random();
         Self {
             offer: Arc::new(offer),
+            compatibility: Compatibility::default(),
             connections: Connections::default(),
             connection_count: Arc::default(),
             connection_max: None,
             default_queue_type: QueueType::Classic,
             congestion: Arc::default(),
             alarms: Arc::default(),
+            clock: Arc::default(),
+            events: Arc::default(),
             auth: ArcSwap::from_pointee(auth),
             auth_change: Mutex::new(()),
             vhosts: RwLock::default(),
@@ -137,6 +151,13 @@ impl Node {
             budget: Arc::new(Budget::new(memory, u32::from_le_bytes([a, b, c, d]))),
             shutdown: watch::Sender::new(false),
         }
+    }
+
+    /// The same node, following this RabbitMQ. To be called before it has vhosts.
+    pub fn following(mut self, compatibility: Compatibility) -> Self {
+        self.compatibility = compatibility;
+        Arc::make_mut(&mut self.offer).version = compatibility.version().to_owned();
+        self
     }
 
     /// What a node has that has never been used.

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::cell::VhostCell;
-use super::{Node, vhost_deleted};
+use super::{NODE_NAME, Node, random, vhost_deleted};
 use crate::auth::{Auth, Pattern, Permission};
+use crate::broker::Vhost;
 use crate::catalog::{About, Definitions, NodeChange, PermissionDefinition, VhostDefinition};
 use crate::log::LogId;
 
@@ -28,18 +29,28 @@ impl Node {
         let cell = found.unwrap_or_else(|| self.new_vhost(name));
         cell.change_about(describe);
         self.note_vhost(&cell);
+        self.tell_vhost(if is_new { "vhost.created" } else { "vhost.updated" }, &cell);
         vhosts.insert(Arc::clone(&cell.name), cell);
         is_new
     }
 
     /// Describes a vhost anew. Says whether there is one of that name.
     pub fn describe_vhost(&self, name: &str, describe: impl FnOnce(&mut About)) -> bool {
+        let changed = self.change_vhost(name, describe);
+        if let Some(cell) = &changed {
+            self.tell_vhost("vhost.updated", cell);
+        }
+        changed.is_some()
+    }
+
+    /// The same without telling anybody.
+    pub(super) fn change_vhost(&self, name: &str, change: impl FnOnce(&mut About)) -> Option<Arc<VhostCell>> {
         // Held so that what is noted last is what is.
         let vhosts = self.vhosts.write();
-        let Some(cell) = vhosts.get(name) else { return false };
-        cell.change_about(describe);
+        let cell = vhosts.get(name)?;
+        cell.change_about(change);
         self.note_vhost(cell);
-        true
+        Some(Arc::clone(cell))
     }
 
     fn note_vhost(&self, cell: &VhostCell) {
@@ -48,16 +59,38 @@ impl Node {
         self.changes.note(NodeChange::PutVhost(definition));
     }
 
+    fn tell_vhost(&self, key: &'static str, cell: &VhostCell) {
+        self.events.done(key, |facts| {
+            let about = cell.about();
+            let facts = facts.text("name", &*cell.name).text("description", &*about.description);
+            let facts = facts.texts("tags", about.tags.iter().map(ToString::to_string));
+            let facts = facts.text("default_queue_type", about.default_queue_type.name());
+            facts.flag("protected_from_deletion", about.protected).flag("tracing", about.tracing)
+        });
+    }
+
     fn new_vhost(&self, name: &str) -> Arc<VhostCell> {
         let number = self.next_vhost.fetch_add(1, Ordering::Relaxed);
-        self.vhost_with(number, name)
+        let cell = self.vhost_with(number, name);
+        cell.with_vhost(Vhost::tell_begin);
+        cell
     }
 
     fn vhost_with(&self, number: u32, name: &str) -> Arc<VhostCell> {
-        let cell = VhostCell::new(number, name);
+        let cell = VhostCell::new(number, name, Arc::clone(&self.clock), Arc::clone(&self.events));
+        let [seed @ .., _, _, _, _, _, _, _, _] = random();
         cell.with_vhost(|vhost| {
             vhost.share_log_ids(Arc::clone(&self.log_ids));
             vhost.share_budget(Arc::clone(&self.budget));
+            vhost.compatibility = self.compatibility;
+            vhost.seed(u64::from_le_bytes(seed));
+            vhost.live_on(NODE_NAME);
+            if self.events.is_on() {
+                vhost.note_events();
+                if name == "/" {
+                    vhost.open_event_exchange();
+                }
+            }
         });
         if let Some(bells) = self.changes.bells() {
             cell.keep(Arc::clone(&self.budget), bells.clone());
@@ -74,6 +107,11 @@ impl Node {
             let logs = logs.into_iter().map(|(_, log)| log).collect();
             ((), Some(NodeChange::DeleteVhost { number: cell.number, logs }))
         });
+        cell.with_vhost(Vhost::tell_end);
+        if cell.about().limits.is_some() {
+            self.tell_limits_gone(name);
+        }
+        self.events.done("vhost.deleted", |facts| facts.text("name", name));
         self.connections.close_where(&vhost_deleted(name), |connection| &*connection.vhost == name);
         if self.changes.bells().is_some() {
             self.removed.lock().push(cell);

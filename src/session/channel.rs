@@ -7,7 +7,7 @@ use super::transaction::Transaction;
 use crate::auth::limits::Counted;
 use crate::broker::ChannelId;
 use crate::broker::commit::Commit;
-use crate::broker::publish::RouteCache;
+use crate::broker::publish::{Outcome, RouteCache};
 
 /// How a channel publishes and settles.
 #[derive(Debug)]
@@ -38,6 +38,13 @@ impl Confirms {
         self.commit = self.commit.max(commit);
     }
 
+    /// Counts a message that is refused, everything before it having been flushed. Returns its number.
+    pub fn count_refused(&mut self) -> u64 {
+        self.published += 1;
+        self.flushed = self.published;
+        self.published
+    }
+
     /// What has been published since the last call. Messages after one that waits wait with it.
     pub fn flush(&mut self) -> Published {
         let (before, last) = (self.flushed, self.published);
@@ -50,12 +57,15 @@ impl Confirms {
 }
 
 impl Mode {
-    /// Counts a message that is to be confirmed, after a commit where there is one to wait for. Says whether it is the
-    /// first one to be since the last flush.
-    pub fn count_publish(&mut self, commit: Option<Commit>) -> bool {
+    /// Counts a message that is to be confirmed, after a commit where there is one to wait for, unless it was refused.
+    /// Says whether it is the first one to be since the last flush.
+    pub fn count_publish(&mut self, outcome: Outcome) -> bool {
         let Self::Confirm(confirms) = self else { return false };
+        if outcome == Outcome::Refused {
+            return false;
+        }
         confirms.published += 1;
-        if let Some(commit) = commit {
+        if let Outcome::Kept(commit) = outcome {
             confirms.wait_for(commit);
         }
         confirms.published == confirms.flushed + 1
@@ -96,7 +106,8 @@ mod tests {
     fn messages_are_counted_up_to_the_first_that_waits() {
         let mut mode = Mode::Confirm(Confirms::default());
         let mut publish = |commits: &[Option<Commit>]| {
-            let first: Vec<_> = commits.iter().map(|commit| mode.count_publish(*commit)).collect();
+            let outcomes = commits.iter().map(|commit| commit.map_or(Outcome::Done, Outcome::Kept));
+            let first: Vec<_> = outcomes.map(|outcome| mode.count_publish(outcome)).collect();
             let Mode::Confirm(confirms) = &mut mode else { panic!("another mode") };
             (first, confirms.flush())
         };

@@ -69,6 +69,12 @@ impl Unconfirmed {
         }
     }
 
+    /// Refuses one message. As in RabbitMQ, with `multiple` where nothing before it waits.
+    pub fn refuse_one(&mut self, channel: u16, number: u64, out: &mut Vec<u8>) {
+        let waits = self.channels.get(&channel).is_some_and(|waiting| !waiting.runs.is_empty());
+        method::put_nack(out, channel, number, !waits);
+    }
+
     /// Confirms what waits for a commit or for one before it: one frame a channel.
     pub fn confirm(&mut self, commit: Commit, out: &mut Vec<u8>) {
         for (channel, waiting) in &mut self.channels {
@@ -139,8 +145,8 @@ mod tests {
             [0, 60, 0, 120] => '-',
             _ => panic!("neither ack nor nack: {frame:?}"),
         };
-        assert!(frame[19] <= 1, "multiple at the most, and no requeue: {frame:?}");
-        format!("{}{sign}{number}{}", frame[2], if frame[19] == 1 { "*" } else { "" })
+        assert_eq!(frame[19] & !1, if sign == '-' { 2 } else { 0 }, "requeue in nacks only: {frame:?}");
+        format!("{}{sign}{number}{}", frame[2], if frame[19] & 1 == 1 { "*" } else { "" })
     }
 
     fn published(before: u64, clear: u64, last: u64, commit: Commit) -> Published {
@@ -200,6 +206,19 @@ mod tests {
         all.add(2, published(1, 1, 2, 6), true, &mut out);
         assert_eq!(shown(&mut out), "1+5* 1-7* 2-2");
         assert!(all.is_empty());
+    }
+
+    #[test]
+    fn one_that_is_refused_overtakes_those_that_wait() {
+        let (mut all, mut out) = (Unconfirmed::default(), Vec::new());
+        all.refuse_one(1, 1, &mut out);
+        all.add(1, published(1, 1, 2, 5), false, &mut out);
+        all.refuse_one(1, 3, &mut out);
+        all.refuse_one(2, 1, &mut out);
+        assert_eq!(shown(&mut out), "1-1* 1-3 2-1*");
+        all.add(1, published(3, 4, 4, 0), false, &mut out);
+        all.confirm(5, &mut out);
+        assert_eq!(shown(&mut out), "1+4*");
     }
 
     #[test]

@@ -9,6 +9,8 @@ use super::{Context, Session, State};
 use crate::broker::ChannelId;
 use crate::broker::queue::consumer::Consume;
 use crate::broker::queue::dispatch::Fetched;
+use crate::broker::queue::replies::REPLY_TO;
+use crate::broker::settle::Verdict;
 use crate::wire::method;
 use crate::wire::reply::Exception;
 
@@ -38,7 +40,7 @@ impl Session {
             }
             M::RecoverAsync(basic::RecoverAsync { requeue: true }) => {
                 let id = self.channel(number)?.id;
-                cx.vhost.requeue_all(id, cx.outboxes);
+                cx.vhost.requeue_all(id, Verdict::Requeue, cx.outboxes);
                 Ok(())
             }
             M::RecoverAsync(_) => Err(Exception::not_implemented("requeue=false")),
@@ -46,12 +48,31 @@ impl Session {
         }
     }
 
-    /// `global` makes no difference, as in RabbitMQ 4.3: every consumer has a window of its own.
+    /// With `global` the limit is for all consumers of the channel together; in RabbitMQ 4.3 that makes no difference,
+    /// and every consumer to come has a window of its own.
     fn qos(&mut self, number: u16, qos: &basic::Qos, cx: &mut Context<'_>) -> Result<(), Exception> {
         let id = self.channel(number)?.id;
-        cx.vhost.set_prefetch(id, qos.prefetch_count);
+        if qos.global && cx.vhost.compatibility.has_channel_window() {
+            cx.vhost.set_window(id, qos.prefetch_count);
+        } else {
+            cx.vhost.set_prefetch(id, qos.prefetch_count);
+            if qos.global {
+                self.hint_at_global();
+            }
+        }
         self.reply(number, &AMQPClass::Basic(M::QosOk(basic::QosOk {})), cx);
         Ok(())
+    }
+
+    fn hint_at_global(&mut self) {
+        if !std::mem::replace(&mut self.hinted_at_global, true) {
+            tracing::warn!(
+                user = &*self.settings.user,
+                vhost = &*self.settings.vhost,
+                "basic.qos with global set limits each consumer and not the channel since RabbitMQ 4.3: do not set it, or \
+                 start with --compatibility 4.0"
+            );
+        }
     }
 
     fn consume(
@@ -65,9 +86,12 @@ impl Session {
         cx.vhost.check_consumer_tag(id, wanted.consumer_tag.as_str().as_bytes())?;
         self.check_consumer_max(id, cx)?;
         let name = self.queue_name(number, wanted.queue.as_str())?;
-        self.may_read(cx, "queue", name.as_bytes())?;
+        if *name != *REPLY_TO {
+            self.refuse_replies(&name, "basic.consume", cx)?;
+            self.may_read(cx, "queue", name.as_bytes())?;
+        }
         let tag = match wanted.consumer_tag.as_str() {
-            "" => made_up("amq.ctag", cx),
+            "" => made_up("amq.ctag", "-", cx),
             tag => tag.to_owned(),
         };
         let consume = Consume {
@@ -77,7 +101,11 @@ impl Session {
             exclusive: wanted.exclusive,
             arguments: wanted.arguments,
         };
-        let consumer = cx.vhost.consume(id, consume)?;
+        let consumer = if *name == *REPLY_TO {
+            self.consume_replies(id, &tag, wanted.no_ack, cx)?
+        } else {
+            cx.vhost.consume(id, consume)?
+        };
         let ok = basic::ConsumeOk { consumer_tag: tag.as_str().into() };
         self.reply_unless(wanted.nowait, number, &AMQPClass::Basic(M::ConsumeOk(ok)), cx);
         cx.vhost.start_consumer(consumer, cx.outboxes);
@@ -126,6 +154,7 @@ impl Session {
         } else {
             queue
         };
+        self.refuse_replies(name, "basic.get", cx)?;
         self.may_read(cx, "queue", name.as_bytes())?;
         match cx.vhost.get(id, name.as_bytes(), no_ack, cx.outboxes)? {
             Fetched::Message => {}
@@ -145,7 +174,7 @@ impl Session {
         }
         let id = self.channel(number)?.id;
         self.reply(number, &AMQPClass::Basic(M::RecoverOk(basic::RecoverOk {})), cx);
-        cx.vhost.requeue_all(id, cx.outboxes);
+        cx.vhost.requeue_all(id, Verdict::Requeue, cx.outboxes);
         Ok(())
     }
 }

@@ -13,6 +13,7 @@
 //! - [`channel`][]: one channel's state: confirms, transaction, routes
 //! - [`publish`][]: `basic.publish` up to the broker, returns, confirms
 //! - [`transaction`][]: `tx`
+//! - [`copies`][], [`reply_to`][]: more keys for a message, replies without a queue
 //! - [`exchange`], [`queue`][], [`consume`][]: the other methods, one file a class
 //! - [`access`][]: may this user do that
 //! - [`outbox`][]: what is to be sent
@@ -26,11 +27,13 @@ pub mod channel;
 pub mod command;
 pub mod confirms;
 mod consume;
+mod copies;
 mod exchange;
 pub mod handshake;
 pub mod outbox;
 mod publish;
 mod queue;
+mod reply_to;
 pub mod run;
 pub mod staged;
 mod transaction;
@@ -93,6 +96,8 @@ pub struct Session {
     assembler: Assembler,
     /// Channels with confirms to be sent at the end of the batch.
     confirming: Vec<u16>,
+    /// Whether somebody has been told what `global` does in `basic.qos`.
+    hinted_at_global: bool,
     /// A command that could not be run to its end, for as long as its batch is run.
     stuck: Option<Command>,
     /// What waits to be gone on with.
@@ -110,6 +115,7 @@ impl Session {
             channels: Map::default(),
             assembler,
             confirming: Vec::new(),
+            hinted_at_global: false,
             stuck: None,
             aside: None,
         }

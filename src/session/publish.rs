@@ -4,13 +4,17 @@ use amq_protocol::protocol::{AMQPClass, confirm};
 
 use super::channel::{Confirms, Mode};
 use super::command::Incoming;
+use super::copies::{self, Copies};
+use super::reply_to;
 use super::run::{not_open, unimplemented_method};
 use super::{Context, Session};
-use crate::broker::publish::Route;
+use crate::broker::dead_letter::BLIND;
+use crate::broker::publish::{Outcome, Route};
+use crate::broker::queue::replies;
 use crate::broker::text;
 use crate::wire::content::Message;
 use crate::wire::method::Publish;
-use crate::wire::properties::{self, EXPIRATION, USER_ID};
+use crate::wire::properties::{self, EXPIRATION, HEADERS, REPLY_TO, USER_ID};
 use crate::wire::reply::Exception;
 
 /// The longest time to live of a message or queue in milliseconds: ten years.
@@ -50,22 +54,30 @@ impl Session {
             return Err(Exception::precondition_failed(text));
         }
         let message = &incoming.message;
+        if is_special(message.properties) {
+            return self.publish_special(number, incoming, cx);
+        }
         let known = channel.routes.get(cx.vhost, cx.auth.version(), incoming.names);
         let Some(targets) = known else {
             return self.publish_anew(number, incoming, cx);
         };
         check_properties(message, &self.settings.user)?;
+        if cx.vhost.is_tracing() {
+            cx.vhost.trace_publish(self.id, number, message, targets);
+        }
         if let Mode::Tx(transaction) = &mut channel.mode {
-            transaction.publish(incoming, targets, cx.vhost);
+            transaction.publish(message, 0, incoming.mandatory, targets, cx.vhost);
             return Ok(());
         }
-        let commit = cx.vhost.publish(targets, message, cx.now, cx.outboxes);
+        let outcome = cx.vhost.publish(targets, message, cx.now, cx.outboxes);
         let unroutable = targets.is_empty();
-        if channel.mode.count_publish(commit) {
-            self.confirming.push(number);
+        match outcome {
+            Outcome::Refused => self.refuse_publish(number, cx),
+            _ if channel.mode.count_publish(outcome) => self.confirming.push(number),
+            _ => {}
         }
         if unroutable {
-            self.unroutable(number, incoming, cx);
+            self.unroutable(number, message, incoming.mandatory, cx);
         }
         Ok(())
     }
@@ -83,12 +95,16 @@ impl Session {
         self.may_write_topic(cx, message.exchange, message.routing_key)?;
         check_properties(message, &self.settings.user)?;
         let Route { targets, cacheable } = cx.vhost.route(message);
+        if cx.vhost.is_tracing() {
+            cx.vhost.trace_publish(self.id, number, message, &targets);
+        }
         let Some(channel) = self.channels.get_mut(&number) else { return Ok(()) };
+        let mut outcome = Outcome::Done;
         if let Mode::Tx(transaction) = &mut channel.mode {
-            transaction.publish(incoming, &targets, cx.vhost);
+            transaction.publish(message, 0, incoming.mandatory, &targets, cx.vhost);
         } else {
-            let commit = cx.vhost.publish(&targets, message, cx.now, cx.outboxes);
-            if channel.mode.count_publish(commit) {
+            outcome = cx.vhost.publish(&targets, message, cx.now, cx.outboxes);
+            if channel.mode.count_publish(outcome) {
                 self.confirming.push(number);
             }
         }
@@ -97,20 +113,89 @@ impl Session {
             channel.routes.insert(incoming.names, targets.as_slice().into());
         }
         cx.vhost.give_back(targets);
+        if outcome == Outcome::Refused {
+            self.refuse_publish(number, cx);
+        }
         if returned {
-            self.unroutable(number, incoming, cx);
+            self.unroutable(number, message, incoming.mandatory, cx);
+        }
+        Ok(())
+    }
+
+    /// Publishes what asks for replies, or names more routing keys than one.
+    fn publish_special(
+        &mut self,
+        number: u16,
+        incoming: &Incoming<'_>,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Exception> {
+        let sent = &incoming.message;
+        self.may_write(cx, "exchange", sent.exchange)?;
+        cx.vhost.check_publishable(sent.exchange)?;
+        check_properties(sent, &self.settings.user)?;
+        let channel = self.channel(number)?.id;
+        let raw = reply_to::with_reply_to(sent.properties, channel, cx)?;
+        let copies = Copies::find(&raw)?;
+        let blind = copies.as_ref().and_then(|copies| copies.shown.as_deref());
+        let marks = if blind.is_some() { BLIND } else { 0 };
+        let (kept, shown) =
+            (Message { properties: &raw, ..*sent }, Message { properties: blind.unwrap_or(&raw), ..*sent });
+        let keys = copies.iter().flat_map(|copies| copies.keys.iter().copied());
+        let mut targets = Vec::new();
+        for routing_key in std::iter::once(sent.routing_key).chain(keys) {
+            self.may_write_topic(cx, sent.exchange, routing_key)?;
+            let route = cx.vhost.route(&Message { routing_key, ..shown });
+            targets.extend_from_slice(&route.targets);
+            cx.vhost.give_back(route.targets);
+        }
+        targets.sort_unstable();
+        targets.dedup();
+        if cx.vhost.is_tracing() {
+            cx.vhost.trace_publish(self.id, number, &shown, &targets);
+        }
+        let Some(channel) = self.channels.get_mut(&number) else { return Ok(()) };
+        if let Mode::Tx(transaction) = &mut channel.mode {
+            transaction.publish(&kept, marks, incoming.mandatory, &targets, cx.vhost);
+            return Ok(());
+        }
+        let outcome = cx.vhost.publish_marked(&targets, &kept, marks, cx.now, cx.outboxes);
+        if channel.mode.count_publish(outcome) {
+            self.confirming.push(number);
+        }
+        if outcome == Outcome::Refused {
+            self.refuse_publish(number, cx);
+        }
+        if targets.is_empty() {
+            self.unroutable(number, &shown, incoming.mandatory, cx);
         }
         Ok(())
     }
 
     /// A message that no queue took goes back where its publisher wants to know. Its confirm comes at the end of the
     /// batch, and so after it.
-    fn unroutable(&mut self, number: u16, incoming: &Incoming<'_>, cx: &mut Context<'_>) {
-        if incoming.mandatory {
+    pub(super) fn unroutable(
+        &mut self,
+        number: u16,
+        message: &Message<'_>,
+        mandatory: bool,
+        cx: &mut Context<'_>,
+    ) {
+        if mandatory && !reply_to::is_reply(message.exchange, message.routing_key) {
             if let Some(outbox) = cx.outboxes.get(self.id) {
-                outbox.put_return(number, &incoming.message);
+                outbox.put_return(number, message);
             }
         }
+    }
+
+    /// A queue had no room for a message: its publisher is told at once, after what came before it.
+    fn refuse_publish(&mut self, number: u16, cx: &mut Context<'_>) {
+        self.flush_confirms(cx);
+        let Some(Mode::Confirm(confirms)) = self.channels.get_mut(&number).map(|channel| &mut channel.mode)
+        else {
+            return;
+        };
+        let sequence = confirms.count_refused();
+        cx.outboxes.refuse(self.id, number, sequence);
     }
 
     /// Confirms what all channels have published, in one frame each, or leaves it to wait for a commit.
@@ -141,6 +226,15 @@ impl Session {
         self.reply_unless(select.nowait, number, &ok, cx);
         Ok(())
     }
+}
+
+/// Whether a message asks for replies or for copies. That it is well formed is seen to later.
+fn is_special(raw: &[u8]) -> bool {
+    if properties::flags(raw) & (HEADERS | REPLY_TO) == 0 {
+        return false;
+    }
+    let Ok(found) = properties::walk(raw) else { return false };
+    found.headers.is_some_and(copies::are_in) || found.reply_to == Some(replies::REPLY_TO.as_bytes())
 }
 
 /// Refuses properties that RabbitMQ refuses. The flags say cheaply that there is nothing to look at.

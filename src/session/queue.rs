@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::exchange::strip_cr_lf;
+use super::reply_to;
 use super::run::{no_previous_queue, unimplemented_method};
 use super::{Context, Session};
 use crate::broker::exchange::arguments::check_exchange_name;
@@ -48,12 +49,23 @@ impl Session {
             }
             M::Purge(purge) => {
                 let name = self.queue_name(number, purge.queue.as_str())?;
+                if cx.vhost.awaits_replies(name.as_bytes()) {
+                    let ok = M::PurgeOk(queue::PurgeOk { message_count: 0 });
+                    self.reply_unless(purge.nowait, number, &AMQPClass::Queue(ok), cx);
+                    return Ok(());
+                }
+                self.refuse_replies(&name, "queue.purge", cx)?;
                 self.may_read(cx, "queue", name.as_bytes())?;
                 let message_count = count(cx.vhost.purge(Some(self.id), name.as_bytes(), cx.outboxes)?);
                 (purge.nowait, M::PurgeOk(queue::PurgeOk { message_count }))
             }
             M::Delete(delete) => {
                 let name = self.queue_name(number, delete.queue.as_str())?;
+                if reply_to::is_meant(&name) {
+                    let ok = M::DeleteOk(queue::DeleteOk { message_count: 0 });
+                    self.reply_unless(delete.nowait, number, &AMQPClass::Queue(ok), cx);
+                    return Ok(());
+                }
                 self.may_configure(cx, "queue", &name)?;
                 let queue::Delete { if_unused, if_empty, .. } = delete;
                 let owner = Some(self.id);
@@ -85,8 +97,12 @@ impl Session {
         cx: &mut Context<'_>,
     ) -> Result<(Arc<str>, Counts), Exception> {
         let name = strip_cr_lf(wanted.queue.as_str());
+        if reply_to::is_meant(&name) {
+            let counts = self.declare_replies(&name, cx)?;
+            return Ok((name.into(), counts));
+        }
         if wanted.passive {
-            self.may_configure(cx, "queue", &name)?;
+            self.may_look_at(cx, "queue", &name)?;
             let counts = cx.vhost.check_queue(self.id, name.as_bytes())?;
             return Ok((name.into(), counts));
         }
@@ -94,7 +110,7 @@ impl Session {
         cx.vhost.add_default_type(&mut wanted.arguments, &Declared { durable, exclusive, auto_delete });
         let name: Arc<str> = if name.is_empty() {
             check_server_named(&wanted.arguments)?;
-            made_up("amq.gen", cx).into()
+            made_up("amq.gen", "-", cx).into()
         } else {
             check_not_reserved("queue", &name)?;
             name.into()
@@ -134,6 +150,7 @@ impl Session {
         let name = self.queue_name(number, bind.queue.as_str())?;
         let key = routing_key(&name, bind.queue.as_str(), bind.routing_key.as_str());
         let exchange = strip_cr_lf(bind.exchange.as_str());
+        self.refuse_replies(&name, "queue.bind", cx)?;
         self.may_write(cx, "queue", name.as_bytes())?;
         self.may_read(cx, "exchange", exchange.as_bytes())?;
         self.may_read_topic(cx, exchange.as_bytes(), key)?;
@@ -162,8 +179,8 @@ fn routing_key<'a>(name: &'a str, queue: &str, key: &'a str) -> &'a [u8] {
 }
 
 /// A name that the server makes up, in RabbitMQ's form.
-pub(super) fn made_up(prefix: &str, cx: &Context<'_>) -> String {
-    format!("{prefix}-{}", URL_SAFE_NO_PAD.encode((cx.random)()))
+pub(super) fn made_up(prefix: &str, mark: &str, cx: &Context<'_>) -> String {
+    format!("{prefix}{mark}{}", URL_SAFE_NO_PAD.encode((cx.random)()))
 }
 
 /// A count for the wire, which has 32 bits for it.

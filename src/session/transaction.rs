@@ -3,10 +3,11 @@
 use amq_protocol::protocol::{AMQPClass, tx};
 
 use super::channel::{Channel, Mode};
-use super::command::Incoming;
 use super::run::unimplemented_method;
 use super::{Context, Session};
 use crate::broker::channel::Unacked;
+use crate::broker::dead_letter::seen;
+use crate::broker::publish::Outcome;
 use crate::broker::settle::Verdict;
 use crate::broker::{Name, QueueId, Vhost};
 use crate::wire::content::{Body, Message};
@@ -28,14 +29,22 @@ struct Publish {
     properties: Box<[u8]>,
     body: bytes::Bytes,
     mandatory: bool,
+    /// What it is to be kept with.
+    marks: u8,
     targets: Box<[QueueId]>,
     /// The names of the targets, should one be gone at commit.
     names: Box<[Name]>,
 }
 
 impl Transaction {
-    pub fn publish(&mut self, incoming: &Incoming<'_>, targets: &[QueueId], vhost: &Vhost) {
-        let message = &incoming.message;
+    pub fn publish(
+        &mut self,
+        message: &Message<'_>,
+        marks: u8,
+        mandatory: bool,
+        targets: &[QueueId],
+        vhost: &Vhost,
+    ) {
         let body = match message.body {
             Body::Inline(octets) => bytes::Bytes::copy_from_slice(octets),
             Body::Shared(bytes) => bytes.clone(),
@@ -45,7 +54,8 @@ impl Transaction {
             routing_key: message.routing_key.into(),
             properties: message.properties.into(),
             body,
-            mandatory: incoming.mandatory,
+            mandatory,
+            marks,
             targets: targets.into(),
             names: targets.iter().filter_map(|id| vhost.queue_name(*id)).collect(),
         });
@@ -105,19 +115,21 @@ impl Session {
 
     /// Publishes first, then settles, each in the order they came. Returns go out before `commit-ok`, deliveries that
     /// acknowledgements make room for after it. A message whose queue is gone ends the connection, as in RabbitMQ.
-    /// All of it is on disk when `commit-ok` is sent.
+    /// All of it is on disk when `commit-ok` is sent. If a queue had no room for one of them there is an error instead,
+    /// and the rest has happened.
     fn commit(
         &mut self,
         number: u16,
         transaction: &Transaction,
         cx: &mut Context<'_>,
     ) -> Result<(), Exception> {
-        let mut durable = false;
+        let id = self.channel(number)?.id;
+        let (mut durable, mut refused) = (false, false);
         for publish in &transaction.publishes {
             let mut targets = publish.targets.iter().zip(&publish.names);
             if let Some((_, name)) = targets.find(|(id, _)| cx.vhost.queue_name(**id).is_none()) {
                 for (_, taken) in &transaction.settlements {
-                    cx.vhost.settle_collected(taken, Verdict::Requeue, cx.outboxes);
+                    cx.vhost.settle_collected(id, taken, Verdict::Fail, cx.outboxes);
                 }
                 return Err(undeliverable(&cx.vhost.name, name));
             }
@@ -127,17 +139,28 @@ impl Session {
                 properties: &publish.properties,
                 body: Body::Shared(&publish.body),
             };
-            durable |= cx.vhost.publish(&publish.targets, &message, cx.now, cx.outboxes).is_some();
-            if publish.mandatory && publish.targets.is_empty() {
-                if let Some(outbox) = cx.outboxes.get(self.id) {
-                    outbox.put_return(number, &message);
-                }
+            let outcome =
+                cx.vhost.publish_marked(&publish.targets, &message, publish.marks, cx.now, cx.outboxes);
+            durable |= matches!(outcome, Outcome::Kept(_));
+            refused |= outcome == Outcome::Refused;
+            if publish.targets.is_empty() {
+                seen(&message, publish.marks, |message| {
+                    self.unroutable(number, message, publish.mandatory, cx);
+                });
             }
         }
         let mark = cx.outboxes.mark(self.id);
-        self.reply(number, &AMQPClass::Tx(tx::AMQPMethod::CommitOk(tx::CommitOk {})), cx);
+        if !refused {
+            self.reply(number, &AMQPClass::Tx(tx::AMQPMethod::CommitOk(tx::CommitOk {})), cx);
+        }
         for (verdict, taken) in &transaction.settlements {
-            cx.vhost.settle_collected(taken, *verdict, cx.outboxes);
+            if cx.vhost.is_tracing() {
+                cx.vhost.trace_collected(id, taken, *verdict);
+            }
+            cx.vhost.settle_collected(id, taken, *verdict, cx.outboxes);
+        }
+        if refused {
+            return Err(Exception::precondition_failed("partial tx completion"));
         }
         let settles = transaction.settlements.iter().any(|(_, taken)| !taken.is_empty());
         let Some(commit) = cx.vhost.commits.current().filter(|_| durable || settles) else { return Ok(()) };

@@ -307,7 +307,8 @@ pub fn put_nack(out: &mut Vec<u8>, channel: u16, delivery_tag: u64, multiple: bo
     frame::put_head(out, METHOD, channel, 13);
     out.extend_from_slice(&[0, 60, 0, 120]);
     out.extend_from_slice(&delivery_tag.to_be_bytes());
-    out.extend_from_slice(&[u8::from(multiple), END]);
+    // The requeue bit means nothing to publishers; RabbitMQ sets it.
+    out.extend_from_slice(&[u8::from(multiple) | 2, END]);
 }
 
 /// Appends the close that an exception asks for: of the connection if its code is hard or `channel` is 0.

@@ -124,6 +124,32 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
+/// The fields of a table, each with its name and its value as it lies there, type first.
+pub fn raw_fields(octets: &[u8]) -> impl Iterator<Item = Result<(&[u8], &[u8]), Malformed>> {
+    let mut rest = octets;
+    std::iter::from_fn(move || {
+        let (&size, tail) = rest.split_first()?;
+        let mut one = || {
+            let (name, value) = tail.split_at_checked(size.into()).ok_or(Malformed::Truncated)?;
+            let mut after = value;
+            take(&mut after)?;
+            rest = after;
+            Ok((name, &value[..value.len() - after.len()]))
+        };
+        let found = one();
+        if found.is_err() {
+            rest = &[];
+        }
+        Some(found)
+    })
+}
+
+/// The values of an array, in order; stops at the first malformed one.
+pub fn values(octets: &[u8]) -> impl Iterator<Item = Field<'_>> {
+    let mut rest = octets;
+    std::iter::from_fn(move || if rest.is_empty() { None } else { take(&mut rest).ok() })
+}
+
 /// The field called `name`, if the table has it.
 pub fn find<'a>(octets: &'a [u8], name: &[u8]) -> Option<Field<'a>> {
     fields(octets).map_while(Result::ok).find(|(n, _)| *n == name).map(|(_, field)| field)

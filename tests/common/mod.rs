@@ -20,8 +20,9 @@ use std::time::{Duration, Instant};
 use leveret::auth::password::PasswordHash;
 use leveret::auth::{Pattern, Permission};
 use leveret::net::listener;
-use leveret::node::Node;
+use leveret::node::{Node, clock};
 use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 
 use client::Client;
 
@@ -79,6 +80,7 @@ impl Broker {
         let listener = runtime.block_on(listener::bind("127.0.0.1:0".parse().unwrap())).unwrap();
         let address = listener.local_addr().unwrap();
         runtime.spawn(listener::accept(listener, Arc::clone(&node)));
+        runtime.spawn(clock::run(Arc::clone(&node)));
         Self { node, address, runtime: Some(runtime) }
     }
 
@@ -98,6 +100,11 @@ impl Broker {
     pub fn block_on<F: Future>(&self, client: F) -> F::Output {
         let runtime = self.runtime.as_ref().unwrap();
         runtime.block_on(async { tokio::time::timeout(PATIENCE, client).await }).expect("an end in time")
+    }
+
+    /// Runs something beside the broker.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+        self.runtime.as_ref().unwrap().spawn(task)
     }
 
     /// A socket that takes little before it is read.

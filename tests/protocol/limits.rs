@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use leveret::auth::limits::{Limit, UserLimits, VhostLimits};
+use leveret::auth::limits::Limit;
 use leveret::broker::queue::arguments::QueueType;
 use leveret::node::Node;
 use leveret::node::limits::NodeLimits;
@@ -38,13 +38,15 @@ fn let_in(broker: &Broker, user: &str, vhost: &str) -> Client {
 }
 
 fn limit_vhost(broker: &Broker, connections: Option<i64>, queues: Option<i64>) {
-    let (max_connections, max_queues) = (connections.map(Limit), queues.map(Limit));
-    broker.node.describe_vhost("/", |about| about.limits = Some(VhostLimits { max_connections, max_queues }));
+    for (name, max) in [("max-connections", connections), ("max-queues", queues)] {
+        assert!(broker.node.limit_vhost("/", name, max.map(Limit)));
+    }
 }
 
 fn limit_user(broker: &Broker, connections: Option<i64>, channels: Option<i64>) {
-    let (max_connections, max_channels) = (connections.map(Limit), channels.map(Limit));
-    broker.node.limit_user("somebody", |limits| *limits = UserLimits { max_channels, max_connections });
+    for (name, max) in [("max-connections", connections), ("max-channels", channels)] {
+        assert!(broker.node.limit_user("somebody", name, max.map(Limit)));
+    }
 }
 
 fn with_somebody() -> Broker {

@@ -9,8 +9,10 @@ mod common;
 
 mod channels;
 mod commits;
+mod compatibility;
 mod connections;
 mod consumers;
+mod events;
 mod exchanges;
 mod limits;
 mod permissions;
@@ -22,6 +24,7 @@ mod queues;
 mod routing;
 mod settling;
 mod topics;
+mod tracing;
 mod transactions;
 
 use common::client::Client;

@@ -219,7 +219,7 @@ fn too_little_memory() {
     consumer.publish(1, "", "q", "one");
     broker.until("q", 1, 0);
     let watch = leveret::node::memory::watch(std::sync::Arc::clone(&broker.node), 1);
-    let watching = broker.block_on(async { tokio::spawn(watch) });
+    let watching = broker.spawn(watch);
     wait_until(|| broker.node.alarms.any(), || "there is no alarm".to_owned());
     publisher.publish(1, "", "q", "two");
     assert_eq!(publisher.next(0).text, "connection.blocked reason='low on memory'");

@@ -4,6 +4,7 @@ use leveret::auth::topic::TopicPermission;
 
 use crate::common::Broker;
 use crate::common::client::{Client, PLAIN};
+use crate::common::table::{headers, list, text};
 
 const ALL: (&str, &str, &str) = (".*", ".*", ".*");
 
@@ -81,6 +82,13 @@ fn publishing() {
     guarded.publish("basic.publish exchange=d routing-key=bob.1", OK);
     guarded.publish("basic.publish exchange=other routing-key=bob.1", OK);
     guarded.publish("basic.publish routing-key=bob.1", OK);
+    // Keys of copies count as well.
+    for (field, key) in [("CC", "bob.2"), ("BCC", "bob.3")] {
+        let copies = headers(&[(field, list(&[text("ada.1"), text(key)]))]);
+        guarded.client.publish_with(1, "basic.publish exchange=t routing-key=ada.1", &copies, b"m");
+        let got = guarded.client.call(1, "basic.qos");
+        guarded.check(field, &got, &no(key));
+    }
     // Others may use all topics.
     guarded.broker.add_user("bob", ALL);
     let mut bob = Client::user(guarded.broker.address, "bob");

@@ -18,7 +18,8 @@ use super::cuts::Cuts;
 /// Small, so that bodies of several frames need not be large.
 pub const FRAME_MAX: usize = 16 << 10;
 
-const NOW: u64 = 1_700_000_000_000;
+/// When it all begins.
+const BEGIN: u64 = 1_700_000_000_000;
 
 /// One user who may do everything.
 static AUTH: LazyLock<Auth> = LazyLock::new(|| {
@@ -56,12 +57,32 @@ pub struct Bench {
     outboxes: Outboxes,
     clients: BTreeMap<u32, Client>,
     cuts: Cuts,
+    now: u64,
 }
 
 impl Bench {
     pub fn new(cuts: Cuts) -> Self {
         RANDOM.set(0);
-        Self { vhost: Vhost::new("/"), outboxes: Outboxes::default(), clients: BTreeMap::new(), cuts }
+        let mut vhost = Vhost::new("/");
+        vhost.set_clock(BEGIN);
+        Self { vhost, outboxes: Outboxes::default(), clients: BTreeMap::new(), cuts, now: BEGIN }
+    }
+
+    /// Time goes by, alarm by alarm.
+    pub fn wait(&mut self, milliseconds: u64) {
+        let end = self.now + milliseconds;
+        while let Some(at) = self.vhost.next_alarm().filter(|at| *at <= end) {
+            self.vhost.set_clock(at.max(self.now));
+            self.vhost.tick(&mut self.outboxes);
+        }
+        self.vhost.set_clock(end);
+        self.now = end;
+        self.write();
+    }
+
+    /// Follows another version of RabbitMQ.
+    pub fn follow(&mut self, level: &str) {
+        self.vhost.compatibility = level.parse().expect("a level of compatibility");
     }
 
     pub fn is_connected(&self, client: u32) -> bool {
@@ -89,8 +110,8 @@ impl Bench {
     /// A client's TCP connection is gone.
     pub fn lose(&mut self, client: u32) {
         let mut client = self.clients.remove(&client).expect("a client");
-        let Self { vhost, outboxes, .. } = self;
-        client.session.leave(&mut Context { vhost, outboxes, auth: &AUTH, now: NOW, random });
+        let Self { vhost, outboxes, now, .. } = self;
+        client.session.leave(&mut Context { vhost, outboxes, auth: &AUTH, now: *now, random });
         self.outboxes.close(client.session.id());
         self.write();
         if self.clients.is_empty() {
@@ -114,13 +135,13 @@ impl Bench {
 
     /// Uses a client's input, and says whether to do so again before anything else is read.
     fn take_input(&mut self, client: u32) -> bool {
-        let Self { vhost, outboxes, clients, .. } = self;
+        let Self { vhost, outboxes, clients, now, .. } = self;
         let client = clients.get_mut(&client).expect("a client");
         let mut batch = Vec::new();
         let parsed = client.session.parse(&client.rest, &mut batch);
         let mut commands = batch.drain(..);
         while commands.len() > 0 {
-            let mut cx = Context { vhost, outboxes, auth: &AUTH, now: NOW, random };
+            let mut cx = Context { vhost, outboxes, auth: &AUTH, now: *now, random };
             client.session.run(&client.rest, &mut commands, &mut cx);
         }
         client.rest.drain(..parsed.octets);

@@ -101,5 +101,5 @@ fn content(channel: u16, octets: &mut &[u8]) -> String {
     }
     assert_eq!(body.len() as u64, size);
     let shared = if frames > 1 { format!(" in {frames} frames") } else { String::new() };
-    format!(" : {}{shared}", show(&body))
+    format!("{} : {}{shared}", methods::show_properties(&header[12..]), show(&body))
 }

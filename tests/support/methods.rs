@@ -3,6 +3,9 @@
 //! A method's layout says which words become which octets: `s` a short string, `w`, `l` and `q` numbers of 2, 4 and 8
 //! octets, `b:` flags that are words of their own, `t` a table of `key=value`, and `z` zeroes that no word stands for.
 
+use amq_protocol::types::{AMQPValue, FieldTable};
+use leveret::wire::properties as property_list;
+
 type Layout = (&'static str, u16, u16, &'static str);
 
 const LAYOUTS: &[Layout] = &[
@@ -165,7 +168,8 @@ fn put_short(out: &mut Vec<u8>, octets: &[u8]) {
     out.extend_from_slice(octets);
 }
 
-/// A table with its length: whole numbers as `I`, `true` and `false`, `void`, all else strings.
+/// A table with its length: whole numbers as `I`, `true` and `false`, `void`, `[a,b]` an array of strings, all else
+/// strings.
 fn table(fields: &[(String, String)]) -> Vec<u8> {
     let mut inside = Vec::new();
     for (key, value) in fields {
@@ -177,6 +181,16 @@ fn table(fields: &[(String, String)]) -> Vec<u8> {
             inside.extend_from_slice(&[b't', u8::from(value == "true")]);
         } else if value == "void" {
             inside.push(b'V');
+        } else if let Some(texts) = value.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            let mut array = Vec::new();
+            for text in texts.split(',').filter(|text| !text.is_empty()) {
+                array.push(b'S');
+                array.extend_from_slice(&u32::try_from(text.len()).expect("short enough").to_be_bytes());
+                array.extend_from_slice(text.as_bytes());
+            }
+            inside.push(b'A');
+            inside.extend_from_slice(&u32::try_from(array.len()).expect("short enough").to_be_bytes());
+            inside.extend_from_slice(&array);
         } else {
             inside.push(b'S');
             inside.extend_from_slice(&u32::try_from(value.len()).expect("short enough").to_be_bytes());
@@ -187,18 +201,24 @@ fn table(fields: &[(String, String)]) -> Vec<u8> {
     [&size.to_be_bytes(), inside.as_slice()].concat()
 }
 
-/// The property list of a publish: `expiration=` is that property, every other `key=value` a header.
+/// The property list of a publish: `reply-to=` and `expiration=` are properties, every other `key=value` a header.
 pub fn properties(line: &str) -> Vec<u8> {
-    let (expiration, headers): (Vec<_>, Vec<_>) =
-        Words::new(line).fields.into_iter().partition(|(key, _)| key == "expiration");
-    let flags = u16::from(!headers.is_empty()) << 13 | u16::from(!expiration.is_empty()) << 8;
-    let mut out = flags.to_be_bytes().to_vec();
+    let (mut flags, mut texts, mut headers) = (0u16, Vec::new(), Vec::new());
+    for (key, value) in Words::new(line).fields {
+        match ["expiration", "reply-to"].iter().position(|name| *name == key) {
+            Some(place) => {
+                flags |= 1 << (8 + place);
+                texts.push((1 - place, value));
+            }
+            None => headers.push((key, value)),
+        }
+    }
+    let mut out = (flags | u16::from(!headers.is_empty()) << 13).to_be_bytes().to_vec();
     if !headers.is_empty() {
         out.extend_from_slice(&table(&headers));
     }
-    for (_, value) in expiration {
-        put_short(&mut out, value.as_bytes());
-    }
+    texts.sort_unstable();
+    texts.iter().for_each(|(_, value)| put_short(&mut out, value.as_bytes()));
     out
 }
 
@@ -234,6 +254,43 @@ pub fn decode(payload: &[u8]) -> String {
     }
     assert!(rest.is_empty(), "{name} is too long: {payload:?}");
     out
+}
+
+/// Headers, reply-to and expiration of a property list, if it has any, as they would be written; times are left out.
+pub fn show_properties(raw: &[u8]) -> String {
+    let found = property_list::walk(raw).expect("a property list");
+    let mut out = String::new();
+    if let Some(headers) = found.headers {
+        let headers = leveret::wire::table::decode_table(headers).expect("a table");
+        out += &show_fields(&headers).iter().map(|field| format!(" {field}")).collect::<String>();
+    }
+    if let Some(name) = found.reply_to {
+        out += &format!(" reply-to={}", String::from_utf8_lossy(name));
+    }
+    if let Some(expiration) = found.expiration {
+        out += &format!(" expiration={}", String::from_utf8_lossy(expiration));
+    }
+    out
+}
+
+fn show_fields(fields: &FieldTable) -> Vec<String> {
+    let timeless = fields.inner().iter().filter(|(key, _)| key.as_str() != "time");
+    timeless.map(|(key, value)| format!("{key}={}", show_value(value))).collect()
+}
+
+fn show_value(value: &AMQPValue) -> String {
+    match value {
+        AMQPValue::LongString(text) => quote(text.as_bytes()),
+        AMQPValue::FieldTable(fields) => format!("{{{}}}", show_fields(fields).join(" ")),
+        AMQPValue::FieldArray(values) => {
+            format!("[{}]", values.as_slice().iter().map(show_value).collect::<Vec<_>>().join(" "))
+        }
+        AMQPValue::LongInt(number) => number.to_string(),
+        AMQPValue::LongLongInt(number) => format!("{number}l"),
+        AMQPValue::Boolean(value) => value.to_string(),
+        AMQPValue::Void => "void".to_owned(),
+        other => format!("{other:?}"),
+    }
 }
 
 fn quote(octets: &[u8]) -> String {

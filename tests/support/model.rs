@@ -41,9 +41,22 @@ pub struct Message {
     unacked: bool,
 }
 
+/// Who of a queue's consumers get messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    All,
+    /// A single active one.
+    One,
+    /// A single active one, which stands down for one of a higher priority.
+    Best,
+}
+
 #[derive(Debug)]
 pub struct Queue {
     pub messages: Vec<Message>,
+    pub sharing: Sharing,
+    /// The active consumer where there is a single one, and whether it is to stand down.
+    active: Option<(String, bool)>,
 }
 
 impl Queue {
@@ -137,8 +150,8 @@ impl Model {
         self.channels.insert(id, Channel { connection, number, last_tag: 0, unacked: Vec::new() });
     }
 
-    pub fn declare(&mut self, id: QueueId) {
-        self.queues.insert(id, Queue { messages: Vec::new() });
+    pub fn declare(&mut self, id: QueueId, sharing: Sharing) {
+        self.queues.insert(id, Queue { messages: Vec::new(), sharing, active: None });
     }
 
     pub fn publish(&mut self, queue: QueueId, number: usize, size: usize) {
@@ -150,13 +163,64 @@ impl Model {
 
     pub fn consume(&mut self, mut consumer: Consumer) {
         consumer.turn = self.tick();
-        let queue = consumer.queue;
+        let (queue, priority) = (consumer.queue, consumer.priority);
         self.consumers.push(consumer);
+        self.overtake(queue, priority);
+        self.elect(queue);
         self.dispatch(queue);
     }
 
     pub fn cancel(&mut self, name: &str) {
         self.consumers.retain(|consumer| consumer.name != name);
+        self.elect_everywhere();
+        self.dispatch_all();
+    }
+
+    /// The active consumer has to stand down for one of a higher priority, at once if it has nothing.
+    fn overtake(&mut self, id: QueueId, priority: i64) {
+        let Some(queue) = self.queues.get_mut(&id).filter(|queue| queue.sharing == Sharing::Best) else {
+            return;
+        };
+        let Some((name, leaving)) = &mut queue.active else { return };
+        let active = self.consumers.iter().find(|consumer| consumer.name == *name).expect("the active one");
+        if priority > active.priority {
+            *leaving = true;
+            if active.unacked == 0 {
+                self.stand_down(id);
+            }
+        }
+    }
+
+    fn stand_down(&mut self, id: QueueId) {
+        let (name, _) =
+            self.queues.get_mut(&id).and_then(|queue| queue.active.take()).expect("an active one");
+        let at = self.consumers.iter().position(|consumer| consumer.name == name).expect("the active one");
+        let consumer = self.consumers.remove(at);
+        self.consumers.push(consumer);
+    }
+
+    /// If a queue needs an active consumer it is the first of those with the highest priority.
+    fn elect(&mut self, id: QueueId) {
+        let Some(queue) = self.queues.get_mut(&id).filter(|queue| queue.sharing != Sharing::All) else {
+            return;
+        };
+        if queue.active.as_ref().is_some_and(|(name, _)| self.consumers.iter().any(|c| c.name == *name)) {
+            return;
+        }
+        let there = self.consumers.iter_mut().filter(|consumer| consumer.queue == id);
+        let best = there.min_by_key(|consumer| -consumer.priority);
+        queue.active = best.map(|consumer| {
+            consumer.stalled = false;
+            (consumer.name.clone(), false)
+        });
+    }
+
+    fn elect_everywhere(&mut self) {
+        self.queues.keys().copied().collect::<Vec<_>>().into_iter().for_each(|id| self.elect(id));
+    }
+
+    fn dispatch_all(&mut self) {
+        self.queues.keys().copied().collect::<Vec<_>>().into_iter().for_each(|id| self.dispatch(id));
     }
 
     fn tick(&mut self) -> u64 {
@@ -166,7 +230,13 @@ impl Model {
 
     /// Consumers who could take a message of a queue, the one whose turn it is first.
     pub fn able(&self, queue: QueueId) -> Vec<&Consumer> {
-        let able = |c: &&Consumer| c.queue == queue && !c.is_full() && !c.stalled;
+        let found = self.queues.get(&queue);
+        let is_active = |c: &Consumer| match found {
+            Some(Queue { sharing: Sharing::All, .. }) => true,
+            Some(Queue { active: Some((name, leaving)), .. }) => *name == c.name && !leaving,
+            _ => false,
+        };
+        let able = |c: &&Consumer| c.queue == queue && !c.is_full() && !c.stalled && is_active(c);
         let mut found: Vec<_> = self.consumers.iter().filter(able).collect();
         found.sort_by_key(|consumer| (-consumer.priority, consumer.turn));
         found
@@ -277,6 +347,13 @@ impl Model {
         if freed {
             consumer.turn = now;
         }
+        let (id, has_none) = (consumer.queue, consumer.unacked == 0);
+        let active = self.queues.get(&id).and_then(|queue| queue.active.as_ref());
+        if has_none && active.is_some_and(|(active, leaving)| Some(active.as_str()) == name && *leaving) {
+            self.stand_down(id);
+            self.elect(id);
+            return true;
+        }
         freed
     }
 
@@ -287,10 +364,12 @@ impl Model {
     /// The consumers go first, so that nothing comes back to channels that are about to close.
     fn close_channels(&mut self, ids: &[ChannelId]) {
         self.consumers.retain(|consumer| !ids.contains(&consumer.channel));
+        self.elect_everywhere();
         for id in ids {
             self.settle(*id, 0, true, Fate::Back);
             self.channels.remove(id);
         }
+        self.dispatch_all();
     }
 
     pub fn disconnect(&mut self, id: ConnectionId) {

@@ -9,8 +9,10 @@
 //! 2 connects without cancel-notify     other clients connect when they are first named
 //! 2 stops reading, 2 reads again       its writer is stuck, and is not
 //! 2 is lost                            its TCP connection is gone
+//! compatibility 4.0                    the RabbitMQ that is followed from here on
 //! count q                              = the queue in numbers
 //! take q r                             = the bodies of the ready messages, which are taken out
+//! wait 500                             milliseconds go by
 //! ```
 //!
 //! Channels are opened when they are first named, and not again. Running a script gives the same text with the lines
@@ -141,12 +143,16 @@ impl Run<'_> {
             for name in names.split_whitespace() {
                 self.out.push(format!("= {name}: {}", self.bench.describe(name)));
             }
+        } else if let Some(level) = line.strip_prefix("compatibility ") {
+            self.bench.follow(level);
         } else if let Some(names) = line.strip_prefix("take ") {
             for name in names.split_whitespace() {
                 let bodies: Vec<_> =
                     self.bench.take_all(name).iter().map(|body| frames::show(body)).collect();
                 self.out.push(format!("= {name}: {}", bodies.join(" ")).trim_end().to_owned());
             }
+        } else if let Some(milliseconds) = line.strip_prefix("wait ") {
+            self.bench.wait(milliseconds.parse().expect("a number"));
         } else {
             self.happen(line);
         }
@@ -198,24 +204,26 @@ impl Run<'_> {
     }
 }
 
+/// By channel, the numbers of what was confirmed (`true`) or refused.
+pub type Confirmed = BTreeMap<String, Vec<(u64, bool)>>;
+
 /// A transcript with the confirms taken out of it, and the numbers confirmed by channel: how confirms are batched
 /// depends on how input is spread over reads, all else does not.
-pub fn without_confirms(transcript: &[String]) -> (Vec<String>, BTreeMap<String, Vec<u64>>) {
-    let mut confirmed: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+pub fn without_confirms(transcript: &[String]) -> (Vec<String>, Confirmed) {
+    let mut confirmed = Confirmed::new();
     let mut rest = Vec::new();
     for line in transcript {
-        let Some((channel, confirm)) = line.split_once(" < basic.ack ") else {
+        let refused = line.split_once(" < basic.nack ");
+        let Some((channel, confirm)) = line.split_once(" < basic.ack ").or(refused) else {
             rest.push(line.clone());
             continue;
         };
-        let (number, multiple) = match confirm.split_once(" multiple") {
-            Some((number, _)) => (number, true),
-            None => (confirm, false),
-        };
+        let (number, flags) = confirm.split_once(' ').unwrap_or((confirm, ""));
         let number: u64 = number.parse().expect("a number");
         let numbers = confirmed.entry(channel.to_owned()).or_default();
-        let before = numbers.last().copied().filter(|last| *last < number).unwrap_or(0);
-        numbers.extend(if multiple { before + 1..=number } else { number..=number });
+        let before = numbers.last().map_or(0, |(last, _)| *last).min(number);
+        let first = if flags.starts_with("multiple") { before + 1 } else { number };
+        numbers.extend((first..=number).map(|number| (number, refused.is_none())));
     }
     (rest, confirmed)
 }

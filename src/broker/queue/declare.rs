@@ -8,6 +8,7 @@ use crate::auth::limits::Limit;
 use crate::broker::definitions::Change;
 use crate::broker::effects::Effects;
 use crate::broker::exchange::arguments::inequivalent;
+use crate::broker::timers::Alarm;
 use crate::broker::vhost::Vhost;
 use crate::broker::{ConnectionId, Name, QueueId};
 use crate::wire::reply::Exception;
@@ -47,9 +48,11 @@ impl Vhost {
     }
 
     /// The counts of a queue that is there and not locked (`queue.declare` with `passive`).
-    pub fn check_queue(&self, connection: ConnectionId, name: &[u8]) -> Result<Counts, Exception> {
+    pub fn check_queue(&mut self, connection: ConnectionId, name: &[u8]) -> Result<Counts, Exception> {
         let id = self.queue_id(name)?;
         self.check_not_locked(id, Some(connection))?;
+        self.note_use(id);
+        self.expire_first(id);
         Ok(self.counts(id))
     }
 
@@ -63,12 +66,14 @@ impl Vhost {
     ) -> Result<Counts, Exception> {
         if let Some(&id) = self.queue_names.get(declaration.name.as_bytes()) {
             self.check_same_queue(id, connection, &declaration)?;
+            self.note_use(id);
+            self.expire_first(id);
             return Ok(self.counts(id));
         }
         let described = self.describe("queue", declaration.name.as_bytes());
         let Declaration { name, durable, exclusive, auto_delete, arguments } = declaration;
         let declared = Declared { durable, exclusive, auto_delete };
-        let settings = arguments::parse(&arguments, &declared, &described)?;
+        let settings = arguments::parse_as(self.compatibility, &arguments, &declared, &described)?;
         self.check_queue_limit(&name)?;
         let owner = connection.filter(|_| exclusive);
         let durable = durable && !exclusive;
@@ -77,10 +82,12 @@ impl Vhost {
         queue.arguments = arguments;
         queue.settings = settings;
         let id = self.insert_queue(queue);
+        self.note_use(id);
         if let Some(owner) = owner.and_then(|owner| self.connections.get_mut(owner)) {
             owner.exclusive_queues.insert(id);
         }
         self.record(|vhost| vhost.queues[id].durable().map(Change::PutQueue));
+        self.queue_created(id);
         Ok(Counts { ready: 0, consumers: 0 })
     }
 
@@ -97,7 +104,11 @@ impl Vhost {
 
     fn counts(&self, id: QueueId) -> Counts {
         let queue = &self.queues[id];
-        Counts { ready: queue.ready(), consumers: queue.consumer_count() }
+        // Consumers that wait to be the active one of a quorum queue do not count.
+        let others_count =
+            queue.settings.queue_type != QueueType::Quorum || !queue.settings.single_active_consumer;
+        let consumers = if others_count { queue.consumer_count() } else { queue.consumer_count().min(1) };
+        Counts { ready: queue.ready(), consumers }
     }
 
     fn check_same_queue(
@@ -226,7 +237,9 @@ impl Vhost {
 
     /// Takes a queue away with its bindings and consumers, who are told. Returns the ready messages lost.
     pub(in crate::broker) fn remove_queue(&mut self, id: QueueId, fx: &mut impl Effects) -> usize {
+        self.consumers_deleted(id);
         self.remove_bindings_of(id);
+        Alarm::ALL.into_iter().for_each(|alarm| self.set_alarm(id, alarm, None));
         let Some(queue) = self.queues.remove(id) else { return 0 };
         self.topology += 1;
         if queue.durable {
@@ -247,6 +260,7 @@ impl Vhost {
             }
         }
         let count = queue.ready();
+        self.queue_deleted(&queue);
         self.discard(queue);
         count
     }

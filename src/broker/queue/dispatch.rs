@@ -5,7 +5,10 @@
 use super::Taken;
 use super::consumer::Place;
 use crate::broker::channel::Unacked;
+use crate::broker::dead_letter::{REDELIVERED, seen};
 use crate::broker::effects::{Delivery, Effects, Got};
+use crate::broker::overdue::stamp;
+use crate::broker::post::Kept;
 use crate::broker::vhost::Vhost;
 use crate::broker::{ChannelId, ConsumerId, Now, QueueId};
 use crate::wire::content::Message;
@@ -13,6 +16,23 @@ use crate::wire::reply::Exception;
 
 /// Consumers that were cancelled while they were stalled are forgotten when there are this many, and at each doubling.
 const STALLED_MIN: usize = 64;
+
+/// What became of a message that came to a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// It is taken care of.
+    Done,
+    /// It has to be on disk before its publisher may be told.
+    Kept,
+    /// The queue had no room for it.
+    Refused,
+}
+
+impl From<bool> for Accepted {
+    fn from(kept: bool) -> Self {
+        if kept { Self::Kept } else { Self::Done }
+    }
+}
 
 /// What `basic.get` came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,46 +44,75 @@ pub enum Fetched {
     Wait,
 }
 
+/// What a consumer's turn came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Taken,
+    /// Its channel's window is full, and it has left the ring.
+    Passed,
+    /// There is no message in memory.
+    Nothing,
+}
+
 impl Vhost {
-    /// A message arrives at a queue: straight to the consumer whose turn it is, or into the log. Returns whether it has
-    /// to be on disk before its publisher may be told.
+    /// A message arrives at a queue: straight to the consumer whose turn it is, or into the log.
+    /// `marks` stay with it (`broker/dead_letter`).
     pub(in crate::broker) fn enqueue(
         &mut self,
         queue: QueueId,
         message: &Message<'_>,
+        marks: u8,
         now: Now,
         fx: &mut impl Effects,
-    ) -> bool {
+    ) -> Accepted {
         self.work += 1;
-        let Some(found) = self.queues.get_mut(queue) else { return false };
+        let Some(found) = self.queues.get_mut(queue) else { return Accepted::Done };
+        if found.refuses(message) {
+            self.turn_away(queue, message, marks, fx);
+            return Accepted::Refused;
+        }
         let turn = if found.ring.is_empty() || !found.is_empty() { None } else { self.whose_turn(queue, fx) };
         let Some(id) = turn else {
-            let kept = self.queues[queue].push(now, message);
+            let kept = self.queues[queue].push(now, marks, message);
             self.note_behind(queue);
+            self.enforce_length(queue);
+            self.expire_new(queue);
             self.heed(queue);
-            return kept;
+            return kept.into();
         };
         if self.consumers[id].no_ack {
-            self.send(id, false, message, fx);
+            seen(message, marks, |message| {
+                self.send(id, message, fx);
+                if self.tracing {
+                    self.trace_delivery(self.consumers[id].channel, queue, false, message);
+                }
+            });
             self.queues[queue].ring.rotate();
-            return false;
+            return Accepted::Done;
         }
-        let kept = self.queues[queue].push(now, message);
-        self.deliver_next(queue, id, fx);
+        // What goes straight to a consumer is never marked as redelivered, as in RabbitMQ.
+        let kept = self.queues[queue].push(now, marks & !REDELIVERED, message);
+        if self.deliver_next(queue, id, fx) == Turn::Passed {
+            self.dispatch(queue, fx);
+        }
         self.heed(queue);
-        kept
+        kept.into()
     }
 
     /// Hands out ready messages until there are none or nobody has room.
     pub(in crate::broker) fn dispatch(&mut self, queue: QueueId, fx: &mut impl Effects) {
+        self.expire_first(queue);
         while self.queues.get(queue).is_some_and(|q| !q.is_empty() && !q.ring.is_empty()) {
             let Some(id) = self.whose_turn(queue, fx) else { break };
-            if !self.deliver_next(queue, id, fx) {
-                break;
+            match self.deliver_next(queue, id, fx) {
+                Turn::Taken => self.work += 1,
+                Turn::Passed => {}
+                Turn::Nothing => break,
             }
-            self.work += 1;
         }
         self.call_paced(queue, fx);
+        self.enforce_length(queue);
+        self.watch(queue);
         self.heed(queue);
     }
 
@@ -86,14 +135,23 @@ impl Vhost {
         }
     }
 
-    /// Gives the next message of a queue to a consumer, whose turn is over then. Says no if there is none in memory.
-    fn deliver_next(&mut self, queue_id: QueueId, id: ConsumerId, fx: &mut impl Effects) -> bool {
+    /// Gives the next message of a queue to a consumer, whose turn is over then.
+    fn deliver_next(&mut self, queue_id: QueueId, id: ConsumerId, fx: &mut impl Effects) -> Turn {
         // Each is looked up once: this is where most messages leave.
-        let Self { queues, consumers, channels, .. } = self;
+        let mut told = None;
+        let Self { queues, consumers, channels, watches, clock, tracing, .. } = self;
         let (Some(queue), Some(consumer)) = (queues.get_mut(queue_id), consumers.get_mut(id)) else {
-            return false;
+            return Turn::Nothing;
         };
-        let Some(channel) = channels.get_mut(consumer.channel) else { return false };
+        let Some(channel) = channels.get_mut(consumer.channel) else { return Turn::Nothing };
+        if let Some(window) = &mut channel.window {
+            if !consumer.no_ack && window.is_full() {
+                consumer.place = Place::Shut;
+                queue.ring.pop();
+                window.wait(id);
+                return Turn::Passed;
+            }
+        }
         let taken = queue.take_next_with(|next, message| {
             let to = Delivery {
                 connection: consumer.connection,
@@ -103,27 +161,39 @@ impl Vhost {
                 redelivered: next.redelivered,
             };
             fx.deliver(&to, message);
+            told = tracing.then(|| Kept::of(message));
             to.delivery_tag
         });
-        let Some((next, delivery_tag)) = taken else { return false };
+        let Some((next, delivery_tag)) = taken else { return Turn::Nothing };
+        let on = consumer.channel;
         if consumer.no_ack {
             queue.settle(next.position);
             queue.ring.rotate();
         } else {
             let (position, size) = (next.position, next.size);
-            let unacked = Unacked { delivery_tag, queue: queue_id, position, size, consumer: Some(id) };
+            let redelivered = next.redelivered;
+            let unacked = Unacked {
+                delivery_tag,
+                queue: queue_id,
+                position,
+                size,
+                redelivered,
+                late: false,
+                stamp: stamp(*clock),
+                consumer: Some(id),
+            };
+            if let Some(timeout) = consumer.timeout {
+                watches.note(&mut channel.watch, consumer.channel, *clock, timeout);
+            }
             consumer.await_ack(unacked, channel, &mut queue.ring);
         }
-        true
+        if let Some(told) = told {
+            self.trace_delivery(on, queue_id, next.redelivered, &told.message());
+        }
+        Turn::Taken
     }
 
-    fn send(
-        &mut self,
-        id: ConsumerId,
-        redelivered: bool,
-        message: &Message<'_>,
-        fx: &mut impl Effects,
-    ) -> u64 {
+    fn send(&mut self, id: ConsumerId, message: &Message<'_>, fx: &mut impl Effects) -> u64 {
         let consumer = &self.consumers[id];
         let tag = self.channels[consumer.channel].next_delivery_tag();
         let to = Delivery {
@@ -131,7 +201,7 @@ impl Vhost {
             channel: consumer.number,
             consumer_tag: &consumer.tag,
             delivery_tag: tag,
-            redelivered,
+            redelivered: false,
         };
         fx.deliver(&to, message);
         tag
@@ -143,8 +213,14 @@ impl Vhost {
     pub(in crate::broker) fn release(&mut self, id: ConsumerId) -> bool {
         let Some(consumer) = self.consumers.get_mut(id) else { return false };
         consumer.unacked -= 1;
-        if consumer.place != Place::Full || consumer.is_full() {
-            return false;
+        match consumer.place {
+            Place::Full if !consumer.is_full() => {}
+            Place::Quiescing if consumer.unacked == 0 => {
+                let queue = consumer.queue;
+                self.stand_down(id, Place::Waiting);
+                return self.activate_next(queue);
+            }
+            _ => return false,
         }
         consumer.place = Place::Ring;
         let (queue, priority) = (consumer.queue, consumer.priority);
@@ -160,18 +236,22 @@ impl Vhost {
         }
     }
 
-    pub(super) fn bring_back(&mut self, id: ConsumerId, fx: &mut impl Effects) {
-        let Some(consumer) = self.consumers.get_mut(id) else { return };
-        if consumer.is_full() {
-            consumer.place = Place::Full;
-            return;
-        }
-        consumer.place = Place::Ring;
-        let (queue, priority) = (consumer.queue, consumer.priority);
-        if let Some(found) = self.queues.get_mut(queue) {
-            found.ring.push(id, priority);
+    pub(in crate::broker) fn bring_back(&mut self, id: ConsumerId, fx: &mut impl Effects) {
+        if let Some(queue) = self.take_place(id) {
             self.dispatch(queue, fx);
         }
+    }
+
+    /// A consumer goes to its queue's ring if it has room. Returns the queue then, which is to be dispatched.
+    pub(super) fn take_place(&mut self, id: ConsumerId) -> Option<QueueId> {
+        let consumer = self.consumers.get_mut(id)?;
+        if consumer.is_full() {
+            consumer.place = Place::Full;
+            return None;
+        }
+        consumer.place = Place::Ring;
+        self.queues.get_mut(consumer.queue)?.ring.push(id, consumer.priority);
+        Some(consumer.queue)
     }
 
     /// Fetches one message for `basic.get`.
@@ -187,6 +267,9 @@ impl Vhost {
         let (connection, number) = (on.connection, on.number);
         self.check_not_locked(id, Some(connection))?;
         self.check_not_stream(id, "basic.get")?;
+        self.check_not_single(id)?;
+        self.note_use(id);
+        self.expire_first(id);
         let found = &mut self.queues[id];
         #[cfg(test)]
         if let Some(warm) = &mut found.warm {
@@ -209,8 +292,12 @@ impl Vhost {
         let delivery_tag = on.next_delivery_tag();
         let got = Got { delivery_tag, redelivered: next.redelivered, left: found.ready() };
         if let Some(record) = found.log().get(next.position) {
-            fx.got(connection, number, &got, &record.parts);
+            found.shown(next.position, &record, |message| fx.got(connection, number, &got, message));
         }
+        if self.tracing {
+            self.trace_fetched(channel, id, next.position, next.redelivered);
+        }
+        let (found, on) = (&mut self.queues[id], &mut self.channels[channel]);
         if no_ack {
             found.settle(next.position);
         } else {
@@ -219,9 +306,16 @@ impl Vhost {
                 queue: id,
                 position: next.position,
                 size: next.size,
+                redelivered: next.redelivered,
+                late: false,
+                stamp: stamp(self.clock),
                 consumer: None,
             });
+            if let Some(timeout) = found.timeout(None) {
+                self.watches.note(&mut on.watch, channel, self.clock, timeout);
+            }
         }
+        self.watch(id);
         self.heed(id);
         Ok(Fetched::Message)
     }

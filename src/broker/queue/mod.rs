@@ -7,25 +7,39 @@
 //! - [`arguments`][]: the x-arguments, checked and typed
 //! - [`declare`][]: declaring, purging, deleting
 //! - [`consumer`][]: consuming and cancelling
+//! - [`single`][]: one consumer at a time
 //! - [`ring`][]: whose turn it is
 //! - [`dispatch`][]: messages to consumers, one turn each
 //! - [`pace`][]: publishers at the pace of consumers
+//! - [`expiry`][]: messages that expire, and queues that nobody uses
+//! - [`limit`][]: how much a queue holds
+//! - [`replies`][]: direct reply-to
+//! - [`returns`][]: how often messages have come back
 
 pub mod arguments;
 pub mod consumer;
 pub mod declare;
 pub mod dispatch;
+pub mod expiry;
+mod limit;
 pub mod pace;
+pub mod replies;
+mod returns;
 pub mod ring;
+mod single;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 
 use amq_protocol::types::FieldTable;
 
 use self::arguments::{QueueType, Settings};
 pub use self::consumer::Consumer;
+use self::returns::Returns;
 use self::ring::Ring;
-use super::{BindingId, ConnectionId, ConsumerId, Name};
+use super::dead_letter::safe::Pending;
+use super::dead_letter::{Dying, REDELIVERED};
+use super::timers::Alarms;
+use super::{BindingId, ConnectionId, ConsumerId, Name, Now};
 use crate::log::{At, Calls, Log, LogId, Position};
 use crate::wire::content::Message;
 use crate::wire::properties;
@@ -37,6 +51,8 @@ pub struct Queue {
     /// The connection whose own it is, if it is exclusive.
     pub owner: Option<ConnectionId>,
     pub auto_delete: bool,
+    /// Nobody can see it or use it by its name, but for publishing.
+    pub hidden: bool,
     /// As they were declared.
     pub arguments: FieldTable,
     pub settings: Settings,
@@ -56,12 +72,26 @@ pub struct Queue {
     pub(super) consumers: Vec<ConsumerId>,
     pub(super) ring: Ring,
     pub(super) exclusive_consumer: bool,
+    /// The consumer that gets the messages, where only one does.
+    pub(super) active: Option<ConsumerId>,
     /// What its vhost keeps in mind of its log.
     pub(in crate::broker) storage: Noted,
     /// The connections whose `basic.get` waits for a message to be read from disk.
     pub(super) fetchers: Vec<ConnectionId>,
     /// The connections that publish here and wait until consumers have caught up.
     paced: Vec<ConnectionId>,
+    /// Whether there may be messages that expire.
+    pub(super) expiring: bool,
+    /// When it was used last, where that counts.
+    pub(super) used_at: Now,
+    pub(in crate::broker) alarms: Alarms,
+    /// Messages that have died and are still in the log, as unacknowledged ones.
+    pub(in crate::broker) dying: VecDeque<Dying>,
+    /// Those of them that have to be kept until they are safe elsewhere.
+    pub(in crate::broker) pending_dead: Pending,
+    returns: Returns,
+    /// Whether a quorum queue refuses messages since it was full.
+    refusing: bool,
     /// How many messages are in memory, if not all are.
     #[cfg(test)]
     pub(super) warm: Option<usize>,
@@ -104,6 +134,7 @@ impl Queue {
             durable,
             owner,
             auto_delete,
+            hidden: false,
             arguments: FieldTable::default(),
             settings: Settings::default(),
             bindings: HashSet::default(),
@@ -117,9 +148,17 @@ impl Queue {
             consumers: Vec::new(),
             ring: Ring::default(),
             exclusive_consumer: false,
+            active: None,
             storage: Noted::default(),
             fetchers: Vec::new(),
             paced: Vec::new(),
+            expiring: false,
+            used_at: 0,
+            alarms: Alarms::default(),
+            dying: VecDeque::new(),
+            pending_dead: Pending::default(),
+            returns: Returns::default(),
+            refusing: false,
             #[cfg(test)]
             warm: None,
         }
@@ -130,6 +169,8 @@ impl Queue {
     pub(in crate::broker) fn stand_on(&mut self, log: Log, messages: usize, bytes: u64, delivered: Position) {
         self.log = log;
         (self.unread, self.ready_bytes, self.delivered) = (messages, bytes, delivered);
+        // Nobody knows before they are read.
+        self.expiring = messages > 0;
     }
 
     /// Messages that wait for a consumer.
@@ -172,17 +213,19 @@ impl Queue {
         self.log
     }
 
-    /// Keeps a message that nobody takes now. `now` is in milliseconds since 1970. Returns whether it is to be on disk
+    /// Keeps a message that nobody takes now. `now` is in milliseconds since 1970, `marks` are those of
+    /// [`dead_letter`](super::dead_letter). Returns whether it is to be on disk
     /// before its publisher may be told.
-    pub(super) fn push(&mut self, now: u64, message: &Message<'_>) -> bool {
+    pub(super) fn push(&mut self, now: Now, marks: u8, message: &Message<'_>) -> bool {
         self.ready_bytes += message.body.size() as u64;
         self.unread += 1;
         self.storage.used = true;
+        self.note_expiring(message);
         // Only classic queues make a difference.
         let persistent = self.log.is_durable()
             && (self.settings.queue_type != QueueType::Classic
                 || properties::is_persistent(message.properties));
-        self.log.append(now, persistent, message).1
+        self.log.append_marked(now, persistent, marks, message).1
     }
 
     /// Takes the next ready message. It is unacknowledged until it is settled or put back.
@@ -191,9 +234,38 @@ impl Queue {
             Ok(found) => found,
             Err(other) => return other,
         };
-        let size = self.log.get(position).map_or(0, |record| record.parts.body.size());
-        self.ready_bytes -= size as u64;
-        Taken::Next(Next { position, redelivered, size: size as u32 })
+        Taken::Next(self.taken(position, redelivered))
+    }
+
+    /// What has just been taken.
+    fn taken(&mut self, position: Position, redelivered: bool) -> Next {
+        let record = self.log.get(position);
+        let size = record.map_or(0, |record| record.parts.body.size()) as u32;
+        let redelivered = redelivered || record.is_some_and(|record| record.marks & REDELIVERED != 0);
+        self.ready_bytes -= u64::from(size);
+        Next { position, redelivered, size }
+    }
+
+    pub(in crate::broker) fn lane_count(&self) -> usize {
+        1
+    }
+
+    /// The first ready message of a lane; if it is on disk it is asked for.
+    pub(super) fn head_of(&mut self, _lane: usize) -> At {
+        match self.requeued.first().copied() {
+            Some(position) if self.log.fetch(position) => At::Here(position),
+            Some(_) => At::OnDisk,
+            None if self.unread > 0 => self.log.seek(self.read),
+            None => At::End,
+        }
+    }
+
+    /// Takes the first ready message of a lane, if it is in memory.
+    pub(super) fn take_of(&mut self, _lane: usize) -> Option<Next> {
+        match self.take_next() {
+            Taken::Next(next) => Some(next),
+            _ => None,
+        }
     }
 
     /// The same, with the message for `take` to look at.
@@ -202,14 +274,15 @@ impl Queue {
         take: impl FnOnce(&Next, &Message<'_>) -> R,
     ) -> Option<(Next, R)> {
         let (position, redelivered) = self.advance().ok()?;
-        let Some(message) = self.log.get(position).map(|record| record.parts) else {
+        let Some(record) = self.log.get(position) else {
             debug_assert!(false, "what is next is in memory");
             self.unacked -= 1;
             return None;
         };
-        let next = Next { position, redelivered, size: message.body.size() as u32 };
+        let redelivered = redelivered || record.marks & REDELIVERED != 0;
+        let next = Next { position, redelivered, size: record.parts.body.size() as u32 };
         self.ready_bytes -= u64::from(next.size);
-        Some((next, take(&next, &message)))
+        Some((next, self.shown(position, &record, |message| take(&next, message))))
     }
 
     /// Goes on to the next ready message, which is unacknowledged then, or says why not.
@@ -247,8 +320,9 @@ impl Queue {
     }
 
     /// An unacknowledged message is done with.
-    pub(super) fn settle(&mut self, position: Position) {
+    pub(in crate::broker) fn settle(&mut self, position: Position) {
         self.unacked -= 1;
+        self.forget_returns(position);
         self.log.settle(position);
     }
 

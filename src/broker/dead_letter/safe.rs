@@ -1,0 +1,253 @@
+//! Dead letters that must not get lost (`x-dead-letter-strategy: at-least-once` of quorum queues).
+//!
+//! A message stays in its queue until every queue it goes to has it, on disk where that one is durable. As long as it
+//! leads nowhere, or a queue has no room for it, it is held and tried again: now and then, a few at a time. Like in
+//! RabbitMQ it may come twice if the node stops in between, and it takes `x-overflow: reject-publish` (otherwise the
+//! source could not be held back either).
+
+use std::collections::VecDeque;
+
+use super::{Dying, Letter};
+use crate::broker::commit::Commit;
+use crate::broker::effects::Effects;
+use crate::broker::queue::Queue;
+use crate::broker::queue::arguments::{DeadLetterStrategy, Overflow, QueueType};
+use crate::broker::queue::dispatch::Accepted;
+use crate::broker::timers::Alarm;
+use crate::broker::vhost::Vhost;
+use crate::broker::{Map, QueueId};
+use crate::log::Position;
+
+/// Milliseconds until what could not be brought away is tried again.
+const RETRY: u64 = 1_000;
+/// Messages that are tried again at once, as long as that fails.
+const TRIED: usize = 32;
+
+/// The dead letters of a queue that are not safe yet.
+#[derive(Debug, Default)]
+pub struct Pending {
+    /// Those to be tried again.
+    held: VecDeque<Dying>,
+    /// The queues that have not taken one yet, where others have.
+    owed: Map<Position, Vec<QueueId>>,
+    /// Those that are where they go when a commit is on disk.
+    written: VecDeque<(Commit, Position)>,
+}
+
+impl Queue {
+    pub(super) fn keeps_dead_letters(&self) -> bool {
+        self.settings.dead_letter_strategy == DeadLetterStrategy::AtLeastOnce
+            && self.settings.queue_type == QueueType::Quorum
+            && self.settings.overflow == Overflow::RejectPublish
+    }
+}
+
+impl Vhost {
+    /// Brings a dead letter of a queue that keeps it to where it goes, or holds it.
+    pub(super) fn bury_safely(&mut self, id: QueueId, dying: Dying, letter: &Letter, fx: &mut impl Effects) {
+        let owed = self.queues.get_mut(id).and_then(|queue| queue.pending_dead.owed.remove(&dying.position));
+        let (mut targets, rounds) = match owed {
+            Some(targets) => (targets, 0),
+            None => self.targets_of(letter, dying.reason),
+        };
+        targets.retain(|target| self.queues.contains_key(*target));
+        if targets.is_empty() && rounds == 0 {
+            return self.hold(id, dying, targets);
+        }
+        let mut kept = false;
+        targets.retain(|target| match self.hand_over(*target, letter, fx) {
+            Accepted::Done => false,
+            Accepted::Kept => {
+                kept = true;
+                false
+            }
+            Accepted::Refused => true,
+        });
+        if !targets.is_empty() {
+            return self.hold(id, dying, targets);
+        }
+        let commit = self.commits.current().filter(|_| kept);
+        let clock = self.clock;
+        let Some(queue) = self.queues.get_mut(id) else { return };
+        match commit {
+            Some(commit) => {
+                queue.pending_dead.written.push_back((commit, dying.position));
+                if queue.pending_dead.written.len() == 1 {
+                    self.writing_dead.push(id);
+                }
+            }
+            None => queue.settle(dying.position),
+        }
+        // Where one finds room others may.
+        if self.queues.get(id).is_some_and(|queue| !queue.pending_dead.held.is_empty()) {
+            self.set_alarm(id, Alarm::Retry, Some(clock));
+        }
+    }
+
+    fn hold(&mut self, id: QueueId, dying: Dying, owed: Vec<QueueId>) {
+        let at = self.clock + RETRY;
+        let Some(queue) = self.queues.get_mut(id) else { return };
+        if !owed.is_empty() {
+            queue.pending_dead.owed.insert(dying.position, owed);
+        }
+        queue.pending_dead.held.push_back(dying);
+        self.set_alarm(id, Alarm::Retry, Some(at));
+    }
+
+    /// Tries some of those that are held once more.
+    pub(in crate::broker) fn retry_dead(&mut self, id: QueueId) {
+        let at = self.clock + RETRY;
+        let Some(queue) = self.queues.get_mut(id) else { return };
+        let some = queue.pending_dead.held.len().min(TRIED);
+        queue.dying.extend(queue.pending_dead.held.drain(..some));
+        if !queue.pending_dead.held.is_empty() {
+            self.set_alarm(id, Alarm::Retry, Some(at));
+        }
+        self.exhume(id);
+    }
+
+    /// A commit, and all before it, is on disk: dead letters that were waiting for it may leave their queues.
+    pub fn announce(&mut self, commit: Commit) {
+        self.commits.announce(commit);
+        for id in std::mem::take(&mut self.writing_dead) {
+            let Some(queue) = self.queues.get_mut(id) else { continue };
+            let written = &mut queue.pending_dead.written;
+            let count = written.partition_point(|(at, _)| *at <= commit);
+            let safe: Vec<_> = written.drain(..count).collect();
+            safe.into_iter().for_each(|(_, position)| queue.settle(position));
+            if !queue.pending_dead.written.is_empty() {
+                self.writing_dead.push(id);
+            }
+            self.heed(id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::definitions::tests::Nobody;
+    use crate::broker::queue::declare::Declaration;
+    use crate::broker::settle::Verdict;
+    use crate::broker::{ChannelId, Now};
+    use crate::wire::content::{Body, Message};
+    use amq_protocol::types::{AMQPValue, FieldTable};
+
+    struct Rig {
+        vhost: Vhost,
+        channel: ChannelId,
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            let mut vhost = Vhost::new("v");
+            vhost.keep(std::sync::Arc::default());
+            let connection = vhost.connect();
+            let channel = vhost.open_channel(connection, 1);
+            let mut rig = Self { vhost, channel };
+            rig.declare(
+                "q",
+                &[
+                    ("x-queue-type", "quorum"),
+                    ("x-dead-letter-exchange", ""),
+                    ("x-dead-letter-routing-key", "dead"),
+                    ("x-dead-letter-strategy", "at-least-once"),
+                    ("x-overflow", "reject-publish"),
+                ],
+                None,
+            );
+            rig
+        }
+
+        fn declare(&mut self, name: &str, texts: &[(&str, &str)], max_length: Option<i32>) {
+            let mut arguments = FieldTable::default();
+            for (key, value) in texts {
+                arguments.insert((*key).into(), AMQPValue::LongString((*value).into()));
+            }
+            if let Some(max) = max_length {
+                arguments.insert("x-max-length".into(), AMQPValue::LongInt(max));
+                arguments.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
+            }
+            let declaration = Declaration {
+                name: name.into(),
+                durable: true,
+                exclusive: false,
+                auto_delete: false,
+                arguments,
+            };
+            self.vhost.declare_queue(None, declaration).expect("a queue");
+        }
+
+        /// A message comes and is rejected.
+        fn reject_one(&mut self) {
+            let properties = [0x10, 0, 2];
+            let message = Message {
+                exchange: b"",
+                routing_key: b"q",
+                properties: &properties,
+                body: Body::Inline(b"m"),
+            };
+            let targets = self.vhost.route(&message).targets;
+            self.vhost.publish(&targets, &message, 0, &mut Nobody);
+            self.vhost.get(self.channel, b"q", false, &mut Nobody).expect("a message");
+            self.vhost.settle(self.channel, 0, true, Verdict::Discard).expect("settled");
+            self.vhost.dispatch_due(&mut Nobody);
+        }
+
+        fn commit(&mut self) {
+            let (commit, _) = self.vhost.gather(true, &mut Default::default());
+            self.vhost.announce(commit);
+        }
+
+        fn wait(&mut self, now: Now) {
+            self.vhost.set_clock(now);
+            while self.vhost.next_alarm().is_some_and(|at| at <= now) {
+                self.vhost.tick(&mut Nobody);
+            }
+        }
+
+        /// What is left in the source, and what has arrived.
+        fn counts(&self) -> (usize, usize) {
+            let ready = self.vhost.queue(b"dead").map_or(0, Queue::ready);
+            (self.vhost.queue(b"q").expect("the source").unacked(), ready)
+        }
+    }
+
+    #[test]
+    fn a_message_leaves_its_queue_when_it_is_on_disk_elsewhere() {
+        let mut rig = Rig::new();
+        rig.declare("dead", &[], None);
+        rig.reject_one();
+        assert_eq!(rig.counts(), (1, 1));
+        rig.commit();
+        assert_eq!(rig.counts(), (0, 1));
+    }
+
+    #[test]
+    fn a_message_waits_for_somewhere_to_go() {
+        let mut rig = Rig::new();
+        (0..100).for_each(|_| rig.reject_one());
+        rig.wait(10_000);
+        rig.commit();
+        assert_eq!(rig.counts(), (100, 0));
+        rig.declare("dead", &[], None);
+        rig.wait(11_000);
+        rig.commit();
+        assert_eq!(rig.counts(), (0, 100), "all, once the first have found their way");
+    }
+
+    #[test]
+    fn a_message_waits_for_room_and_comes_once() {
+        let mut rig = Rig::new();
+        rig.declare("dead", &[], Some(1));
+        rig.reject_one();
+        rig.reject_one();
+        rig.wait(5_000);
+        rig.commit();
+        assert_eq!(rig.counts(), (1, 1));
+        rig.vhost.purge(None, b"dead", &mut Nobody).expect("purged");
+        rig.wait(10_000);
+        rig.commit();
+        assert_eq!(rig.counts(), (0, 1));
+    }
+}
