@@ -86,5 +86,5 @@ macro_rules! scripts {
 
 scripts! {
     consumers copies dead_letters exchange_types expiry framing global_qos high_water lengths lifetimes
-    publishing reply_to returns routing settling single_active time_out turns
+    priorities publishing reply_to returns routing settling single_active time_out turns
 }

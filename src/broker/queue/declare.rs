@@ -79,8 +79,7 @@ impl Vhost {
         let durable = durable && !exclusive;
         let log = self.new_log(durable);
         let mut queue = Queue::new(name, durable, owner, auto_delete, log);
-        queue.arguments = arguments;
-        queue.settings = settings;
+        queue.define(settings, arguments);
         let id = self.insert_queue(queue);
         self.note_use(id);
         if let Some(owner) = owner.and_then(|owner| self.connections.get_mut(owner)) {
@@ -162,7 +161,7 @@ impl Vhost {
         self.check_not_locked(id, connection)?;
         self.check_not_stream(id, "queue.purge")?;
         let count = self.queues[id].purge();
-        if count > 0 && self.queues[id].log().is_durable() {
+        if count > 0 && self.queues[id].is_kept() {
             // Purged messages do not come back after a crash, once the client has been told.
             self.commits.note_definition();
             self.commits.make_thorough();
