@@ -4,17 +4,22 @@
 //! is replaced whole when something changes, so that readers need no lock. No I/O.
 //!
 //! - this file: users and permissions
+//! - [`limits`][]: what vhosts and users may have at most
 //! - [`password`][]: hashes
 //! - [`sasl`][]: mechanisms
+//! - [`topic`][]: permissions for routing keys of one exchange
 
+pub mod limits;
 pub mod password;
 pub mod sasl;
+pub mod topic;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fancy_regex::Regex;
 
+use limits::{UserCounts, UserLimits};
 use password::PasswordHash;
 
 /// What a permission allows on a resource (RabbitMQ, "Access Control").
@@ -108,6 +113,9 @@ pub struct User {
     pub password: Option<PasswordHash>,
     pub tags: Vec<Box<str>>,
     pub permissions: BTreeMap<Box<str>, Permission>,
+    pub limits: UserLimits,
+    /// The same for all that this user has ever been, until they are deleted.
+    pub counts: Arc<UserCounts>,
 }
 
 impl User {
@@ -196,12 +204,28 @@ impl Auth {
         self.version += 1;
     }
 
-    /// Adds a user or replaces one; permissions stay.
+    /// Adds a user or replaces one; permissions and limits stay.
     pub fn put_user(&mut self, name: &str, password: Option<PasswordHash>, tags: Vec<Box<str>>) {
-        let permissions = self.users.get(name).map(|user| user.permissions.clone()).unwrap_or_default();
-        let user = User { name: name.into(), password, tags, permissions };
+        let user = match self.users.get(name) {
+            Some(before) => User { password, tags, ..User::clone(before) },
+            None => User {
+                name: name.into(),
+                password,
+                tags,
+                permissions: BTreeMap::new(),
+                limits: UserLimits::default(),
+                counts: Arc::default(),
+            },
+        };
         self.users.insert(name.into(), Arc::new(user));
         self.version += 1;
+    }
+
+    /// Changes a user's limits. Returns the user as they are then, or `None` if there is none of that name.
+    pub fn limit_user(&mut self, name: &str, change: impl FnOnce(&mut UserLimits)) -> Option<&Arc<User>> {
+        let user = self.users.get_mut(name)?;
+        change(&mut Arc::make_mut(user).limits);
+        Some(user)
     }
 
     /// Removes a user, and says whether there was one.

@@ -1,4 +1,4 @@
-//! What of a vhost outlives a restart: its durable exchanges, queues and bindings, and how they change.
+//! What of a vhost outlives a restart: its durable exchanges, queues and bindings, topic permissions, and how they change.
 //!
 //! A binding is durable if both its ends are. The exchanges that every vhost has are durable but not kept, since
 //! they are always there; bindings from and to them are kept.
@@ -49,15 +49,25 @@ pub enum End {
     Exchange(Name),
 }
 
+/// A user's permissions for the topics of a durable exchange, as they were given.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DurableTopicPermission {
+    pub exchange: Name,
+    pub user: Name,
+    pub write: Box<str>,
+    pub read: Box<str>,
+}
+
 /// Everything durable in a vhost.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Definitions {
     pub exchanges: Vec<DurableExchange>,
     pub queues: Vec<DurableQueue>,
     pub bindings: Vec<DurableBinding>,
+    pub topic_permissions: Vec<DurableTopicPermission>,
 }
 
-/// A change of something durable. What is put was not there before, or was just the same.
+/// A change of something durable. What is put was not there before, or was just the same, but for permissions.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
     PutExchange(DurableExchange),
@@ -70,6 +80,11 @@ pub enum Change {
     },
     PutBinding(DurableBinding),
     DeleteBinding(DurableBinding),
+    PutTopicPermission(DurableTopicPermission),
+    DeleteTopicPermission {
+        exchange: Name,
+        user: Name,
+    },
 }
 
 /// Why something that was kept is not back as it was.
@@ -81,6 +96,8 @@ pub enum NotRestored {
     QueueType(String),
     #[error("an end of a binding is missing: from exchange '{from}' with key '{key}' to {to}")]
     Dangling { from: Name, key: String, to: String },
+    #[error("{0}")]
+    TopicPermission(String),
 }
 
 impl Vhost {
@@ -141,6 +158,10 @@ impl Vhost {
         }
         for binding in stored.bindings {
             errors.extend(self.restore_binding(binding).err());
+        }
+        for permission in stored.topic_permissions {
+            let restored = self.restore_topic_permission(permission);
+            errors.extend(restored.map_err(NotRestored::TopicPermission).err());
         }
         errors
     }

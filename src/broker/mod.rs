@@ -22,6 +22,7 @@
 //! - [`timers`][]: what is to happen at some time
 //! - [`storage`][]: what queues' logs ask of whoever owns the disk, and what comes back
 //! - [`commit`][]: from which moment on what has happened is on disk
+//! - [`topics`][]: which routing keys a user may use
 //! - [`definitions`][]: what outlives a restart, and how it changes
 //! - [`compatibility`][]: which RabbitMQ is followed
 //! - [`vhost`][]: the value that holds all of this; connections and channels come and go here
@@ -42,6 +43,7 @@ pub mod publish;
 pub mod queue;
 pub mod settle;
 pub mod storage;
+pub mod topics;
 pub mod timers;
 pub mod trace;
 pub mod vhost;

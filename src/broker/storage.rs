@@ -39,9 +39,14 @@ pub struct Storage {
 }
 
 impl Vhost {
+    /// Counts the memory of its queues in a budget that others share. It has no queues yet.
+    pub fn share_budget(&mut self, budget: Arc<Budget>) {
+        self.storage.budget = budget;
+    }
+
     /// Keeps this vhost on disk, and its queues within a budget of memory. It has no queues yet.
     pub fn keep(&mut self, budget: Arc<Budget>) {
-        self.storage.budget = budget;
+        self.share_budget(budget);
         self.commits.turn_on();
     }
 

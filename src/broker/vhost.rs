@@ -25,8 +25,10 @@ use super::queue::{Consumer, Queue};
 use super::settle::Verdict;
 use super::storage::Storage;
 use super::timers::Timers;
+use super::topics::TopicPermissions;
 use super::trace::Who;
 use super::{BindingId, ChannelId, ConnectionId, ConsumerId, ExchangeId, Map, Name, Now, QueueId};
+use crate::auth::limits::Limit;
 use crate::wire::reply::Exception;
 
 /// A connection as its vhost sees it.
@@ -56,7 +58,10 @@ pub struct Vhost {
     pub(super) way: Way,
     /// What a durable, shared queue is whose declaration does not say.
     pub default_queue_type: QueueType,
-    /// Grows with every change that may route a message differently.
+    /// How many queues there may be.
+    pub queue_limit: Option<Limit>,
+    pub(super) topic_permissions: TopicPermissions,
+    /// Grows with every change that may route a message differently, or forbid it.
     pub(super) topology: u64,
     /// Which RabbitMQ is followed.
     pub compatibility: Compatibility,
@@ -126,6 +131,8 @@ impl Vhost {
             consumers: SlotMap::with_key(),
             way: Way::default(),
             default_queue_type: QueueType::default(),
+            queue_limit: None,
+            topic_permissions: TopicPermissions::default(),
             topology: 1,
             compatibility: Compatibility::default(),
             commits: Commits::default(),
@@ -294,7 +301,7 @@ impl Vhost {
         self.consumers.len()
     }
 
-    /// A number that grows with every change that may route a message differently.
+    /// A number that grows with every change that may route a message differently, or forbid it.
     pub fn topology(&self) -> u64 {
         self.topology
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::auth::limits::{UserLimits, VhostLimits};
 use crate::auth::password::PasswordHash;
 use crate::broker::definitions::{self, Change};
 use crate::broker::queue::arguments::QueueType;
@@ -19,6 +20,8 @@ pub struct About {
     /// Whether it is refused to delete it.
     pub protected: bool,
     pub tracing: bool,
+    /// `None` if there have never been any.
+    pub limits: Option<VhostLimits>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +36,7 @@ pub struct UserDefinition {
     pub name: Arc<str>,
     pub password: Option<PasswordHash>,
     pub tags: Vec<Box<str>>,
+    pub limits: UserLimits,
 }
 
 /// The sources of a permission's patterns.

@@ -13,12 +13,13 @@ use super::definitions::{
 };
 use super::tables::{
     BINDINGS, EXCHANGES, ExchangeProperties, GLOBAL_PARAMETERS, META, NEXT_LOG, NEXT_VHOST, PARAMETERS,
-    PERMISSIONS, PermissionProperties, QUEUES, QueueProperties, TO_EXCHANGE, TO_QUEUE, USERS, UserProperties,
-    VHOSTS, VhostProperties,
+    PERMISSIONS, PermissionProperties, QUEUES, QueueProperties, TO_EXCHANGE, TO_QUEUE, TOPIC_PERMISSIONS,
+    TopicPermissionProperties, USERS, UserProperties, VHOSTS, VhostProperties,
 };
 use crate::auth::password::{Algorithm, PasswordHash};
 use crate::broker::Name;
-use crate::broker::definitions::{self, DurableBinding, DurableExchange, DurableQueue, End};
+use crate::broker::definitions::{self, DurableBinding, DurableExchange, DurableQueue};
+use crate::broker::definitions::{DurableTopicPermission, End};
 use crate::broker::exchange::Kind;
 use crate::broker::queue::arguments::QueueType;
 use crate::log::disk::LogId;
@@ -53,6 +54,7 @@ pub fn read(transaction: &ReadTransaction) -> Result<Definitions, redb::Error> {
     read_exchanges(transaction, &mut vhosts)?;
     read_queues(transaction, &mut vhosts)?;
     read_bindings(transaction, &mut vhosts)?;
+    read_topic_permissions(transaction, &mut vhosts)?;
     let meta = transaction.open_table(META)?;
     let number = |name| meta.get(name).map(|found| found.map(|number| number.value()));
     let next_vhost = number(NEXT_VHOST)?.map(|next| VhostNumber::try_from(next).unwrap_or(VhostNumber::MAX));
@@ -80,6 +82,7 @@ fn read_vhosts(transaction: &ReadTransaction) -> Result<Vhosts, redb::Error> {
             default_queue_type: queue_type.unwrap_or_default(),
             protected: properties.protected,
             tracing: properties.tracing,
+            limits: properties.limits,
         };
         let vhost = VhostDefinition { number, name: name.into(), about };
         vhosts.insert(number, (vhost, definitions::Definitions::default()));
@@ -101,7 +104,8 @@ fn read_users(transaction: &ReadTransaction) -> Result<Vec<UserDefinition>, redb
             }
             password
         });
-        users.push(UserDefinition { name: name.into(), password, tags: properties.tags });
+        let UserProperties { tags, limits, .. } = properties;
+        users.push(UserDefinition { name: name.into(), password, tags, limits });
     }
     Ok(users)
 }
@@ -235,6 +239,35 @@ fn read_global_parameters(transaction: &ReadTransaction) -> Result<Vec<GlobalPar
         parameters.push(GlobalParameter { name: name.value().into(), value: value.value().into() });
     }
     Ok(parameters)
+}
+
+fn read_topic_permissions(transaction: &ReadTransaction, vhosts: &mut Vhosts) -> Result<(), redb::Error> {
+    let table = match transaction.open_table(TOPIC_PERMISSIONS) {
+        // A catalog from before there were any.
+        Err(TableError::TableDoesNotExist(_)) => return Ok(()),
+        table => table?,
+    };
+    for entry in table.iter()? {
+        let (key, value) = entry?;
+        let (vhost, exchange, user) = key.value();
+        let found = in_vhost(vhosts, vhost)
+            .and_then(|found| Ok((found, topic_permission(exchange, user, value.value())?)));
+        match found {
+            Ok((vhost, permission)) => vhost.topic_permissions.push(permission),
+            Err(why) => tell("topic permissions on exchange", &String::from_utf8_lossy(exchange), &why),
+        }
+    }
+    Ok(())
+}
+
+fn topic_permission(
+    exchange: &[u8],
+    user: &[u8],
+    properties: &str,
+) -> Result<DurableTopicPermission, Senseless> {
+    let [exchange, user] = [std::str::from_utf8(exchange)?, std::str::from_utf8(user)?].map(Name::from);
+    let TopicPermissionProperties { write, read } = serde_json::from_str(properties)?;
+    Ok(DurableTopicPermission { exchange, user, write, read })
 }
 
 fn in_vhost(vhosts: &mut Vhosts, number: VhostNumber) -> Result<&mut definitions::Definitions, Senseless> {

@@ -15,7 +15,8 @@ use super::definitions::{Definitions, NodeChange};
 use super::file::{BadHead, Place, Shared, VERSION};
 use super::load;
 use super::tables::{
-    BINDINGS, EXCHANGES, GLOBAL_PARAMETERS, META, PARAMETERS, PERMISSIONS, QUEUES, USERS, VHOSTS, Writer,
+    BINDINGS, EXCHANGES, GLOBAL_PARAMETERS, META, PARAMETERS, PERMISSIONS, QUEUES, TOPIC_PERMISSIONS, USERS,
+    VHOSTS, Writer,
 };
 
 /// Octets that redb may keep of the file in memory.
@@ -65,7 +66,8 @@ impl Store {
             copy(QUEUES, &old, new)?;
             copy(BINDINGS, &old, new)?;
             copy(PARAMETERS, &old, new)?;
-            copy(GLOBAL_PARAMETERS, &old, new)
+            copy(GLOBAL_PARAMETERS, &old, new)?;
+            copy(TOPIC_PERMISSIONS, &old, new)
         })
     }
 

@@ -16,7 +16,10 @@ use sha2::{Digest as _, Sha256};
 use super::definitions::{
     About, GlobalParameter, NodeChange, PermissionDefinition, UserDefinition, VhostDefinition, VhostNumber,
 };
-use crate::broker::definitions::{Change, DurableBinding, DurableExchange, DurableQueue, End};
+use crate::auth::limits::{UserLimits, VhostLimits};
+use crate::broker::definitions::{
+    Change, DurableBinding, DurableExchange, DurableQueue, DurableTopicPermission, End,
+};
 use crate::wire::method;
 
 type Octets = &'static [u8];
@@ -43,6 +46,11 @@ pub const PARAMETERS: TableDefinition<'static, ParameterKey<'static>, &str> =
 pub const GLOBAL_PARAMETERS: TableDefinition<'static, &str, &str> = TableDefinition::new("global_parameters");
 
 pub type ParameterKey<'a> = (VhostNumber, &'a str, &'a str);
+/// Vhost, exchange, user.
+pub const TOPIC_PERMISSIONS: TableDefinition<'static, TopicPermissionKey<'static>, &str> =
+    TableDefinition::new("topic_permissions");
+
+pub type TopicPermissionKey<'a> = (VhostNumber, &'a [u8], &'a [u8]);
 
 /// Vhost, source, kind of destination, destination, routing key, and a hash of the arguments if there are any.
 pub type BindingKey<'a> = (VhostNumber, &'a [u8], u8, &'a [u8], &'a [u8], &'a [u8]);
@@ -61,6 +69,8 @@ pub struct VhostProperties {
     pub default_queue_type: String,
     pub protected: bool,
     pub tracing: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<VhostLimits>,
 }
 
 impl From<&About> for VhostProperties {
@@ -71,6 +81,7 @@ impl From<&About> for VhostProperties {
             default_queue_type: about.default_queue_type.name().to_owned(),
             protected: about.protected,
             tracing: about.tracing,
+            limits: about.limits,
         }
     }
 }
@@ -82,6 +93,7 @@ pub struct UserProperties {
     pub password_hash: Option<String>,
     pub hashing_algorithm: String,
     pub tags: Vec<Box<str>>,
+    pub limits: UserLimits,
 }
 
 impl From<&UserDefinition> for UserProperties {
@@ -91,6 +103,7 @@ impl From<&UserDefinition> for UserProperties {
             password_hash: password.map(|hash| hash.to_base64()),
             hashing_algorithm: password.map(|hash| hash.algorithm.name().to_owned()).unwrap_or_default(),
             tags: user.tags.clone(),
+            limits: user.limits,
         }
     }
 }
@@ -100,6 +113,14 @@ impl From<&UserDefinition> for UserProperties {
 #[serde(default)]
 pub struct PermissionProperties {
     pub configure: Box<str>,
+    pub write: Box<str>,
+    pub read: Box<str>,
+}
+
+/// The same for topics.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TopicPermissionProperties {
     pub write: Box<str>,
     pub read: Box<str>,
 }
@@ -132,6 +153,7 @@ pub struct Writer<'t> {
     bindings: Table<'t, BindingKey<'static>, (&'static str, Octets)>,
     parameters: Table<'t, ParameterKey<'static>, &'static str>,
     global_parameters: Table<'t, &'static str, &'static str>,
+    topic_permissions: Table<'t, TopicPermissionKey<'static>, &'static str>,
     /// The vhost that was looked for last, and whether it is there.
     last_vhost: Option<(VhostNumber, bool)>,
 }
@@ -149,6 +171,7 @@ impl<'t> Writer<'t> {
             bindings: transaction.open_table(BINDINGS)?,
             parameters: transaction.open_table(PARAMETERS)?,
             global_parameters: transaction.open_table(GLOBAL_PARAMETERS)?,
+            topic_permissions: transaction.open_table(TOPIC_PERMISSIONS)?,
             last_vhost: None,
         })
     }
@@ -220,7 +243,8 @@ impl<'t> Writer<'t> {
         clear(&mut self.exchanges, (number, none)..(next, none), |_| true)?;
         clear(&mut self.queues, (number, none)..(next, none), |_| true)?;
         clear(&mut self.bindings, first(number)..first(next), |_| true)?;
-        clear(&mut self.parameters, (number, "", "")..(next, "", ""), |_| true)
+        clear(&mut self.parameters, (number, "", "")..(next, "", ""), |_| true)?;
+        clear(&mut self.topic_permissions, (number, none, none)..(next, none, none), |_| true)
     }
 
     fn put_user(&mut self, user: &UserDefinition) -> Result<(), StorageError> {
@@ -255,6 +279,10 @@ impl<'t> Writer<'t> {
                 let hash = hash(&octets(&binding.arguments));
                 self.bindings.remove(binding_key(vhost, binding, &hash)).map(drop)
             }
+            Change::PutTopicPermission(permission) => self.put_topic_permission(vhost, permission),
+            Change::DeleteTopicPermission { exchange, user } => {
+                self.topic_permissions.remove((vhost, exchange.as_bytes(), user.as_bytes())).map(drop)
+            }
         }
     }
 
@@ -267,6 +295,17 @@ impl<'t> Writer<'t> {
         };
         let value = (&*json(&properties)?, &*octets(arguments));
         self.exchanges.insert((vhost, name.as_bytes()), value).map(drop)
+    }
+
+    fn put_topic_permission(
+        &mut self,
+        vhost: VhostNumber,
+        permission: &DurableTopicPermission,
+    ) -> Result<(), StorageError> {
+        let DurableTopicPermission { exchange, user, write, read } = permission;
+        let properties = TopicPermissionProperties { write: write.clone(), read: read.clone() };
+        let key = (vhost, exchange.as_bytes(), user.as_bytes());
+        self.topic_permissions.insert(key, &*json(&properties)?).map(drop)
     }
 
     fn put_queue(&mut self, vhost: VhostNumber, queue: &DurableQueue) -> Result<(), StorageError> {

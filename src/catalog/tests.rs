@@ -14,8 +14,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use amq_protocol::types::{AMQPValue, DecimalValue, FieldArray, FieldTable};
 
 use super::*;
+use crate::auth::limits::{Limit, UserLimits, VhostLimits};
 use crate::auth::password::{Algorithm, PasswordHash};
-use crate::broker::definitions::{Change, DurableBinding, DurableExchange, DurableQueue, End};
+use crate::broker::definitions::{
+    Change, DurableBinding, DurableExchange, DurableQueue, DurableTopicPermission, End,
+};
 use crate::broker::exchange::Kind;
 use crate::broker::queue::arguments::QueueType;
 use crate::log::disk::LogId;
@@ -65,7 +68,8 @@ fn bind(vhost: VhostNumber, binding: DurableBinding) -> NodeChange {
 
 fn user(name: &str) -> NodeChange {
     let password = Some(PasswordHash::new(b"secret", [1, 2, 3, 4]));
-    NodeChange::PutUser(UserDefinition { name: name.into(), password, tags: vec!["monitoring".into()] })
+    let (tags, limits) = (vec!["monitoring".into()], UserLimits::default());
+    NodeChange::PutUser(UserDefinition { name: name.into(), password, tags, limits })
 }
 
 fn parameter(vhost: VhostNumber, component: &str, name: &str) -> ParameterDefinition {
@@ -128,6 +132,7 @@ fn everything() -> Definitions {
         default_queue_type: QueueType::Quorum,
         protected: true,
         tracing: true,
+        limits: Some(VhostLimits { max_connections: Some(Limit(-1)), max_queues: None }),
     };
     let named = |number, name: &str, about| VhostDefinition { number, name: name.into(), about };
     let mut first = crate::broker::definitions::Definitions::default();
@@ -156,8 +161,16 @@ fn everything() -> Definitions {
             ..binding("t", "", b"k", FieldTable::default())
         },
     ];
+    let topics = [("", "ünder"), ("t", "guest"), ("t", "ünder")];
+    first.topic_permissions.extend(topics.map(|(exchange, user)| DurableTopicPermission {
+        exchange: exchange.into(),
+        user: user.into(),
+        write: "^{username}\"".into(),
+        read: "".into(),
+    }));
     let last = PasswordHash::from_base64("AAECAwQ=", Algorithm::Md5);
-    let user = |name: &str, password, tags| UserDefinition { name: name.into(), password, tags };
+    let limits = UserLimits { max_channels: Some(Limit(0)), max_connections: Some(Limit(i64::MAX)) };
+    let user = |name: &str, password, tags| UserDefinition { name: name.into(), password, tags, limits };
     Definitions {
         vhosts: vec![
             (named(1, "/", about), first),
@@ -189,7 +202,8 @@ fn changes(all: &Definitions) -> Vec<NodeChange> {
         let exchanges = inside.exchanges.iter().cloned().map(Change::PutExchange);
         let queues = inside.queues.iter().cloned().map(Change::PutQueue);
         let bindings = inside.bindings.iter().cloned().map(Change::PutBinding);
-        let all = exchanges.chain(queues).chain(bindings);
+        let topics = inside.topic_permissions.iter().cloned().map(Change::PutTopicPermission);
+        let all = exchanges.chain(queues).chain(bindings).chain(topics);
         changes.extend(all.map(|change| NodeChange::InVhost { vhost: vhost.number, change }));
     }
     changes.extend(all.users.iter().cloned().map(NodeChange::PutUser));

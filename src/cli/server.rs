@@ -13,9 +13,12 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::auth::InvalidPattern;
 use crate::broker::compatibility::Compatibility;
+use crate::broker::queue::arguments::QueueType;
 use crate::http;
 use crate::net::listener::{self, ListenError};
 use crate::node::folder::{Folder, FolderError};
+use crate::node::limits::NodeLimits;
+use crate::node::memory::{self, MemoryLimit};
 use crate::node::storage::{Storage, StorageError};
 use crate::node::{Node, clock, events, sweep};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -81,6 +84,26 @@ pub struct ServerArgs {
     #[arg(long, value_name = "BYTES", default_value_t = 50_000_000)]
     disk_free_limit: u64,
 
+    /// Block publishers while the process takes more memory than this: bytes, or a share of what there is for it (as a
+    /// container allows), or none
+    #[arg(long, value_name = "BYTES|SHARE", default_value = "0.6")]
+    memory_limit: MemoryLimit,
+
+    /// Let a connection have so many channels; 0 is no limit
+    #[arg(long, value_name = "COUNT", default_value_t = 2047)]
+    channel_max: u16,
+
+    /// Let a channel have so many consumers [default: no limit]
+    #[arg(long, value_name = "COUNT")]
+    consumer_max_per_channel: Option<u32>,
+
+    /// Let so many clients be connected over AMQP [default: no limit]
+    #[arg(long, value_name = "COUNT")]
+    connection_max: Option<u32>,
+
+    /// Make queues of this type in vhosts that name no other one
+    #[arg(long, value_name = "TYPE", default_value = "classic", value_parser = queue_type)]
+    default_queue_type: QueueType,
     /// Follow this version of RabbitMQ where versions differ: 4.3, 4.0 or 3.13
     #[arg(long, value_name = "VERSION", default_value_t)]
     compatibility: Compatibility,
@@ -94,7 +117,22 @@ pub struct ServerArgs {
     in_memory: bool,
 }
 
+/// A type of queue by its name.
+fn queue_type(name: &str) -> Result<QueueType, String> {
+    QueueType::from_name(name.as_bytes())
+        .ok_or_else(|| format!("{name:?} is not a type of queue: classic, quorum or stream"))
+}
+
 impl ServerArgs {
+    fn limits(&self) -> NodeLimits {
+        NodeLimits {
+            channel_max: self.channel_max,
+            consumer_max: self.consumer_max_per_channel,
+            connection_max: self.connection_max,
+            default_queue_type: self.default_queue_type,
+        }
+    }
+
     /// Octets that messages may take in memory.
     fn memory(&self) -> usize {
         if self.in_memory { usize::MAX } else { usize::try_from(self.message_memory).unwrap_or(usize::MAX) }
@@ -148,7 +186,8 @@ fn raise_open_files() {
 
 async fn serve(args: ServerArgs) -> Result<(), ServerError> {
     let folder = if args.in_memory { None } else { Some(Folder::open(&args.data_dir)?) };
-    let node = Arc::new(Node::empty(args.max_message_size, args.memory()).following(args.compatibility));
+    let node = Node::empty(args.max_message_size, args.memory());
+    let node = Arc::new(node.following(args.compatibility).with_limits(&args.limits()));
     if args.event_exchange {
         node.events.turn_on();
         tokio::spawn(events::run(Arc::clone(&node)));
@@ -164,6 +203,10 @@ async fn serve(args: ServerArgs) -> Result<(), ServerError> {
     tokio::spawn(clock::run(Arc::clone(&node)));
     let amqp = bind(&args.listen, AMQP_PORT).await?;
     let management = bind(&args.http_listen, HTTP_PORT).await?;
+    if let Some(limit) = args.memory_limit.octets() {
+        tracing::info!("publishers are blocked while more than {limit} octets of memory are used");
+        tokio::spawn(memory::watch(Arc::clone(&node), limit));
+    }
     for listener in amqp {
         say_where("AMQP", &listener);
         tokio::spawn(listener::accept(listener, Arc::clone(&node)));

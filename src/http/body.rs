@@ -98,9 +98,29 @@ impl Fields {
     }
 }
 
+/// A value as an Erlang term, which is how it comes in RabbitMQ's reasons.
+pub(super) fn term(value: &Value) -> String {
+    let join = |terms: Vec<String>| terms.join(",");
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),
+        Value::String(text) => format!("<<\"{text}\">>"),
+        Value::Array(values) => format!("[{}]", join(values.iter().map(term).collect())),
+        Value::Object(fields) => {
+            let fields = fields.iter().map(|(key, value)| format!("<<\"{key}\">> => {}", term(value)));
+            format!("#{{{}}}", join(fields.collect()))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_as_erlang_terms() {
+        let value = json!({ "a": [1.5, "x", false, null, -3] });
+        assert_eq!(term(&value), "#{<<\"a\">> => [1.5,<<\"x\">>,false,null,-3]}");
+    }
 
     fn fields(json: &'static str) -> Result<Fields, Refusal> {
         Body(Bytes::from_static(json.as_bytes())).fields()

@@ -55,7 +55,7 @@ fn may_touch(caller: &Caller, user: &str) -> bool {
     caller.monitors() || *caller.user.name == *user
 }
 
-fn check_may_touch(caller: &Caller, user: &str) -> Result<(), Refusal> {
+pub(super) fn check_may_touch(caller: &Caller, user: &str) -> Result<(), Refusal> {
     if may_touch(caller, user) {
         return Ok(());
     }

@@ -11,14 +11,15 @@
 //! - [`body`]: the JSON object in a request, and its fields
 //! - [`refusal`]: every reply that is no success
 //! - [`table`]: AMQP field tables as JSON, and back
-//! - one file per kind of thing: [`overview`], [`health`], [`vhosts`], [`users`], [`permissions`], [`connections`], [`queues`],
-//!   [`exchanges`], [`policies`], [`parameters`]
+//! - one file per kind of thing: [`overview`], [`health`], [`vhosts`], [`users`], [`permissions`], [`topics`],
+//!   [`limits`], [`connections`], [`queues`], [`exchanges`], [`policies`], [`parameters`]
 
 mod body;
 mod caller;
 mod connections;
 mod exchanges;
 mod health;
+mod limits;
 mod overview;
 mod parameters;
 mod permissions;
@@ -27,6 +28,7 @@ mod queues;
 mod refusal;
 mod resource;
 mod table;
+mod topics;
 mod users;
 mod vhosts;
 
@@ -36,7 +38,8 @@ use std::time::Duration;
 
 use axum::extract::{ConnectInfo, DefaultBodyLimit};
 use axum::middleware::{from_fn, map_request};
-use axum::routing::{delete, get, post};
+use axum::routing::MethodRouter;
+use axum::routing::{delete, get, post, put};
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -47,7 +50,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
 use crate::node::Node;
-use resource::{CHANGE, READ, resource};
+use resource::{CHANGE, GET, READ, other_method, resource};
 
 /// Octets a request's body may have (RabbitMQ's `management.http.max_body_size`).
 const BODY_MAX: usize = 20_000_000;
@@ -178,6 +181,36 @@ fn people() -> Router<Arc<Node>> {
         .route("/api/users/{user}", resource(CHANGE, get(users::show).put(users::put).delete(users::delete)))
         .route("/api/users/{user}/permissions", resource(READ, get(permissions::list_of_user)))
         .route("/api/vhosts/{vhost}/permissions", resource(READ, get(permissions::list_of_vhost)))
+        .route("/api/users/{user}/topic-permissions", resource(READ, get(topics::list_of_user)))
+        .route("/api/vhosts/{vhost}/topic-permissions", resource(READ, get(topics::list_of_vhost)))
         .route("/api/permissions", resource(READ, get(permissions::list)))
         .route("/api/permissions/{vhost}/{user}", resource(CHANGE, permission))
+        .merge(topics())
+        .merge(limits())
+}
+
+/// Who may do what with which topics.
+fn topics() -> Router<Arc<Node>> {
+    let all = get(topics::show).put(topics::put).delete(topics::delete_all);
+    let one = get(topics::show_all_the_same).put(topics::put_all_the_same).delete(topics::delete);
+    Router::new()
+        .route("/api/topic-permissions", resource(READ, get(topics::list)))
+        .route("/api/topic-permissions/{vhost}/{user}", resource(CHANGE, all))
+        .route("/api/topic-permissions/{vhost}/{user}/{exchange}", resource(CHANGE, one))
+}
+
+/// How much vhosts and users may have.
+fn limits() -> Router<Arc<Node>> {
+    let read = |methods: MethodRouter<Arc<Node>>| resource(GET, methods.head(other_method));
+    let change = |methods| resource("PUT, DELETE, OPTIONS", methods);
+    Router::new()
+        .route("/api/vhost-limits", read(get(limits::list_vhosts)))
+        .route("/api/vhost-limits/{vhost}", read(get(limits::show_vhost)))
+        .route(
+            "/api/vhost-limits/{vhost}/{name}",
+            change(put(limits::put_vhost).delete(limits::delete_vhost)),
+        )
+        .route("/api/user-limits", read(get(limits::list_users)))
+        .route("/api/user-limits/{user}", read(get(limits::show_user)))
+        .route("/api/user-limits/{user}/{name}", change(put(limits::put_user).delete(limits::delete_user)))
 }

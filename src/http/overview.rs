@@ -79,7 +79,7 @@ pub(super) async fn overview(State(node): State<Arc<Node>>, caller: Caller) -> J
         "node_tags": {},
         "erlang_version": ERLANG_VERSION,
         "rates_mode": "basic",
-        "default_queue_type": "classic",
+        "default_queue_type": node.default_queue_type.name(),
         "disable_stats": false,
         "enable_queue_totals": false,
         "exchange_types": exchange_types,

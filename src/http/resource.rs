@@ -17,6 +17,8 @@ use crate::node::Node;
 
 /// The methods of what can only be looked at.
 pub(super) const READ: &str = "HEAD, GET, OPTIONS";
+/// The same without asking for the head alone.
+pub(super) const GET: &str = "GET, OPTIONS";
 /// The methods of what can be looked at, put in place and deleted.
 pub(super) const CHANGE: &str = "HEAD, GET, PUT, DELETE, OPTIONS";
 
@@ -32,7 +34,8 @@ pub(super) fn resource(allowed: &'static str, methods: MethodRouter<Arc<Node>>) 
     methods.fallback(other_method).layer(map_response(label))
 }
 
-async fn other_method(method: Method) -> StatusCode {
+/// A method that a resource does not have.
+pub(super) async fn other_method(method: Method) -> StatusCode {
     if method == Method::OPTIONS { StatusCode::OK } else { StatusCode::METHOD_NOT_ALLOWED }
 }
 

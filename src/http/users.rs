@@ -22,7 +22,7 @@ fn to_json(user: &User) -> Value {
         "password_hash": user.password.as_ref().map(PasswordHash::to_base64).unwrap_or_default(),
         "hashing_algorithm": algorithm.name(),
         "tags": tags(user),
-        "limits": {},
+        "limits": user.limits,
     })
 }
 

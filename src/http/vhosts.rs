@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::body::{Body, Fields};
+use super::body::{Body, Fields, term};
 use super::caller::{Administrator, Caller};
 use super::refusal::Refusal;
 use super::resource::Names;
@@ -62,20 +62,21 @@ pub(super) async fn put(
     body: Body,
 ) -> Result<StatusCode, Refusal> {
     let fields = body.fields()?;
-    let queue_type = default_queue_type(&fields)?;
+    let queue_type = default_queue_type(&fields)?.unwrap_or(node.default_queue_type);
     let tracing = fields.flag("tracing")?;
     let description = fields.text("description")?.unwrap_or_default();
     let everything = Permission::all().map_err(|e| Refusal::bad_request(e.to_string()))?;
     let tags = fields.words("tags")?.unwrap_or_default();
     let is_new = node.put_vhost(&name, |about| {
         let tracing = tracing.unwrap_or(about.tracing);
-        let protected = about.protected;
+        let (protected, limits) = (about.protected, about.limits);
         *about = About {
             description: description.into(),
             tags,
             default_queue_type: queue_type,
             protected,
             tracing,
+            limits,
         };
     });
     if is_new {
@@ -85,19 +86,24 @@ pub(super) async fn put(
     Ok(if is_new { StatusCode::CREATED } else { StatusCode::NO_CONTENT })
 }
 
-fn default_queue_type(fields: &Fields) -> Result<QueueType, Refusal> {
+/// The type that a request names, if it does; RabbitMQ takes the name of its module as well.
+fn default_queue_type(fields: &Fields) -> Result<Option<QueueType>, Refusal> {
     let types = [QueueType::Classic, QueueType::Quorum, QueueType::Stream];
     match fields.get("default_queue_type") {
-        None | Some(Value::Null) => Ok(QueueType::Classic),
-        Some(Value::String(name)) if name == "undefined" => Ok(QueueType::Classic),
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(name)) if name == "undefined" => Ok(None),
         Some(Value::String(name)) if name.is_empty() => {
             Err(Refusal::bad_request("default_queue_type must not be an empty string"))
         }
         Some(Value::String(name)) => {
-            let found = types.into_iter().find(|queue_type| queue_type.name() == name);
-            found.ok_or_else(|| Refusal::bad_request(format!("{name} is not a valid queue type")))
+            let named = |queue_type: &QueueType| [queue_type.name(), queue_type.module()].contains(&&**name);
+            let found = types.into_iter().find(named);
+            found.map(Some).ok_or_else(|| Refusal::bad_request(format!("{name} is not a valid queue type")))
         }
-        Some(other) => Err(Refusal::bad_request(format!("{other} is not a valid default_queue_type value"))),
+        Some(Value::Bool(name)) => Err(Refusal::bad_request(format!("{name} is not a valid queue type"))),
+        Some(other) => {
+            Err(Refusal::bad_request(format!("{} is not a valid default_queue_type value", term(other))))
+        }
     }
 }
 

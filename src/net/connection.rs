@@ -18,6 +18,7 @@ use super::writer;
 use crate::broker::{ConnectionId, QueueId};
 use crate::node::cell::VhostCell;
 use crate::node::connections::ConnectionInfo;
+use crate::node::entrance::Place;
 use crate::node::port::Port;
 use crate::node::{Node, now, random};
 use crate::session::command::Command;
@@ -47,7 +48,7 @@ pub async fn serve(mut socket: TcpStream, peer: SocketAddr, node: Arc<Node>) {
         return tracing::warn!(%peer, "handshake timed out");
     };
     match shaken {
-        Ok(Shaken::Open(opening, vhost, rest)) => {
+        Ok(Shaken::Open(opening, (vhost, _place), rest)) => {
             let info = Arc::new(ConnectionInfo::new((peer, local), &opening, now()));
             tracing::info!(
                 connection = &*info.name,
@@ -77,7 +78,7 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 
 enum Shaken {
     /// Everything but `open-ok` has been sent; the octets have been read already.
-    Open(Box<Opening>, Arc<VhostCell>, Vec<u8>),
+    Open(Box<Opening>, (Arc<VhostCell>, Place), Vec<u8>),
     Ended,
     /// To be ended after some silence.
     Silently,
@@ -97,8 +98,8 @@ async fn shake_hands(
             node.events.logged_in(attempt, peer, local);
         }
         let entered = match progress {
-            Progress::Open(ref opening) => match enter(node, opening) {
-                Ok(vhost) => Some(vhost),
+            Progress::Open(ref opening) => match node.enter(opening) {
+                Ok(entered) => Some(entered),
                 Err(refusal) => {
                     handshake.refuse(refusal);
                     None
@@ -110,7 +111,7 @@ async fn shake_hands(
         socket.write_all(handshake.output()).await?;
         handshake.output().clear();
         match (progress, entered) {
-            (Progress::Open(opening), Some(vhost)) => return Ok(Shaken::Open(opening, vhost, buffer)),
+            (Progress::Open(opening), Some(entered)) => return Ok(Shaken::Open(opening, entered, buffer)),
             (Progress::More | Progress::Open(_) | Progress::Closing, _) => {}
             (Progress::End, _) => return Ok(Shaken::Ended),
             (Progress::EndSilently, _) => return Ok(Shaken::Silently),
@@ -124,16 +125,6 @@ async fn shake_hands(
             return Ok(Shaken::Ended);
         }
     }
-}
-
-/// The vhost a client asks for, if it is there and the user may enter.
-fn enter(node: &Node, opening: &Opening) -> Result<Arc<VhostCell>, Exception> {
-    let (user, name) = (&opening.settings.user, &opening.settings.vhost);
-    let vhost = node.vhost(name).ok_or_else(|| Exception::not_allowed(format!("vhost {name} not found")))?;
-    if !node.auth().may_enter(user, name) {
-        return Err(Exception::not_allowed(format!("access to vhost '{name}' refused for user '{user}'")));
-    }
-    Ok(vhost)
 }
 
 /// A connection from `open-ok` to its end.

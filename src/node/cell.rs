@@ -16,6 +16,7 @@ use super::connections::ConnectionInfo;
 use super::events::{Events, acting};
 use super::now;
 use super::port::Port;
+use crate::auth::limits::Count;
 use crate::broker::commit::Commit;
 use crate::broker::policy::book::Policies;
 use crate::broker::policy::rollout::Rollout;
@@ -43,6 +44,8 @@ pub struct VhostCell {
     about: Mutex<About>,
     /// Held while its policies are changed.
     policies_change: Mutex<()>,
+    /// Its connections, for the sake of their limit.
+    pub connections: Arc<Count>,
     /// Where the threads are that write and read for it, if it is kept on disk.
     bells: OnceLock<Bells>,
     clock: Arc<Clock>,
@@ -92,6 +95,7 @@ impl VhostCell {
             state: Mutex::new(state),
             about: Mutex::default(),
             policies_change: Mutex::default(),
+            connections: Arc::default(),
             bells: OnceLock::new(),
             clock,
             events,
@@ -110,6 +114,7 @@ impl VhostCell {
         change(&mut about);
         let vhost = &mut self.state.lock().vhost;
         vhost.default_queue_type = about.default_queue_type;
+        vhost.queue_limit = about.limits.and_then(|limits| limits.max_queues);
         vhost.set_tracing(about.tracing);
     }
 

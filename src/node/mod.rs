@@ -6,11 +6,15 @@
 //! - this file: the node
 //! - [`vhosts`][], [`people`][]: its vhosts; its users and their permissions
 //! - [`parameters`][]: policies, and parameters of its own
+//! - [`topics`][]: which topics users may use
 //! - [`cell`][]: a vhost with its outboxes behind a mutex
 //! - [`port`][]: what an outbox hands to a connection's writer
+//! - [`entrance`][]: who may connect, and how many
 //! - [`connections`][]: who is connected
+//! - [`limits`][]: limits of the node as a whole, and those of vhosts and users as they are set
 //! - [`events`][]: what happens, for those who listen
 //! - [`alarms`][]: what the node is short of
+//! - [`memory`][]: what the process takes, and may
 //! - [`congestion`][]: whether publishers are to wait
 //! - [`clock`][]: when something is to be done
 //!
@@ -30,14 +34,18 @@ pub mod clock;
 pub mod committer;
 pub mod congestion;
 pub mod connections;
+pub mod entrance;
 pub mod events;
 pub mod folder;
+pub mod limits;
+pub mod memory;
 pub mod parameters;
 pub mod people;
 pub mod port;
 pub mod reader;
 pub mod storage;
 pub mod sweep;
+pub mod topics;
 pub mod vhosts;
 
 use std::collections::BTreeMap;
@@ -49,10 +57,12 @@ use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
+use crate::auth::limits::{Count, Limit};
 use crate::auth::password::PasswordHash;
 use crate::auth::{Auth, InvalidPattern, Permission};
 use crate::broker::Now;
 use crate::broker::compatibility::Compatibility;
+use crate::broker::queue::arguments::QueueType;
 use crate::log::budget::Budget;
 use crate::session::handshake::Offer;
 use crate::wire::reply::{Exception, ReplyCode};
@@ -72,6 +82,11 @@ pub struct Node {
     pub offer: Arc<Offer>,
     compatibility: Compatibility,
     pub connections: Connections,
+    /// How many connections there are, and may be.
+    connection_count: Arc<Count>,
+    connection_max: Option<Limit>,
+    /// What new vhosts get that are not told.
+    pub default_queue_type: QueueType,
     /// Shared with whoever writes.
     pub congestion: Arc<Congestion>,
     /// Shared with whoever looks after disk and memory.
@@ -113,6 +128,7 @@ impl Node {
             frame_max: 131_072,
             heartbeat: 60,
             message_size_max,
+            consumer_max: None,
             version: Compatibility::default().version().to_owned(),
             cluster_name: NODE_NAME.to_owned(),
             anonymous_user: "guest".to_owned(),
@@ -122,6 +138,9 @@ impl Node {
             offer: Arc::new(offer),
             compatibility: Compatibility::default(),
             connections: Connections::default(),
+            connection_count: Arc::default(),
+            connection_max: None,
+            default_queue_type: QueueType::Classic,
             congestion: Arc::default(),
             alarms: Arc::default(),
             clock: Arc::default(),
@@ -148,7 +167,10 @@ impl Node {
 
     /// What a node has that has never been used.
     pub fn begin(&self) -> Result<(), InvalidPattern> {
-        self.put_vhost("/", |about| about.description = "Default virtual host".to_owned());
+        self.put_vhost("/", |about| {
+            about.description = "Default virtual host".to_owned();
+            about.default_queue_type = self.default_queue_type;
+        });
         let password = PasswordHash::new(b"guest", salt());
         self.put_user("guest", Some(password), vec!["administrator".into()]);
         self.put_permission("guest", "/", Permission::all()?);

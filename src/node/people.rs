@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::Node;
+use crate::auth::limits::UserLimits;
 use crate::auth::password::PasswordHash;
-use crate::auth::{Auth, Pattern, Permission};
+use crate::auth::{Auth, Pattern, Permission, User};
 use crate::catalog::{NodeChange, PermissionDefinition, UserDefinition};
 
 impl Node {
@@ -25,15 +26,13 @@ impl Node {
         result
     }
 
-    /// Adds a user or replaces one, whose permissions stay. Returns whether there was none of that name.
+    /// Adds a user or replaces one, whose permissions and limits stay. Returns whether there was none of that name.
     pub fn put_user(&self, name: &str, password: Option<PasswordHash>, tags: Vec<Box<str>>) -> bool {
         let told: Vec<_> = tags.iter().map(ToString::to_string).collect();
         let is_new = self.change_auth(|auth| {
             let is_new = auth.user(name).is_none();
-            let definition =
-                UserDefinition { name: name.into(), password: password.clone(), tags: tags.clone() };
             auth.put_user(name, password, tags);
-            (is_new, Some(NodeChange::PutUser(definition)))
+            (is_new, auth.user(name).map(|user| put(user)))
         });
         let key = if is_new { "user.created" } else { "user.password.changed" };
         self.events.done(key, |facts| facts.text("name", name));
@@ -41,10 +40,20 @@ impl Node {
         is_new
     }
 
+    /// Changes a user's limits, and says whether there is one of that name.
+    pub(super) fn change_limits_of(&self, name: &str, change: impl FnOnce(&mut UserLimits)) -> bool {
+        self.change_auth(|auth| {
+            let limited = auth.limit_user(name, change).map(|user| put(user));
+            (limited.is_some(), limited)
+        })
+    }
+
     /// Removes a user, closes their connections, and says whether there was one.
     pub fn remove_user(&self, name: &str) -> bool {
         let removed = self.change_auth(|auth| {
             let removed = auth.remove_user(name);
+            // In here, so that nobody gives them to a user who has gone.
+            self.forget_topics(name);
             (removed, removed.then(|| NodeChange::DeleteUser(name.into())))
         });
         if removed {
@@ -94,4 +103,14 @@ impl Node {
         }
         removed
     }
+}
+
+fn put(user: &User) -> NodeChange {
+    let User { name, password, tags, limits, .. } = user;
+    NodeChange::PutUser(UserDefinition {
+        name: Arc::clone(name),
+        password: password.clone(),
+        tags: tags.clone(),
+        limits: *limits,
+    })
 }

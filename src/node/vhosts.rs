@@ -37,13 +37,21 @@ impl Node {
 
     /// Describes a vhost anew. Says whether there is one of that name.
     pub fn describe_vhost(&self, name: &str, describe: impl FnOnce(&mut About)) -> bool {
+        let changed = self.change_vhost(name, describe);
+        if let Some(cell) = &changed {
+            self.tell_vhost("vhost.updated", cell);
+        }
+        changed.is_some()
+    }
+
+    /// The same without telling anybody.
+    pub(super) fn change_vhost(&self, name: &str, change: impl FnOnce(&mut About)) -> Option<Arc<VhostCell>> {
         // Held so that what is noted last is what is.
         let vhosts = self.vhosts.write();
-        let Some(cell) = vhosts.get(name) else { return false };
-        cell.change_about(describe);
+        let cell = vhosts.get(name)?;
+        cell.change_about(change);
         self.note_vhost(cell);
-        self.tell_vhost("vhost.updated", cell);
-        true
+        Some(Arc::clone(cell))
     }
 
     fn note_vhost(&self, cell: &VhostCell) {
@@ -74,6 +82,7 @@ impl Node {
         let [seed @ .., _, _, _, _, _, _, _, _] = random();
         cell.with_vhost(|vhost| {
             vhost.share_log_ids(Arc::clone(&self.log_ids));
+            vhost.share_budget(Arc::clone(&self.budget));
             vhost.compatibility = self.compatibility;
             vhost.seed(u64::from_le_bytes(seed));
             vhost.live_on(NODE_NAME);
@@ -100,6 +109,9 @@ impl Node {
             ((), Some(NodeChange::DeleteVhost { number: cell.number, logs }))
         });
         cell.with_vhost(Vhost::tell_end);
+        if cell.about().limits.is_some() {
+            self.tell_limits_gone(name);
+        }
         self.events.done("vhost.deleted", |facts| facts.text("name", name));
         self.connections.close_where(&vhost_deleted(name), |connection| &*connection.vhost == name);
         if self.changes.bells().is_some() {
@@ -143,12 +155,28 @@ impl Node {
         self.change_auth(|auth| {
             for user in stored.users {
                 auth.put_user(&user.name, user.password, user.tags);
+                auth.limit_user(&user.name, |limits| *limits = user.limits);
             }
             for permission in stored.permissions {
                 restore_permission(auth, &names, &permission);
             }
+            self.forget_strangers(auth);
             ((), None)
         });
+    }
+
+    /// Takes topic permissions away that belong to nobody: their user was removed, and the power failed before it was
+    /// known what goes with them.
+    fn forget_strangers(&self, auth: &Auth) {
+        for cell in self.vhosts() {
+            cell.with_vhost(|vhost| {
+                let users = vhost.topic_permissions().map(|(_, user, _)| user);
+                let strangers: Vec<_> = users.filter(|user| auth.user(user).is_none()).cloned().collect();
+                for user in strangers {
+                    vhost.remove_topic_permissions(&user, None);
+                }
+            });
+        }
     }
 }
 

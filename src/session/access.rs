@@ -26,6 +26,26 @@ impl Session {
         self.may(cx, Access::Read, kind, name)
     }
 
+    /// Refuses a routing key that the user's topic permissions do not cover. To be asked after the exchange itself.
+    pub(super) fn may_write_topic(
+        &self,
+        cx: &Context<'_>,
+        exchange: &[u8],
+        routing_key: &[u8],
+    ) -> Result<(), Exception> {
+        cx.vhost.check_topic(&self.settings.user, Access::Write, exchange, routing_key)
+    }
+
+    /// The same for the key of a binding.
+    pub(super) fn may_read_topic(
+        &self,
+        cx: &Context<'_>,
+        exchange: &[u8],
+        routing_key: &[u8],
+    ) -> Result<(), Exception> {
+        cx.vhost.check_topic(&self.settings.user, Access::Read, exchange, routing_key)
+    }
+
     /// Refuses with RabbitMQ's text. The default exchange is called `amq.default` here.
     fn may(&self, cx: &Context<'_>, access: Access, kind: &str, name: &[u8]) -> Result<(), Exception> {
         let name: &[u8] = if kind == "exchange" && name.is_empty() { b"amq.default" } else { name };

@@ -85,6 +85,7 @@ mod tests {
                 channel_max: 16,
                 heartbeat: 0,
                 message_size_max: 1 << 20,
+                consumer_max: None,
             };
             let queue = Declaration {
                 name: "q".into(),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::confirms::Published;
 use super::transaction::Transaction;
+use crate::auth::limits::Counted;
 use crate::broker::ChannelId;
 use crate::broker::commit::Commit;
 use crate::broker::publish::{Outcome, RouteCache};
@@ -80,11 +81,20 @@ pub struct Channel {
     pub routes: RouteCache,
     /// The queue declared last on this channel, which an empty name means.
     pub last_queue: Option<Arc<str>>,
+    /// Its place among the channels of its user, until it is closed by either side.
+    pub counted: Option<Counted>,
 }
 
 impl Channel {
     pub fn new(id: ChannelId) -> Self {
-        Self { id, closing: false, mode: Mode::Plain, routes: RouteCache::default(), last_queue: None }
+        Self {
+            id,
+            closing: false,
+            mode: Mode::Plain,
+            routes: RouteCache::default(),
+            last_queue: None,
+            counted: None,
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use super::exchange::strip_cr_lf;
 use super::queue::made_up;
 use super::run::{no_previous_queue, unimplemented_method};
 use super::{Context, Session, State};
+use crate::broker::ChannelId;
 use crate::broker::queue::consumer::Consume;
 use crate::broker::queue::dispatch::Fetched;
 use crate::broker::queue::replies::REPLY_TO;
@@ -83,6 +84,7 @@ impl Session {
         let id = self.channel(number)?.id;
         // A tag that is taken is noticed before the queue is looked at.
         cx.vhost.check_consumer_tag(id, wanted.consumer_tag.as_str().as_bytes())?;
+        self.check_consumer_max(id, cx)?;
         let name = self.queue_name(number, wanted.queue.as_str())?;
         if *name != *REPLY_TO {
             self.refuse_replies(&name, "basic.consume", cx)?;
@@ -108,6 +110,16 @@ impl Session {
         self.reply_unless(wanted.nowait, number, &AMQPClass::Basic(M::ConsumeOk(ok)), cx);
         cx.vhost.start_consumer(consumer, cx.outboxes);
         Ok(())
+    }
+
+    /// Refuses one consumer more where a channel has as many as it may have.
+    fn check_consumer_max(&self, id: ChannelId, cx: &Context<'_>) -> Result<(), Exception> {
+        let Some(max) = self.settings.consumer_max else { return Ok(()) };
+        let count = cx.vhost.channel(id).map_or(0, |channel| channel.consumers.len());
+        if count < max as usize {
+            return Ok(());
+        }
+        Err(Exception::not_allowed(format!("reached maximum ({max}) of consumers per channel")))
     }
 
     /// `basic.get`, without memory for it, since some clients poll. Returns whether it has to be tried again when the

@@ -35,16 +35,16 @@ impl Session {
             }
             M::Bind(bind) => {
                 let (to, from) = (strip_cr_lf(bind.destination.as_str()), strip_cr_lf(bind.source.as_str()));
-                self.may_bind_exchanges(cx, &to, &from)?;
                 let key = bind.routing_key.as_str().as_bytes();
+                self.may_bind_exchanges(cx, &to, &from, key)?;
                 cx.vhost.bind_exchange(to.as_bytes(), from.as_bytes(), key, bind.arguments)?;
                 (bind.nowait, M::BindOk(exchange::BindOk {}))
             }
             M::Unbind(unbind) => {
                 let (to, from) =
                     (strip_cr_lf(unbind.destination.as_str()), strip_cr_lf(unbind.source.as_str()));
-                self.may_bind_exchanges(cx, &to, &from)?;
                 let key = unbind.routing_key.as_str().as_bytes();
+                self.may_bind_exchanges(cx, &to, &from, key)?;
                 cx.vhost.unbind_exchange(to.as_bytes(), from.as_bytes(), key, &unbind.arguments)?;
                 (unbind.nowait, M::UnbindOk(exchange::UnbindOk {}))
             }
@@ -54,11 +54,18 @@ impl Session {
         Ok(())
     }
 
-    fn may_bind_exchanges(&self, cx: &Context<'_>, destination: &str, source: &str) -> Result<(), Exception> {
+    fn may_bind_exchanges(
+        &self,
+        cx: &Context<'_>,
+        destination: &str,
+        source: &str,
+        routing_key: &[u8],
+    ) -> Result<(), Exception> {
         check_not_default(destination.as_bytes())?;
         check_not_default(source.as_bytes())?;
         self.may_write(cx, "exchange", destination.as_bytes())?;
-        self.may_read(cx, "exchange", source.as_bytes())
+        self.may_read(cx, "exchange", source.as_bytes())?;
+        self.may_read_topic(cx, source.as_bytes(), routing_key)
     }
 
     fn declare_exchange(&mut self, wanted: exchange::Declare, cx: &mut Context<'_>) -> Result<(), Exception> {

@@ -19,12 +19,15 @@ use crate::wire::reply::Exception;
 /// What the server offers in `connection.tune`, and what it says of itself.
 #[derive(Clone, Debug)]
 pub struct Offer {
+    /// 0 is no limit.
     pub channel_max: u16,
     pub frame_max: u32,
     /// Seconds.
     pub heartbeat: u16,
     /// The limit of a message's body in octets.
     pub message_size_max: u64,
+    /// How many consumers a channel may have.
+    pub consumer_max: Option<u32>,
     /// RabbitMQ's version that clients are told.
     pub version: String,
     pub cluster_name: String,
@@ -299,9 +302,10 @@ impl Handshake {
         Progress::End
     }
 
-    /// A limit above the offer, or none at all, is refused, as RabbitMQ does.
+    /// A limit above the offer, or none where there is one, is refused, as RabbitMQ does.
     fn tune_ok(&mut self, mut login: Box<Login>, tune: &connection::TuneOk) -> Progress {
-        let fits = (1..=self.offer.channel_max).contains(&tune.channel_max)
+        let channel_max = self.offer.channel_max;
+        let fits = (channel_max == 0 || (1..=channel_max).contains(&tune.channel_max))
             && (FRAME_MAX_MIN..=self.offer.frame_max).contains(&tune.frame_max);
         if !fits {
             let (frame_max, channel_max) = (tune.frame_max, tune.channel_max);
@@ -323,6 +327,7 @@ impl Handshake {
             channel_max: login.channel_max,
             heartbeat: login.heartbeat,
             message_size_max: self.offer.message_size_max,
+            consumer_max: self.offer.consumer_max,
         };
         let cancel_notify = capability(&login.client_properties, "consumer_cancel_notify");
         let blocked_notify = capability(&login.client_properties, "connection.blocked");

@@ -66,12 +66,14 @@ pub struct Settings {
     pub vhost: Arc<str>,
     /// The limit of a frame in octets, overhead included.
     pub frame_max: usize,
-    /// How many channels may be open.
+    /// How many channels may be open; 0 is no limit.
     pub channel_max: u16,
     /// Seconds; 0 is none.
     pub heartbeat: u16,
     /// The limit of a message's body in octets.
     pub message_size_max: u64,
+    /// How many consumers a channel may have.
+    pub consumer_max: Option<u32>,
 }
 
 /// How far a connection is.

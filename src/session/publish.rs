@@ -92,6 +92,7 @@ impl Session {
         let message = &incoming.message;
         self.may_write(cx, "exchange", message.exchange)?;
         cx.vhost.check_publishable(message.exchange)?;
+        self.may_write_topic(cx, message.exchange, message.routing_key)?;
         check_properties(message, &self.settings.user)?;
         let Route { targets, cacheable } = cx.vhost.route(message);
         if cx.vhost.is_tracing() {
@@ -140,6 +141,9 @@ impl Session {
         let (kept, shown) =
             (Message { properties: &raw, ..*sent }, Message { properties: blind.unwrap_or(&raw), ..*sent });
         let keys = copies.as_ref().map(|copies| &*copies.keys).unwrap_or_default();
+        for routing_key in std::iter::once(sent.routing_key).chain(keys.iter().copied()) {
+            self.may_write_topic(cx, sent.exchange, routing_key)?;
+        }
         let targets = cx.vhost.route_copies(&shown, keys).targets;
         if cx.vhost.is_tracing() {
             cx.vhost.trace_publish(self.id, number, &kept, &targets);

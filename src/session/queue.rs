@@ -153,6 +153,7 @@ impl Session {
         self.refuse_replies(&name, "queue.bind", cx)?;
         self.may_write(cx, "queue", name.as_bytes())?;
         self.may_read(cx, "exchange", exchange.as_bytes())?;
+        self.may_read_topic(cx, exchange.as_bytes(), key)?;
         cx.vhost.bind_queue(self.id, name.as_bytes(), exchange.as_bytes(), key, bind.arguments)
     }
 
@@ -167,6 +168,7 @@ impl Session {
         let exchange = strip_cr_lf(unbind.exchange.as_str());
         self.may_write(cx, "queue", name.as_bytes())?;
         self.may_read(cx, "exchange", exchange.as_bytes())?;
+        self.may_read_topic(cx, exchange.as_bytes(), key)?;
         cx.vhost.unbind_queue(self.id, name.as_bytes(), exchange.as_bytes(), key, &unbind.arguments)
     }
 }

@@ -9,6 +9,7 @@ use super::aside::Aside;
 use super::channel::{Channel, Mode};
 use super::command::{Command, Incoming};
 use super::{Context, Session, State};
+use crate::auth::limits::{Counted, Limit};
 use crate::broker::commit::Commit;
 use crate::broker::settle::Verdict;
 use crate::broker::text;
@@ -172,6 +173,7 @@ impl Session {
         if let Some(channel) = self.channels.get_mut(&number) {
             channel.give_back(cx);
             channel.mode = Mode::Plain;
+            channel.counted = None;
             cx.outboxes.forget_confirms_of(self.id, number);
             cx.vhost.close_channel(channel.id, cx.outboxes);
         }
@@ -295,11 +297,9 @@ impl Session {
     /// RabbitMQ looks for the queue that an empty name means before it looks whether the channel is open, so that
     /// on one that is not, such a method closes the channel and not the connection.
     pub(super) fn check_shortcut(&mut self, number: u16, cx: &mut Context<'_>) -> Result<(), Exception> {
-        if self.channels.contains_key(&number) || self.has_too_many_channels(cx) {
+        if self.channels.contains_key(&number) || !self.add_channel(number, cx) {
             return Ok(());
         }
-        let id = cx.vhost.open_channel(self.id, number);
-        self.channels.insert(number, Channel::new(id));
         Err(no_previous_queue())
     }
 
@@ -307,26 +307,47 @@ impl Session {
         if self.channels.contains_key(&number) {
             return Err(Exception::channel_error("second 'channel.open' seen"));
         }
-        if self.has_too_many_channels(cx) {
+        if !self.add_channel(number, cx) {
             return Ok(());
         }
-        let id = cx.vhost.open_channel(self.id, number);
-        self.channels.insert(number, Channel::new(id));
         let ok = channel::AMQPMethod::OpenOk(channel::OpenOk {});
         self.reply(number, &AMQPClass::Channel(ok), cx);
         Ok(())
     }
 
-    /// Whether there are as many channels as were agreed on. One more closes the connection, without naming a method.
-    fn has_too_many_channels(&mut self, cx: &mut Context<'_>) -> bool {
-        let (count, max) = (self.channels.len(), self.settings.channel_max);
-        let full = count >= max as usize;
-        if full {
-            let text =
-                format!("number of channels opened ({count}) has reached the negotiated channel_max ({max})");
-            self.refuse(0, &Exception::not_allowed(text), cx);
+    /// Adds a channel, and says so. One too many closes the connection, without naming a method.
+    fn add_channel(&mut self, number: u16, cx: &mut Context<'_>) -> bool {
+        match self.count_channel(cx) {
+            Ok(counted) => {
+                let mut channel = Channel::new(cx.vhost.open_channel(self.id, number));
+                channel.counted = counted;
+                self.channels.insert(number, channel);
+                true
+            }
+            Err(too_many) => {
+                self.refuse(0, &too_many, cx);
+                false
+            }
         }
-        full
+    }
+
+    /// Counts one channel more, if neither what was agreed on nor the user's limit is reached.
+    fn count_channel(&self, cx: &Context<'_>) -> Result<Option<Counted>, Exception> {
+        let (count, max) = (self.channels.len(), self.settings.channel_max);
+        // 0 is no limit. A number for each channel there must be all the same.
+        if count >= max as usize && max > 0 {
+            return Err(Exception::not_allowed(format!(
+                "number of channels opened ({count}) has reached the negotiated channel_max ({max})"
+            )));
+        }
+        let Some(user) = cx.auth.user(&self.settings.user) else { return Ok(None) };
+        let counted = user.counts.channels.add(user.limits.max_channels);
+        counted.map(Some).map_err(|Limit(max)| {
+            Exception::not_allowed(format!(
+                "number of channels opened for user '{}' has reached the maximum allowed user limit of {max}",
+                user.name
+            ))
+        })
     }
 
     fn method_while_closing(&mut self, number: u16, class: &AMQPClass, cx: &mut Context<'_>) {

@@ -22,6 +22,7 @@ use leveret::auth::{Pattern, Permission};
 use leveret::net::listener;
 use leveret::node::{Node, clock};
 use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 
 use client::Client;
 
@@ -99,6 +100,11 @@ impl Broker {
     pub fn block_on<F: Future>(&self, client: F) -> F::Output {
         let runtime = self.runtime.as_ref().unwrap();
         runtime.block_on(async { tokio::time::timeout(PATIENCE, client).await }).expect("an end in time")
+    }
+
+    /// Runs something beside the broker.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+        self.runtime.as_ref().unwrap().spawn(task)
     }
 
     /// A socket that takes little before it is read.

@@ -21,6 +21,7 @@ pub async fn start() -> Broker {
 }
 
 impl Broker {
+    /// Serves a node, which may be on disk.
     pub async fn of(node: Arc<Node>) -> Self {
         let amqp = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let http = TcpListener::bind("127.0.0.1:0").await.expect("a port");

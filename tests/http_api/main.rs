@@ -7,9 +7,12 @@ mod broker;
 mod connections;
 mod health;
 mod http;
+mod limits;
 mod people;
 mod policies;
 mod queues;
+mod restart;
+mod topics;
 mod vhosts;
 
 use std::time::Duration;

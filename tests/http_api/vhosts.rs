@@ -55,6 +55,8 @@ async fn vhosts_refused() {
         (r#"{"default_queue_type": "bogus"}"#, json!("bogus is not a valid queue type")),
         (r#"{"default_queue_type": ""}"#, json!("default_queue_type must not be an empty string")),
         (r#"{"default_queue_type": 5}"#, json!("5 is not a valid default_queue_type value")),
+        (r#"{"default_queue_type": ["x"]}"#, json!("[<<\"x\">>] is not a valid default_queue_type value")),
+        (r#"{"default_queue_type": true}"#, json!("true is not a valid queue type")),
         (r#"{"tracing": "x"}"#, json!(["not_boolean", "x"])),
         ("{bad", json!("not_json")),
         ("[]", json!("not_json")),

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use leveret::auth::limits::Limit;
+use leveret::auth::topic::TopicPermission;
 use leveret::node::alarms::Alarm;
 use leveret::node::{Node, events};
 
@@ -144,6 +146,48 @@ fn people_vhosts_and_alarms_are_told() {
     check(&next(&mut client), &[("source", text("memory")), ("node", text("rabbit@localhost"))]);
     broker.node.alarms.clear(Alarm::Memory);
     assert_eq!(keys(&mut client, 1), ["alarm.cleared"]);
+}
+
+#[test]
+fn limits_and_topic_permissions_are_told() {
+    let (broker, mut client) = listening();
+    broker.add_user("u", ("a", "b", "c"));
+    keys(&mut client, 3);
+    let node = &broker.node;
+    let told = |client: &mut Client, key: &str, fields: &[(&str, Field)]| {
+        let event = next(client);
+        assert_eq!(event.get("routing-key"), key);
+        check(&event, fields);
+    };
+    node.limit_user("u", "max-channels", Some(Limit(3)));
+    node.limit_user("u", "max-channels", None);
+    node.limit_user("who", "max-channels", None);
+    let user = ("username", text("u"));
+    told(
+        &mut client,
+        "user.limits.set",
+        &[user.clone(), ("name", text("limits")), ("max-channels", long(3))],
+    );
+    told(&mut client, "user.limits.cleared", &[user]);
+
+    let vhost = node.vhost("/").unwrap();
+    let permission = TopicPermission::new("u", "/", "^w", "^r").unwrap();
+    node.put_topic_permission((&vhost, "u"), "amq.topic", permission).unwrap();
+    node.remove_topic_permissions((&vhost, "u"), None);
+    node.remove_topic_permissions((&vhost, "u"), None);
+    let exchange = ("exchange", text("amq.topic"));
+    told(&mut client, "topic.permission.created", &[exchange, ("write", text("^w")), ("read", text("^r"))]);
+    told(&mut client, "topic.permission.deleted", &[("user", text("u")), ("vhost", text("/"))]);
+
+    node.put_vhost("v", |_| {});
+    assert_eq!(keys(&mut client, 8)[7], "vhost.created");
+    for limit in [Some(Limit(-1)), Some(Limit(-1)), None] {
+        node.limit_vhost("v", "max-queues", limit);
+    }
+    told(&mut client, "vhost.limits.set", &[("vhost", text("v")), ("max-queues", long(-1))]);
+    told(&mut client, "vhost.limits.set", &[("vhost", text("v")), ("name", text("limits"))]);
+    node.remove_vhost("v");
+    assert_eq!(keys(&mut client, 9)[7..], ["vhost.limits.cleared", "vhost.deleted"]);
 }
 
 #[test]

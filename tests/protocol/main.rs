@@ -14,6 +14,7 @@ mod connections;
 mod consumers;
 mod events;
 mod exchanges;
+mod limits;
 mod permissions;
 mod prefetch;
 mod pressure;
@@ -22,6 +23,7 @@ mod queue_arguments;
 mod queues;
 mod routing;
 mod settling;
+mod topics;
 mod tracing;
 mod transactions;
 

@@ -209,3 +209,25 @@ fn blocked_while_replies_are_held() {
     });
     assert!(client.next(1).text.starts_with("queue.declare-ok "));
 }
+
+/// A limit that is exceeded from the start: publishers are told, and consumers served.
+#[test]
+fn too_little_memory() {
+    let broker = Broker::start();
+    let (mut publisher, mut consumer) = (broker.channel(), broker.channel());
+    consumer.all_ok(1, &["queue.declare queue=q"]);
+    consumer.publish(1, "", "q", "one");
+    broker.until("q", 1, 0);
+    let watch = leveret::node::memory::watch(std::sync::Arc::clone(&broker.node), 1);
+    let watching = broker.spawn(watch);
+    wait_until(|| broker.node.alarms.any(), || "there is no alarm".to_owned());
+    publisher.publish(1, "", "q", "two");
+    assert_eq!(publisher.next(0).text, "connection.blocked reason='low on memory'");
+    consumer.all_ok(1, &["basic.qos prefetch-count=1", "basic.consume queue=q consumer-tag=c"]);
+    assert_eq!(consumer.next(1).short(), "c#1:one");
+    watching.abort();
+    assert!(broker.block_on(watching).is_err(), "it has ended");
+    broker.node.alarms.clear(Alarm::Memory);
+    assert_eq!(publisher.next(0).text, "connection.unblocked");
+    broker.until("q", 1, 1);
+}

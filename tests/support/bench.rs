@@ -99,6 +99,7 @@ impl Bench {
             frame_max: FRAME_MAX,
             channel_max: 16,
             heartbeat: 0,
+            consumer_max: None,
             message_size_max: 1 << 20,
         };
         let session = Session::new(id, settings);

@@ -121,6 +121,7 @@ impl Vhost {
         }
         if let Some(exchange) = self.exchanges.remove(id) {
             self.exchange_names.remove(exchange.name.as_bytes());
+            self.forget_topics(&exchange);
             self.remembered -= exchange.history.as_ref().map_or(0, |history| history.octets());
             self.exchange_deleted(&exchange.name);
             self.record(|_| exchange.durable.then_some(Change::DeleteExchange(exchange.name)));

@@ -4,6 +4,7 @@ use amq_protocol::types::{AMQPValue, FieldTable};
 
 use super::Queue;
 use super::arguments::{self, Declared, QueueType};
+use crate::auth::limits::Limit;
 use crate::broker::definitions::Change;
 use crate::broker::effects::Effects;
 use crate::broker::exchange::arguments::inequivalent;
@@ -73,6 +74,7 @@ impl Vhost {
         let Declaration { name, durable, exclusive, auto_delete, arguments } = declaration;
         let declared = Declared { durable, exclusive, auto_delete };
         let settings = arguments::parse_as(self.compatibility, &arguments, &declared, &described)?;
+        self.check_queue_limit(&name)?;
         let owner = connection.filter(|_| exclusive);
         let durable = durable && !exclusive;
         let log = self.new_log(durable);
@@ -86,6 +88,17 @@ impl Vhost {
         self.record(|vhost| vhost.queues[id].durable().map(Change::PutQueue));
         self.queue_created(id);
         Ok(Counts { ready: 0, consumers: 0 })
+    }
+
+    /// Refuses one queue more where there are as many as there may be.
+    fn check_queue_limit(&self, name: &str) -> Result<(), Exception> {
+        match self.queue_limit.filter(|limit| limit.is_reached(self.queues.len())) {
+            Some(Limit(max)) => Err(Exception::precondition_failed(format!(
+                "cannot declare queue '{name}': queue limit in vhost '{}' ({max}) is reached",
+                self.name
+            ))),
+            None => Ok(()),
+        }
     }
 
     fn counts(&self, id: QueueId) -> Counts {

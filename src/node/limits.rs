@@ -1,0 +1,98 @@
+//! Limits of a node as a whole, which whoever starts it sets, and the setting of those of vhosts and users.
+
+use std::sync::Arc;
+
+use amq_protocol::types::AMQPValue;
+
+use super::Node;
+use crate::auth::limits::Limit;
+use crate::broker::events::Facts;
+use crate::broker::queue::arguments::QueueType;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeLimits {
+    /// The channels of a connection; 0 is no limit.
+    pub channel_max: u16,
+    /// The consumers of a channel.
+    pub consumer_max: Option<u32>,
+    pub connection_max: Option<u32>,
+    /// What vhosts get that are not told.
+    pub default_queue_type: QueueType,
+}
+
+impl Default for NodeLimits {
+    fn default() -> Self {
+        Self {
+            channel_max: 2047,
+            consumer_max: None,
+            connection_max: None,
+            default_queue_type: QueueType::Classic,
+        }
+    }
+}
+
+impl Node {
+    /// The same node with other limits, before it serves anybody.
+    #[must_use]
+    pub fn with_limits(mut self, limits: &NodeLimits) -> Self {
+        let offer = Arc::make_mut(&mut self.offer);
+        offer.channel_max = limits.channel_max;
+        offer.consumer_max = limits.consumer_max;
+        self.connection_max = limits.connection_max.map(|max| Limit(max.into()));
+        self.default_queue_type = limits.default_queue_type;
+        self
+    }
+
+    /// Sets a vhost's limit of this name, or takes it away, and says whether there is such a vhost. Connections and queues
+    /// that are there stay.
+    pub fn limit_vhost(&self, vhost: &str, name: &str, limit: Option<Limit>) -> bool {
+        let mut before = None;
+        let changed = self.change_vhost(vhost, |about| {
+            before = about.limits;
+            let limits = about.limits.get_or_insert_default();
+            if let Some(place) = limits.by_name(name) {
+                *place = limit;
+            }
+        });
+        let Some(cell) = changed else { return false };
+        let limits = cell.about().limits;
+        if limits != before {
+            self.events.done("vhost.limits.set", |facts| {
+                let limits = limits.unwrap_or_default();
+                let all = [("max-connections", limits.max_connections), ("max-queues", limits.max_queues)];
+                let facts = facts.text("name", "limits").text("vhost", vhost);
+                all.into_iter().fold(facts, |facts, (name, limit)| with_limit(facts, name, limit))
+            });
+        }
+        true
+    }
+
+    /// A vhost that had limits goes.
+    pub(super) fn tell_limits_gone(&self, vhost: &str) {
+        self.events.done("vhost.limits.cleared", |facts| facts.text("name", "limits").text("vhost", vhost));
+    }
+
+    /// Sets a user's limit of this name, or takes it away, and says whether there is such a user. What they have open
+    /// already stays.
+    pub fn limit_user(&self, user: &str, name: &str, limit: Option<Limit>) -> bool {
+        let limited = self.change_limits_of(user, |limits| {
+            if let Some(place) = limits.by_name(name) {
+                *place = limit;
+            }
+        });
+        if limited {
+            let key = if limit.is_some() { "user.limits.set" } else { "user.limits.cleared" };
+            self.events.done(key, |facts| {
+                with_limit(facts.text("name", "limits").text("username", user), name, limit)
+            });
+        }
+        limited
+    }
+}
+
+fn with_limit(facts: Facts, name: &str, limit: Option<Limit>) -> Facts {
+    match limit {
+        Some(Limit(max)) => facts.value(name, AMQPValue::LongLongInt(max)),
+        None => facts,
+    }
+}
