@@ -14,9 +14,9 @@ pub mod death;
 pub mod safe;
 
 use super::effects::Effects;
+use super::queue::Queue;
 use super::queue::arguments::QueueType;
 use super::queue::dispatch::Accepted;
-use super::queue::Queue;
 use super::timers::Alarm;
 use super::vhost::Vhost;
 use super::{Now, QueueId};
