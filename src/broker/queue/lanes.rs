@@ -217,3 +217,70 @@ impl Queue {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::queue::Taken;
+    use crate::broker::queue::arguments::Settings;
+    use crate::wire::content::Body;
+
+    fn queue(queue_type: QueueType, max_priority: Option<u8>) -> Queue {
+        let mut queue = Queue::new("q".into(), false, None, false, Log::default());
+        queue.define(Settings { queue_type, max_priority, ..Settings::default() }, Default::default());
+        queue
+    }
+
+    fn push(queue: &mut Queue, priority: Option<u8>) {
+        let raw = priority.map_or(vec![0, 0], |priority| vec![8, 0, priority]);
+        let message = Message { exchange: b"", routing_key: b"q", properties: &raw, body: Body::Inline(b"") };
+        queue.push(0, 0, &message);
+    }
+
+    /// The priorities of the heads at which messages expire.
+    fn heads(queue: &mut Queue) -> Vec<Option<u8>> {
+        (0..queue.head_count()).map(|head| queue.lane_of_head(head).map(|lane| lane.priority)).collect()
+    }
+
+    #[test]
+    fn a_lane_is_made_for_each_priority_that_is_used() {
+        for (queue_type, max, named, lanes) in [
+            (QueueType::Classic, None, &[Some(3), Some(0), None][..], &[0][..]),
+            (QueueType::Classic, Some(0), &[Some(3), None], &[0]),
+            (QueueType::Classic, Some(10), &[Some(3), None, Some(255), Some(10), Some(0)], &[0, 3, 10]),
+            (QueueType::Classic, Some(255), &[Some(255), Some(254), Some(1)], &[0, 1, 254, 255]),
+            (QueueType::Quorum, None, &[Some(255), None, Some(4), Some(0), Some(31)], &[0, 4, 31]),
+            (QueueType::Stream, None, &[Some(3)], &[0]),
+        ] {
+            let mut queue = queue(queue_type, max);
+            named.iter().for_each(|priority| push(&mut queue, *priority));
+            let mut found: Vec<_> = queue.lanes().map(|lane| lane.priority).collect();
+            found.sort_unstable();
+            assert_eq!(found, lanes, "{queue_type:?} {max:?}");
+            assert_eq!(queue.ready(), named.len());
+            let numbers = found.iter().map(|priority| queue.number_of(*priority));
+            assert!(numbers.map(|number| queue.priority_of(number)).eq(found.iter().copied()));
+        }
+    }
+
+    #[test]
+    fn the_highest_is_in_front_and_messages_expire_at_each_head_of_a_quorum_queue() {
+        let mut quorum = queue(QueueType::Quorum, None);
+        assert_eq!(heads(&mut quorum), [None, Some(4)]);
+        for priority in [Some(2), Some(9), Some(0), Some(5), None] {
+            push(&mut quorum, priority);
+        }
+        assert_eq!(heads(&mut quorum), [None, Some(9), Some(5), Some(4), Some(2), Some(0)]);
+        let mut order = Vec::new();
+        while !quorum.is_empty() {
+            order.push(quorum.front_lane().priority);
+            assert!(matches!(quorum.take_next(), Taken::Next(_)));
+        }
+        assert_eq!(order, [9, 5, 4, 2, 0]);
+        let mut classic = queue(QueueType::Classic, Some(9));
+        for (priority, front) in [(1, 1), (0, 1), (9, 9)] {
+            push(&mut classic, Some(priority));
+            assert_eq!(heads(&mut classic), [Some(front)]);
+        }
+    }
+}
