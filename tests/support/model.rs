@@ -41,7 +41,7 @@ pub struct Message {
     delivered: bool,
     /// Delivered and neither settled nor requeued since.
     unacked: bool,
-    /// Which of those that came back it is, in a quorum queue.
+    /// When it was requeued last, in a quorum queue.
     returned: Option<u64>,
 }
 
@@ -79,10 +79,10 @@ pub enum Sharing {
 pub struct Queue {
     kind: Kind,
     pub messages: Vec<Message>,
-    returns: u64,
     pub sharing: Sharing,
     /// The active consumer where there is a single one, and whether it is to stand down.
     active: Option<(String, bool)>,
+    returns: u64,
 }
 
 impl Queue {
@@ -94,8 +94,8 @@ impl Queue {
         self.messages.len() - self.ready().count()
     }
 
-    /// Marks the first ready message as delivered: it, and whether it had been before. It is the oldest of those with the
-    /// highest priority; in a quorum queue those that came back go first.
+    /// Marks the first ready message as delivered: it, and whether it had been before. Of those with the highest
+    /// priority it is the oldest; in a quorum queue those that came back go first.
     fn take(&mut self) -> Option<(Message, bool)> {
         let ready = self.messages.iter_mut().filter(|message| !message.unacked);
         let turn = |message: &&mut Message| (message.returned.unwrap_or(u64::MAX), Reverse(message.priority));
@@ -188,8 +188,7 @@ impl Model {
     }
 
     pub fn declare(&mut self, id: QueueId, kind: Kind, sharing: Sharing) {
-        let queue = Queue { kind, messages: Vec::new(), returns: 0, sharing, active: None };
-        self.queues.insert(id, queue);
+        self.queues.insert(id, Queue { kind, messages: Vec::new(), sharing, active: None, returns: 0 });
     }
 
     pub fn publish(&mut self, queue: QueueId, number: usize, size: usize, priority: Option<u8>) {
