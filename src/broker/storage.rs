@@ -196,14 +196,7 @@ impl Vhost {
                 continue;
             };
             let used = std::mem::take(&mut queue.storage.used);
-            for lane in queue.lanes_mut() {
-                let read = lane.read_position();
-                let keep = if used { lane.log.window(read) } else { read..read };
-                for mut leaver in lane.log.evict(&keep, used) {
-                    leaver.first = lane.outside(leaver.first);
-                    leavers.push((id, leaver));
-                }
-            }
+            queue.evict(used, |leaver| leavers.push((id, leaver)));
             queue.storage.resident = queue.resident() > 0;
             if queue.storage.resident {
                 self.storage.resident.push_back(id);

@@ -6,7 +6,6 @@ use tokio::time::Instant;
 
 use crate::broker::QueueId;
 use crate::broker::queue::pace::Behind;
-use crate::log::Position;
 
 /// Octets that may be published to a queue that is far behind between one wait and the next.
 const STEP: usize = 64 << 10;
@@ -33,8 +32,8 @@ pub struct Pace {
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
     until: Instant,
-    /// Up to where the queue had been read.
-    read: Position,
+    /// How often messages had been taken from the queue.
+    taken: u64,
 }
 
 impl Pace {
@@ -60,10 +59,10 @@ impl Pace {
         Some(behind.queue)
     }
 
-    /// Begins to wait for the queue, which has been read up to a position.
-    pub fn begin(&mut self, read: Position, now: Instant) {
+    /// Begins to wait for the queue, from which messages have been taken so often.
+    pub fn begin(&mut self, taken: u64, now: Instant) {
         let steps = u32::try_from(self.octets / STEP).unwrap_or(u32::MAX);
-        self.waiting = Some(Waiting { until: now + PATIENCE * steps.clamp(1, 8), read });
+        self.waiting = Some(Waiting { until: now + PATIENCE * steps.clamp(1, 8), taken });
     }
 
     /// The end of waiting, if it has begun.
@@ -76,10 +75,10 @@ impl Pace {
         self.queue
     }
 
-    /// Waits no more. The queue has been read up to a position; `None` if it is gone.
-    pub fn end(&mut self, read: Option<Position>) {
+    /// Waits no more. Messages have been taken from the queue so often; `None` if it is gone.
+    pub fn end(&mut self, taken: Option<u64>) {
         let Some(waiting) = self.waiting.take() else { return };
-        let taken = read.map_or(0, |read| read.saturating_sub(waiting.read));
+        let taken = taken.map_or(0, |taken| taken.saturating_sub(waiting.taken));
         let worthwhile = taken >= self.messages / WORTHWHILE;
         self.skip = if worthwhile { 0 } else { (self.skip * 2).clamp(1, SKIP_MAX) };
         self.skipping = self.skip;

@@ -1,8 +1,8 @@
 //! The loads: what is declared, who publishes and who consumes, in rounds.
 
 use crate::common::client::{BODY, FRAME_MAX, HEADER, METHOD, PLAIN, frame, header};
-use crate::common::method::method;
-use crate::common::table::{headers, int, text};
+use crate::common::method::{Method, method};
+use crate::common::table::{Field, headers, int, text};
 use crate::peer::{Acks, Turn};
 
 /// One more buffer, grown by doubling, and then some.
@@ -23,6 +23,8 @@ pub struct Case {
     pub name: &'static str,
     /// Whether there is a data folder.
     pub on_disk: bool,
+    /// The declaration of a queue with arguments.
+    pub declare: Option<Method>,
     /// What succeeds before anything else.
     pub setup: Vec<&'static str>,
     pub plans: Vec<Plan>,
@@ -35,7 +37,13 @@ pub struct Case {
 
 impl Case {
     fn new(name: &'static str, setup: &[&'static str], rounds: u64, plans: Vec<Plan>) -> Self {
-        Self { name, on_disk: false, setup: setup.to_vec(), plans, rounds, per_message: 0, per_round: 0 }
+        let setup = setup.to_vec();
+        Self { name, on_disk: false, declare: None, setup, plans, rounds, per_message: 0, per_round: 0 }
+    }
+
+    /// With a queue `q` that has arguments.
+    fn declaring(self, declare: &str, arguments: &[(&str, Field)]) -> Self {
+        Self { declare: Some(method(declare).args(arguments)), ..self }
     }
 
     /// The messages that are delivered in the rounds that are looked at.
@@ -128,10 +136,16 @@ fn header_table() -> Vec<u8> {
 const PERSISTENT: &[u8] = &[0x10, 0x00, 2];
 
 pub fn all() -> Vec<Case> {
-    [through_the_default_exchange(), through_others(), acknowledged(), sizes(), fetched(), kept()]
-        .into_iter()
-        .flatten()
-        .collect()
+    let cases = [
+        through_the_default_exchange(),
+        through_others(),
+        acknowledged(),
+        sizes(),
+        fetched(),
+        kept(),
+        with_priorities(),
+    ];
+    cases.into_iter().flatten().collect()
 }
 
 fn through_the_default_exchange() -> Vec<Case> {
@@ -290,5 +304,30 @@ fn kept() -> Vec<Case> {
         case("on disk, 16 B, confirms", 40, vec![one.confirmed(500), each(500)]).on_disk(20),
         case("on disk, 1 KiB, confirms", 50, vec![kib.confirmed(200), each(200)]).on_disk(30),
         case("on disk, 16 B, one confirm at a time", 500, vec![one.confirmed(1), each(1)]).on_disk(8),
+    ]
+}
+
+fn with_priorities() -> Vec<Case> {
+    let named = |priority: u8| small().with(vec![0x08, 0x00, priority]);
+    let burst: Vec<_> = (0..7).cycle().take(500).flat_map(|number| named(number * 2).octets(1)).collect();
+    let publisher = || peer(&[], burst.clone(), 0, Acks::None);
+    let confirmed = || {
+        let plan = peer(&["confirm.select"], burst.clone(), 0, Acks::None);
+        Plan { turn: Turn { confirms: 500, ..plan.turn }, ..plan }
+    };
+    let classic = |name, plans| {
+        Case::new(name, &[], 40, plans).declaring("queue.declare queue=q", &[("x-max-priority", int(10))])
+    };
+    let quorum = |name, plans| {
+        let durable = "queue.declare queue=q durable";
+        Case::new(name, &[], 40, plans).declaring(durable, &[("x-queue-type", text("quorum"))])
+    };
+    let each = || consumer(PREFETCH_100, Acks::Each, 500);
+    vec![
+        classic("priorities", vec![publisher(), no_ack(500)]),
+        classic("priorities, ack each, prefetch 100", vec![publisher(), each()]),
+        quorum("quorum, priorities, ack each, prefetch 100", vec![publisher(), each()]),
+        // Each priority has files of its own.
+        quorum("on disk, quorum, priorities, confirms", vec![confirmed(), each()]).on_disk(40),
     ]
 }

@@ -75,6 +75,9 @@ impl Rig {
     /// Opens a connection for each plan of a case, on which everything succeeds up to where rounds begin.
     fn peers(&self, case: &Case) -> Vec<Peer> {
         let mut client = self.broker.channel();
+        if let Some(declare) = &case.declare {
+            assert!(client.call(1, declare.clone()).starts_with("queue.declare-ok"));
+        }
         client.all_ok(1, &case.setup);
         client.close();
         let open = |plan: &Plan| {

@@ -1,6 +1,7 @@
 //! The checker: what every copy of every message may do and must do, held against what clients have seen. The contract
 //! is in the comment of `main.rs`.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::history::{Event, Session, Stamp, Step};
@@ -121,14 +122,14 @@ enum Pending {
 struct Client {
     pending: Vec<(Stamp, Pending)>,
     held: BTreeSet<(QueueNo, Key)>,
-    /// The last first delivery by queue and producer.
-    fresh: HashMap<(QueueNo, Producer), u64>,
+    /// The last first delivery by queue, priority there, and producer.
+    fresh: HashMap<(QueueNo, u8, Producer), u64>,
 }
 
 #[derive(Default)]
 pub struct Ledger {
-    /// RabbitMQ's quorum queues need some leave: what was delivered before has not its old place in a queue that is looked
-    /// at, and an acknowledgement that has not landed may be overtaken by the end of its channel.
+    /// RabbitMQ's quorum queues need some leave: an acknowledgement that has not landed may be overtaken by the end of its
+    /// channel.
     strict: bool,
     round: u32,
     /// How often the broker has ended.
@@ -233,7 +234,8 @@ impl Ledger {
         client.pending.push((stamp, Pending::Delivered(queue, key(&id))));
         client.held.insert((queue, key(&id)));
         if !redelivered {
-            let last = client.fresh.insert((queue, id.producer), id.seq);
+            let level = QUEUES[queue].level(id.priority());
+            let last = client.fresh.insert((queue, level, id.producer), id.seq);
             if last.is_some_and(|last| last > id.seq) {
                 let text = format!("{} first gave {last:?} and then {}", QUEUES[queue].name, named(&id));
                 self.fault(Kind::Reordered, text);
@@ -393,9 +395,11 @@ impl Ledger {
             if self.arrives(queue, *id, *redelivered, trace) {
                 there.insert(key(id));
             }
-            if self.strict || !QUEUES[queue].quorum || !redelivered {
-                let last = last.insert(id.producer, id.seq);
-                if last.is_some_and(|last| last > id.seq) {
+            // What comes back to a quorum queue goes first, in the order in which it came back.
+            if !QUEUES[queue].quorum || !redelivered {
+                let place = (Reverse(QUEUES[queue].level(id.priority())), id.seq);
+                let last = last.insert(id.producer, place);
+                if last.is_some_and(|last| last > place) {
                     let text = format!("{name} gave {last:?} and then {}", named(id));
                     self.fault(Kind::Reordered, text);
                 }

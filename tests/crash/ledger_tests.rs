@@ -93,15 +93,32 @@ fn each_comes_back_once() {
 fn in_order_of_their_publishing() {
     assert_eq!(back(3, &[(id(0), false), (id(2), false), (id(1), false)]), [Kind::Reordered]);
     assert_eq!(back(3, &[(id(1), true), (id(2), true), (id(0), false)]), [Kind::Reordered]);
-    // RabbitMQ's quorum queues have leave.
+    // What came back to a quorum queue has leave.
     let quorum = |seq| Id { route: 1, ..id(seq) };
-    for (strict, wanted) in [(false, vec![]), (true, vec![Kind::Reordered])] {
+    for (flag, wanted) in [(true, vec![]), (false, vec![Kind::Reordered])] {
         let mut story = Story::with(0);
-        story.ledger = Ledger::new(strict);
         story.steps(PRODUCER, [0, 1, 2].map(|seq| Step::Sent(quorum(seq))));
         story.ledger.ends(End::Pause);
-        story.ledger.look(1, 3, &[(quorum(1), true), (quorum(0), true), (quorum(2), false)]);
+        story.ledger.look(1, 3, &[(quorum(1), flag), (quorum(0), flag), (quorum(2), false)]);
         assert_eq!(story.kinds(), wanted);
+    }
+}
+
+#[test]
+fn in_order_of_their_priorities() {
+    // The fourth of a producer's names the priority 0, the last the highest, the others none.
+    let prioritized = |seq| Id { route: 3, ..id(seq) };
+    for (seen, wanted) in [
+        ([6, 4, 0, 3], vec![]),
+        ([4, 6, 0, 3], vec![Kind::Reordered]),
+        ([6, 4, 3, 0], vec![Kind::Reordered]),
+        ([6, 3, 4, 0], vec![Kind::Reordered]),
+    ] {
+        let mut story = Story::with(0);
+        story.steps(PRODUCER, [0, 3, 4, 6].map(|seq| Step::Sent(prioritized(seq))));
+        story.ledger.ends(End::Pause);
+        story.ledger.look(4, 4, &seen.map(|seq| (prioritized(seq), true)));
+        assert_eq!(story.kinds(), wanted, "{seen:?}");
     }
 }
 

@@ -1,8 +1,9 @@
 //! kill -9 under confirmed load: what the broker has promised is there afterwards.
 //!
-//! Producers and consumers, each with a connection of its own, work on durable queues of both kinds. At a random moment
-//! the server is killed, or stopped, or left alone, and started again on the same data; what it holds then is compared
-//! with what the clients have seen, and the next round begins with what is left. `ledger` holds the brokers to this:
+//! Producers and consumers, each with a connection of its own, work on durable queues of both kinds, some with
+//! priorities. At a random moment the server is killed, or stopped, or left alone, and started again on the same data;
+//! what it holds then is compared with what the clients have seen, and the next round begins with what is left. `ledger`
+//! holds the brokers to this:
 //!
 //! - **Promised.** A persistent message whose confirm or `tx.commit-ok` the publisher has got is in every queue that it
 //!   was routed to, until it is acknowledged. After a clean stop that is so for every persistent message that the broker
@@ -20,7 +21,8 @@
 //!   marker published behind it on the consumer's channel was confirmed); a clean stop may not. A message that no
 //!   client has got may say so as well.
 //! - **Order.** What is looked at after a round is in the order of publishing for each producer, whatever was delivered
-//!   before. While consumers are at work, first deliveries to each of them are.
+//!   before, and higher priorities before lower ones. (In a quorum queue what was delivered before goes first, in any
+//!   order.) While consumers are at work, first deliveries to each of them are, within a priority.
 //! - **Nothing else.** No message comes that was not sent to that queue, and each is as it was published, to the last
 //!   octet of body and properties.
 //! - **Transient** messages are gone after a restart. In a quorum queue they may be.

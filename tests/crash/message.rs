@@ -43,6 +43,7 @@ const ID_SIZE: usize = 16;
 /// content-type, headers, correlation-id, message-id, timestamp, type, app-id.
 const FLAGS: u16 = 0x8000 | 0x2000 | 0x0400 | 0x0080 | 0x0040 | 0x0020 | 0x0008;
 const DELIVERY_MODE: u16 = 0x1000;
+const PRIORITY: u16 = 0x0800;
 
 /// The octets that all bodies are cut out of.
 static TAPE: LazyLock<Vec<u8>> = LazyLock::new(|| {
@@ -78,15 +79,24 @@ impl Id {
         Random::new(self.seq << 16 ^ u64::from(self.producer) ^ u64::from(self.size) << 48).next()
     }
 
+    /// Many name no priority, the others one of a few.
+    pub fn priority(&self) -> Option<u8> {
+        [None, None, None, Some(0), Some(3), Some(4), Some(9)][self.seq as usize % 7]
+    }
+
     /// Everything a property list may have to keep, different for each message.
     pub fn properties(&self) -> Vec<u8> {
         // Some transient messages say so, others say nothing.
         let mode: Option<u8> = if self.durable { Some(2) } else { self.seq.is_multiple_of(2).then_some(1) };
-        let flags = FLAGS | if mode.is_some() { DELIVERY_MODE } else { 0 };
+        let priority = self.priority();
+        let flags = FLAGS
+            | if mode.is_some() { DELIVERY_MODE } else { 0 }
+            | if priority.is_some() { PRIORITY } else { 0 };
         let mut out = flags.to_be_bytes().to_vec();
         put_short(&mut out, CONTENT_TYPE);
         out.extend(self.headers());
         out.extend(mode);
+        out.extend(priority);
         put_short(&mut out, &format!("correlation {}", self.seq));
         put_short(&mut out, &format!("{}-{}", self.producer, self.seq));
         out.extend_from_slice(&self.mixed().to_be_bytes());

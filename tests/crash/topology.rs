@@ -1,16 +1,30 @@
-//! What is declared once and for all: durable queues of both kinds, a fan-out, a topic exchange, and the ways to them.
+//! What is declared once and for all: durable queues of both kinds and one with priorities, a fan-out, a topic exchange,
+//! and the ways to them.
 
 use crate::common::method::{Method, method};
-use crate::common::table::text;
+use crate::common::table::{int, text};
 use crate::link::{Broken, Link};
 
 pub struct Queue {
     pub name: &'static str,
     pub quorum: bool,
+    /// The highest priority that a classic queue knows, 0 if it knows none.
+    max_priority: u8,
+}
+
+impl Queue {
+    /// The priority that a message has here that names this one or none. Higher ones go first.
+    pub fn level(&self, named: Option<u8>) -> u8 {
+        match named {
+            None if self.quorum => 4,
+            Some(named) if self.quorum => named.min(31),
+            named => named.unwrap_or(0).min(self.max_priority),
+        }
+    }
 }
 
 const fn queue(name: &'static str, quorum: bool) -> Queue {
-    Queue { name, quorum }
+    Queue { name, quorum, max_priority: 0 }
 }
 
 pub const QUEUES: [Queue; 7] = [
@@ -18,7 +32,7 @@ pub const QUEUES: [Queue; 7] = [
     queue("crash.quorum", true),
     queue("crash.fan-classic", false),
     queue("crash.fan-quorum", true),
-    queue("crash.topic", false),
+    Queue { max_priority: 5, ..queue("crash.topic", false) },
     queue("crash.topic-big", false),
     queue("crash.markers", false),
 ];
@@ -53,14 +67,17 @@ pub const ROUTES: [Route; 7] = [
 /// The number in [`ROUTES`] of the way to the markers.
 pub const TO_MARKERS: u8 = 6;
 
-/// The declaration of a queue, as it has to be repeated.
-pub fn queue_declare(name: &str, quorum: bool) -> Method {
-    let declare = method("queue.declare durable").set("queue", name);
-    if quorum { declare.args(&[("x-queue-type", text("quorum"))]) } else { declare }
+fn queue_declare(queue: &Queue) -> Method {
+    let declare = method("queue.declare durable").set("queue", queue.name);
+    match queue {
+        Queue { quorum: true, .. } => declare.args(&[("x-queue-type", text("quorum"))]),
+        Queue { max_priority: 0, .. } => declare,
+        Queue { max_priority, .. } => declare.args(&[("x-max-priority", int((*max_priority).into()))]),
+    }
 }
 
 fn methods() -> Vec<Method> {
-    let mut methods: Vec<_> = QUEUES.iter().map(|queue| queue_declare(queue.name, queue.quorum)).collect();
+    let mut methods: Vec<_> = QUEUES.iter().map(queue_declare).collect();
     methods.extend([
         method("exchange.declare exchange=crash.fan type=fanout durable"),
         method("exchange.declare exchange=crash.topics type=topic durable"),

@@ -54,6 +54,43 @@ fn messages_come_back_in_the_order_of_their_priorities() {
 }
 
 #[test]
+fn long_queues_come_back_from_the_disk_in_the_order_of_their_priorities() {
+    const COUNT: usize = 400;
+    let mut rig = Rig::start("long-priorities", MEMORY);
+    let mut client = rig.client();
+    let names = ["classic", "quorum"];
+    declare(&mut client, "classic", &[("x-max-priority", int(255))]);
+    declare(&mut client, "quorum", &[("x-queue-type", text("quorum"))]);
+    let mut wanted = Vec::new();
+    for number in 0..COUNT {
+        for priority in [3, 31, 0, 4, 9] {
+            let body = format!("{:02} {number:04} {}", 31 - priority, "x".repeat(1000));
+            for name in names {
+                let publish = method("basic.publish").set("routing-key", name);
+                client.publish_with(1, publish, &[0x18, 0, 2, priority], body.as_bytes());
+            }
+            wanted.push(body);
+        }
+    }
+    wanted.sort();
+    names.iter().for_each(|name| rig.until(name, wanted.len(), 0));
+    // Once out of memory, and once more after a start.
+    for name in names {
+        client.all_ok(1, &[&format!("basic.consume queue={name} consumer-tag={name}")]);
+        let came: Vec<_> =
+            (0..wanted.len()).map(|_| String::from_utf8(client.next(1).body).unwrap()).collect();
+        assert!(came == wanted, "{name} is in another order");
+    }
+    drop(client);
+    names.iter().for_each(|name| rig.until(name, wanted.len(), 0));
+    rig.restart(rig.disk.kill());
+    let mut client = rig.client();
+    for name in names {
+        assert!(client.bodies(1, name) == wanted, "{name} is in another order after a restart");
+    }
+}
+
+#[test]
 fn what_expires_expires_after_a_restart_too() {
     let mut rig = Rig::start("expiry", MEMORY);
     let mut client = rig.client();

@@ -1,8 +1,8 @@
 //! Messages that expire, and queues that nobody uses.
 //!
-//! A message expires at the head of its queue, as in RabbitMQ: one behind another that stays longer waits for it. So
-//! one alarm for each queue is enough, for the time at which what is at its head expires. Queues whose messages do not
-//! expire cost a look at a flag.
+//! A message expires at the head of its queue, as in RabbitMQ: one behind another that stays longer waits for it. (In a
+//! quorum queue each priority has a head, and what has come back has one.) So one alarm for each queue is enough, for the
+//! time at which what is at its head expires. Queues whose messages do not expire cost a look at a flag.
 
 use super::Queue;
 use crate::broker::dead_letter::Reason;
@@ -46,16 +46,16 @@ impl Queue {
         Some(record.timestamp.saturating_add(ttl))
     }
 
-    /// When the message at the head of a lane expires.
-    fn head_due(&mut self, lane: usize) -> Option<Now> {
+    /// When the message at one of the heads expires.
+    fn head_due(&mut self, head: usize) -> Option<Now> {
         // One on disk has been asked for; when it arrives this is asked again.
-        let At::Here(position) = self.head_of(lane) else { return None };
+        let At::Here(position) = self.head_of(head) else { return None };
         self.record(position).and_then(|record| self.due(&record))
     }
 
     /// When the next message expires.
     fn next_due(&mut self) -> Option<Now> {
-        (0..self.lane_count()).filter_map(|lane| self.head_due(lane)).min()
+        (0..self.head_count()).filter_map(|head| self.head_due(head)).min()
     }
 
     /// When nobody will have used the queue for as long as it may be there without.
@@ -70,12 +70,12 @@ impl Vhost {
     pub(in crate::broker) fn expire(&mut self, id: QueueId, most: u64) {
         let mut left = most.max(1);
         let clock = self.clock;
-        for lane in 0..self.queues.get(id).map_or(0, Queue::lane_count) {
+        for head in 0..self.queues.get(id).map_or(0, Queue::head_count) {
             while let Some(queue) = self.queues.get_mut(id).filter(|_| left > 0) {
-                if queue.head_due(lane).is_none_or(|due| due > clock) {
+                if queue.head_due(head).is_none_or(|due| due > clock) {
                     break;
                 }
-                let Some(next) = queue.take_of(lane) else { break };
+                let Some(next) = queue.take_of(head) else { break };
                 self.kill(id, next.position, Reason::Expired);
                 self.work += 1;
                 left -= 1;
@@ -87,7 +87,7 @@ impl Vhost {
 
     /// The same after a message has come which nobody took.
     pub(super) fn expire_new(&mut self, id: QueueId) {
-        // What is not at the head of its lane waits for what is, which has its alarm.
+        // What is not at the head waits for what is, which has its alarm. With priorities it may be there.
         let looked_at = |queue: &Queue| {
             !queue.expiring || (queue.alarms.get(Alarm::Message).is_some() && queue.lane_count() == 1)
         };

@@ -65,10 +65,6 @@ impl Lane {
         position | Position::from(self.number) << BITS
     }
 
-    pub fn ready(&self) -> usize {
-        self.unread + self.requeued.len()
-    }
-
     pub fn is_empty(&self) -> bool {
         self.unread == 0 && self.requeued.is_empty()
     }

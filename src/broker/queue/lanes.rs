@@ -1,10 +1,13 @@
 //! The lanes of a queue: which one a message goes to, and which one the next message comes from.
 
+use std::cmp::Ordering;
+
+use super::Queue;
 use super::arguments::QueueType;
 use super::lane::{Lane, inside, lane_of, log_of, queue_of};
-use super::{Queue, Taken};
 use crate::log::record::Record;
 use crate::log::recover::Recovered;
+use crate::log::resident::Leaver;
 use crate::log::{At, Calls, Log, LogId, Position};
 use crate::wire::content::Message;
 use crate::wire::properties::{self, PRIORITY};
@@ -102,33 +105,43 @@ impl Queue {
         1 + self.others.len()
     }
 
-    /// The first ready message of a lane; if it is on disk it is asked for.
-    pub(super) fn head_of(&mut self, index: usize) -> At {
-        if index == 0 {
-            return self.lane.head();
-        }
-        self.others.get_mut(index - 1).map_or(At::End, Lane::head)
+    /// The lane of the highest priority that has something ready; the usual one if none has.
+    pub(super) fn front_lane(&mut self) -> &mut Lane {
+        let usual = &mut self.lane;
+        let before =
+            |lane: &&mut Lane| !lane.is_empty() && (lane.priority > usual.priority || usual.is_empty());
+        self.others.iter_mut().find(before).unwrap_or(usual)
     }
 
-    /// Goes on in the lane of the highest priority that has something ready.
-    pub(super) fn advance_lanes(&mut self) -> Result<(Position, bool), Taken> {
-        let usual = self.lane.priority;
-        for lane in &mut self.others {
-            if lane.priority < usual && !self.lane.is_empty() {
-                break;
-            }
-            if !lane.is_empty() {
-                return lane.advance();
-            }
-        }
-        self.lane.advance()
+    /// At how many places messages expire, as in RabbitMQ: at the head of a classic queue, whatever lane that is in; in
+    /// a quorum queue at the head of each lane and of what has come back.
+    pub(super) fn head_count(&self) -> usize {
+        if self.settings.queue_type == QueueType::Quorum { self.lane_count() + 1 } else { 1 }
     }
 
-    /// Goes on in one lane.
-    pub(super) fn advance_lane(&mut self, index: usize) -> Result<(Position, bool), Taken> {
-        match index {
-            0 => self.lane.advance(),
-            index => self.others.get_mut(index - 1).map_or(Err(Taken::Nothing), Lane::advance),
+    /// The lane that one of these places is the head of, the highest first; none for what has come back.
+    pub(super) fn lane_of_head(&mut self, head: usize) -> Option<&mut Lane> {
+        if self.settings.queue_type != QueueType::Quorum {
+            return Some(self.front_lane());
+        }
+        let index = head.checked_sub(1)?;
+        let usual = self.others.partition_point(|lane| lane.priority > self.lane.priority);
+        match index.cmp(&usual) {
+            Ordering::Less => self.others.get_mut(index),
+            Ordering::Equal => Some(&mut self.lane),
+            Ordering::Greater => self.others.get_mut(index - 1),
+        }
+    }
+
+    /// The message there; if it is on disk it is asked for.
+    pub(super) fn head_of(&mut self, head: usize) -> At {
+        if let Some(lane) = self.lane_of_head(head) {
+            return lane.head();
+        }
+        match self.returned.front().copied() {
+            Some(position) if self.fetch(position) => At::Here(position),
+            Some(_) => At::OnDisk,
+            None => At::End,
         }
     }
 
@@ -147,6 +160,7 @@ impl Queue {
         let number = found.log.id().map_or(0, |log| queue_of(log).1);
         let Recovered { log, messages, bytes, delivered, .. } = found;
         self.lane_with(number).stand_on(log, messages, delivered);
+        self.ready += messages;
         self.ready_bytes += bytes;
         // Nobody knows before they are read.
         self.expiring |= messages > 0;
@@ -191,8 +205,82 @@ impl Queue {
         self.lanes_mut().for_each(Lane::note_stop);
     }
 
-    /// Up to where its lanes have been read, taken together.
-    pub(super) fn read_position(&self) -> Position {
-        self.lanes().map(Lane::read_position).sum()
+    /// Lets chunks leave memory. If the queue is used what is written to stays, and what is soon to be read.
+    pub(in crate::broker) fn evict(&mut self, is_used: bool, mut leave: impl FnMut(Leaver)) {
+        let front = self.front_lane().number;
+        for lane in self.lanes_mut() {
+            let read = lane.read_position();
+            let keep = if is_used && lane.number == front { lane.log.window(read) } else { read..read };
+            for leaver in lane.log.evict(&keep, is_used) {
+                leave(Leaver { first: lane.outside(leaver.first), ..leaver });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::queue::Taken;
+    use crate::broker::queue::arguments::Settings;
+    use crate::wire::content::Body;
+
+    fn queue(queue_type: QueueType, max_priority: Option<u8>) -> Queue {
+        let mut queue = Queue::new("q".into(), false, None, false, Log::default());
+        queue.define(Settings { queue_type, max_priority, ..Settings::default() }, Default::default());
+        queue
+    }
+
+    fn push(queue: &mut Queue, priority: Option<u8>) {
+        let raw = priority.map_or(vec![0, 0], |priority| vec![8, 0, priority]);
+        let message = Message { exchange: b"", routing_key: b"q", properties: &raw, body: Body::Inline(b"") };
+        queue.push(0, 0, &message);
+    }
+
+    /// The priorities of the heads at which messages expire.
+    fn heads(queue: &mut Queue) -> Vec<Option<u8>> {
+        (0..queue.head_count()).map(|head| queue.lane_of_head(head).map(|lane| lane.priority)).collect()
+    }
+
+    #[test]
+    fn a_lane_is_made_for_each_priority_that_is_used() {
+        for (queue_type, max, named, lanes) in [
+            (QueueType::Classic, None, &[Some(3), Some(0), None][..], &[0][..]),
+            (QueueType::Classic, Some(0), &[Some(3), None], &[0]),
+            (QueueType::Classic, Some(10), &[Some(3), None, Some(255), Some(10), Some(0)], &[0, 3, 10]),
+            (QueueType::Classic, Some(255), &[Some(255), Some(254), Some(1)], &[0, 1, 254, 255]),
+            (QueueType::Quorum, None, &[Some(255), None, Some(4), Some(0), Some(31)], &[0, 4, 31]),
+            (QueueType::Stream, None, &[Some(3)], &[0]),
+        ] {
+            let mut queue = queue(queue_type, max);
+            named.iter().for_each(|priority| push(&mut queue, *priority));
+            let mut found: Vec<_> = queue.lanes().map(|lane| lane.priority).collect();
+            found.sort_unstable();
+            assert_eq!(found, lanes, "{queue_type:?} {max:?}");
+            assert_eq!(queue.ready(), named.len());
+            let numbers = found.iter().map(|priority| queue.number_of(*priority));
+            assert!(numbers.map(|number| queue.priority_of(number)).eq(found.iter().copied()));
+        }
+    }
+
+    #[test]
+    fn the_highest_is_in_front_and_messages_expire_at_each_head_of_a_quorum_queue() {
+        let mut quorum = queue(QueueType::Quorum, None);
+        assert_eq!(heads(&mut quorum), [None, Some(4)]);
+        for priority in [Some(2), Some(9), Some(0), Some(5), None] {
+            push(&mut quorum, priority);
+        }
+        assert_eq!(heads(&mut quorum), [None, Some(9), Some(5), Some(4), Some(2), Some(0)]);
+        let mut order = Vec::new();
+        while !quorum.is_empty() {
+            order.push(quorum.front_lane().priority);
+            assert!(matches!(quorum.take_next(), Taken::Next(_)));
+        }
+        assert_eq!(order, [9, 5, 4, 2, 0]);
+        let mut classic = queue(QueueType::Classic, Some(9));
+        for (priority, front) in [(1, 1), (0, 1), (9, 9)] {
+            push(&mut classic, Some(priority));
+            assert_eq!(heads(&mut classic), [Some(front)]);
+        }
     }
 }

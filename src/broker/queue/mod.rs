@@ -72,6 +72,8 @@ pub struct Queue {
     others: Vec<Lane>,
     /// What has come back to a quorum queue, which goes before everything else, in the order in which it came back.
     returned: VecDeque<Position>,
+    /// How many messages wait for a consumer, in all lanes.
+    ready: usize,
     unacked: usize,
     /// Octets of the bodies of ready messages, and of unacknowledged ones.
     ready_bytes: u64,
@@ -86,6 +88,8 @@ pub struct Queue {
     pub(super) fetchers: Vec<ConnectionId>,
     /// The connections that publish here and wait until consumers have caught up.
     paced: Vec<ConnectionId>,
+    /// How many times a message has been taken.
+    takes: u64,
     /// Whether there may be messages that expire.
     pub(super) expiring: bool,
     /// When it was used last, where that counts.
@@ -148,6 +152,7 @@ impl Queue {
             lane: Lane::new(0, 0, log),
             others: Vec::new(),
             returned: VecDeque::new(),
+            ready: 0,
             unacked: 0,
             ready_bytes: 0,
             consumers: Vec::new(),
@@ -157,6 +162,7 @@ impl Queue {
             storage: Noted::default(),
             fetchers: Vec::new(),
             paced: Vec::new(),
+            takes: 0,
             expiring: false,
             used_at: 0,
             alarms: Alarms::default(),
@@ -177,11 +183,11 @@ impl Queue {
 
     /// Messages that wait for a consumer.
     pub fn ready(&self) -> usize {
-        self.lane.ready() + self.others.iter().map(Lane::ready).sum::<usize>() + self.returned.len()
+        self.ready
     }
 
     pub fn is_empty(&self) -> bool {
-        self.lane.is_empty() && self.returned.is_empty() && self.others.iter().all(Lane::is_empty)
+        self.ready == 0
     }
 
     /// Messages delivered and not acknowledged.
@@ -203,6 +209,7 @@ impl Queue {
     /// before its publisher may be told.
     pub(super) fn push(&mut self, now: Now, marks: u8, message: &Message<'_>) -> bool {
         self.ready_bytes += message.body.size() as u64;
+        self.ready += 1;
         self.storage.used = true;
         self.note_expiring(message);
         // Only classic queues make a difference.
@@ -232,10 +239,14 @@ impl Queue {
         Next { position, redelivered, size }
     }
 
-    /// Takes the first ready message of a lane, if it is in memory.
-    pub(super) fn take_of(&mut self, index: usize) -> Option<Next> {
-        let (position, redelivered) = self.advance_lane(index).ok()?;
-        self.unacked += 1;
+    /// Takes the message at one of the [heads](Self::head_of), if it is in memory.
+    pub(super) fn take_of(&mut self, head: usize) -> Option<Next> {
+        let (position, redelivered) = match self.lane_of_head(head) {
+            Some(lane) => lane.advance(),
+            None => self.advance_returned(),
+        }
+        .ok()?;
+        self.note_taken();
         Some(self.taken(position, redelivered))
     }
 
@@ -260,23 +271,35 @@ impl Queue {
     /// Goes on to the next ready message, which is unacknowledged then, or says why not.
     fn advance(&mut self) -> Result<(Position, bool), Taken> {
         self.storage.used = true;
-        let found = match self.returned.front().copied() {
-            Some(position) if self.fetch(position) => {
-                self.returned.pop_front();
-                Ok((position, true))
-            }
-            Some(_) => Err(Taken::Wait),
-            None if self.others.is_empty() => self.lane.advance(),
-            None => self.advance_lanes(),
-        };
-        self.unacked += usize::from(found.is_ok());
+        let found =
+            if self.returned.is_empty() { self.front_lane().advance() } else { self.advance_returned() };
+        if found.is_ok() {
+            self.note_taken();
+        }
         found
+    }
+
+    /// Goes on to the first of those that have come back to a quorum queue.
+    fn advance_returned(&mut self) -> Result<(Position, bool), Taken> {
+        let position = self.returned.front().copied().ok_or(Taken::Nothing)?;
+        if !self.fetch(position) {
+            return Err(Taken::Wait);
+        }
+        self.returned.pop_front();
+        Ok((position, true))
+    }
+
+    fn note_taken(&mut self) {
+        self.ready -= 1;
+        self.unacked += 1;
+        self.takes += 1;
     }
 
     /// Makes an unacknowledged message ready again: at its old place, or in a quorum queue before all others. `size` is
     /// that of its body in octets.
     pub(super) fn put_back(&mut self, position: Position, size: u32) {
         self.unacked -= 1;
+        self.ready += 1;
         self.ready_bytes += u64::from(size);
         if self.settings.queue_type == QueueType::Quorum {
             self.returned.push_back(position);
@@ -296,7 +319,7 @@ impl Queue {
 
     /// Drops every ready message and says how many there were.
     pub(super) fn purge(&mut self) -> usize {
-        let count = self.ready();
+        let count = std::mem::take(&mut self.ready);
         for position in std::mem::take(&mut self.returned) {
             self.forget_returns(position);
             if let Some(lane) = self.lane_at_mut(position) {
@@ -318,6 +341,7 @@ impl Queue {
             })
         });
         self.returned = returned;
+        self.ready -= lost;
         if self.is_empty() {
             self.ready_bytes = 0;
         }

@@ -10,7 +10,6 @@ use super::Queue;
 use crate::broker::effects::Effects;
 use crate::broker::vhost::Vhost;
 use crate::broker::{ConnectionId, QueueId};
-use crate::log::Position;
 
 /// A queue is far behind its publishers when so many octets wait in it: enough for consumers to be busy with until
 /// publishers have been called back, little enough to stay in a processor's cache. Measured (`docs/performance.md`).
@@ -53,19 +52,19 @@ impl Vhost {
         self.behind.take()
     }
 
-    /// Has a connection called back, by [`Effects::retry`], when a queue has caught up. Returns up to where it has been
-    /// read; `None` if there is nothing to wait for.
-    pub fn pace(&mut self, connection: ConnectionId, queue: QueueId) -> Option<Position> {
+    /// Has a connection called back, by [`Effects::retry`], when a queue has caught up. Returns how often messages have
+    /// been taken from it; `None` if there is nothing to wait for.
+    pub fn pace(&mut self, connection: ConnectionId, queue: QueueId) -> Option<u64> {
         let queue = self.queues.get_mut(queue).filter(|queue| queue.is_far_behind())?;
         queue.paced.push(connection);
-        Some(queue.read_position())
+        Some(queue.takes)
     }
 
-    /// A connection waits no more, called back or not. Returns up to where the queue has been read.
-    pub fn unpace(&mut self, connection: ConnectionId, queue: QueueId) -> Option<Position> {
+    /// A connection waits no more, called back or not. Returns how often messages have been taken from the queue.
+    pub fn unpace(&mut self, connection: ConnectionId, queue: QueueId) -> Option<u64> {
         let queue = self.queues.get_mut(queue)?;
         queue.paced.retain(|id| *id != connection);
-        Some(queue.read_position())
+        Some(queue.takes)
     }
 
     /// Calls back who waits for a queue, if that has caught up or is not going to.
