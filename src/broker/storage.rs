@@ -67,7 +67,7 @@ impl Vhost {
     pub fn recover(&mut self, id: QueueId, found: Recovered) {
         if let Some(queue) = self.queues.get_mut(id) {
             queue.stand_on(found);
-            self.watch(id);
+            self.watch_recovered(id);
             self.heed(id);
         }
     }

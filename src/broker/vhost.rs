@@ -90,6 +90,8 @@ pub struct Vhost {
     pub(super) remembered: usize,
     /// What time it is.
     pub(super) clock: Now,
+    /// How many queues with messages were found on disk.
+    pub(super) recovered: u64,
     pub(super) timers: Timers,
     pub(super) policies: Arc<Policies>,
     pub(super) watches: Watches,
@@ -142,6 +144,7 @@ impl Vhost {
             node: "".into(),
             remembered: 0,
             clock: 0,
+            recovered: 0,
             timers: Timers::default(),
             policies: Arc::default(),
             watches: Watches::default(),

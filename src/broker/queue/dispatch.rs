@@ -3,6 +3,7 @@
 //! After every call the queue is empty, or its ring is, or its next message is being read from disk.
 
 use super::Taken;
+use super::arguments::QueueType;
 use super::consumer::Place;
 use crate::broker::channel::Unacked;
 use crate::broker::dead_letter::{REDELIVERED, seen};
@@ -171,13 +172,11 @@ impl Vhost {
             queue.ring.rotate();
         } else {
             let (position, size) = (next.position, next.size);
-            let redelivered = next.redelivered;
             let unacked = Unacked {
                 delivery_tag,
                 queue: queue_id,
                 position,
                 size,
-                redelivered,
                 late: false,
                 stamp: stamp(*clock),
                 consumer: Some(id),
@@ -288,14 +287,22 @@ impl Vhost {
             }
             Taken::Nothing => return Ok(Fetched::Empty),
         };
-        let on = &mut self.channels[channel];
+        // What expires behind it no longer counts, but in a quorum queue.
+        if self.queues[id].settings.queue_type == QueueType::Classic {
+            self.expire_first(id);
+        }
+        let (found, on) = (&mut self.queues[id], &mut self.channels[channel]);
         let delivery_tag = on.next_delivery_tag();
         let got = Got { delivery_tag, redelivered: next.redelivered, left: found.ready() };
+        let mut told = None;
         if let Some(record) = found.record(next.position) {
-            found.shown(next.position, &record, |message| fx.got(connection, number, &got, message));
+            found.shown(next.position, &record, |message| {
+                fx.got(connection, number, &got, message);
+                told = self.tracing.then(|| Kept::of(message));
+            });
         }
-        if self.tracing {
-            self.trace_fetched(channel, id, next.position, next.redelivered);
+        if let Some(told) = told {
+            self.trace_delivery(channel, id, next.redelivered, &told.message());
         }
         let (found, on) = (&mut self.queues[id], &mut self.channels[channel]);
         if no_ack {
@@ -306,7 +313,6 @@ impl Vhost {
                 queue: id,
                 position: next.position,
                 size: next.size,
-                redelivered: next.redelivered,
                 late: false,
                 stamp: stamp(self.clock),
                 consumer: None,
