@@ -110,7 +110,11 @@ fn apply_to(json: &Json) -> Result<ApplyTo, String> {
 
 fn pattern(json: &Json) -> Result<Pattern, String> {
     let source = json.as_str().ok_or_else(|| format!("pattern should be a binary but was {}", term(json)))?;
-    Pattern::new(source).map_err(|e| format!("pattern should be regular expression but is invalid: {e}"))
+    Pattern::new(source).map_err(|e| {
+        let why = e.to_string();
+        let why = why.strip_prefix("invalid regular expression: ").unwrap_or(&why);
+        format!("pattern should be regular expression but is invalid: {why}")
+    })
 }
 
 fn priority(json: &Json) -> Result<f64, String> {

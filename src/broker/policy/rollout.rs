@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::book::{Applied, Policies};
 use crate::broker::exchange::Exchange;
 use crate::broker::queue::Queue;
-use crate::broker::queue::arguments::{self, QueueType};
+use crate::broker::queue::arguments::{self, QueueType, Settings};
 use crate::broker::vhost::Vhost;
 use crate::broker::{ExchangeId, Name, QueueId};
 
@@ -103,8 +103,8 @@ impl Vhost {
     }
 
     fn apply_to_queue(&mut self, id: QueueId, applied: Applied) {
-        if self.queues.get_mut(id).is_some_and(|queue| queue.take_policies(applied)) {
-            self.settings_changed(id);
+        if let Some(before) = self.queues.get_mut(id).and_then(|queue| queue.take_policies(applied)) {
+            self.settings_changed(id, &before);
         }
     }
 
@@ -124,17 +124,13 @@ impl Vhost {
 pub(in crate::broker) const ALTERNATE: &str = "alternate-exchange";
 
 impl Queue {
-    /// Puts policies in the place of those it has, and says whether its settings are different for that.
-    fn take_policies(&mut self, applied: Applied) -> bool {
+    /// Puts policies in the place of those it has, and returns its settings from before if they are different for that.
+    fn take_policies(&mut self, applied: Applied) -> Option<Settings> {
         if self.policies.is(&applied) {
-            return false;
+            return None;
         }
         let settings = arguments::read_with(self.settings.queue_type, &self.arguments, &applied.definition());
         self.policies = applied;
-        if self.settings == settings {
-            return false;
-        }
-        self.settings = settings;
-        true
+        (self.settings != settings).then(|| std::mem::replace(&mut self.settings, settings))
     }
 }

@@ -42,7 +42,8 @@ impl Queue {
     /// When a message expires, if it does: after its own time or the queue's, whichever is shorter.
     fn due(&self, record: &Record<'_>) -> Option<Now> {
         let own = own_ttl(record.parts.properties);
-        let ttl = own.into_iter().chain(self.settings.message_ttl).min()?;
+        let queues = self.former_ttls.at(record.timestamp).unwrap_or(self.settings.message_ttl);
+        let ttl = own.into_iter().chain(queues).min()?;
         Some(record.timestamp.saturating_add(ttl))
     }
 

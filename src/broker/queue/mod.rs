@@ -42,6 +42,7 @@ pub use self::consumer::Consumer;
 use self::lane::Lane;
 use self::returns::Returns;
 use self::ring::Ring;
+use self::settings::FormerTtls;
 use super::dead_letter::safe::Pending;
 use super::dead_letter::{Dying, REDELIVERED};
 use super::policy::book::Applied;
@@ -92,6 +93,7 @@ pub struct Queue {
     takes: u64,
     /// Whether there may be messages that expire.
     pub(super) expiring: bool,
+    former_ttls: FormerTtls,
     /// When it was used last, where that counts.
     pub(super) used_at: Now,
     pub(in crate::broker) alarms: Alarms,
@@ -164,6 +166,7 @@ impl Queue {
             paced: Vec::new(),
             takes: 0,
             expiring: false,
+            former_ttls: FormerTtls::default(),
             used_at: 0,
             alarms: Alarms::default(),
             dying: VecDeque::new(),
