@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use amq_protocol::types::FieldTable;
 
+use super::dedup::{Filter, ledger};
 use super::exchange::{Binding, Destination, Exchange, Kind};
 use super::queue::Queue;
 use super::queue::arguments::{self, QueueType};
@@ -139,6 +140,7 @@ impl Vhost {
         for queue in stored.queues {
             errors.extend(self.restore_queue(queue).err());
         }
+        self.link_ledgers();
         for binding in stored.bindings {
             errors.extend(self.restore_binding(binding).err());
         }
@@ -160,11 +162,18 @@ impl Vhost {
         if self.queue(name.as_bytes()).is_some() {
             return Err(NotRestored::Twice(described));
         }
+        if let Some(owner) = ledger::owner(&name) {
+            self.log_ids.fetch_max(log.0 + 1, Ordering::Relaxed);
+            let log = self.log_with(Some(log));
+            self.add_ledger(&owner, log);
+            return Ok(());
+        }
         let queue_type = arguments::queue_type(&arguments, &described);
         self.log_ids.fetch_max(log.0 + 1, Ordering::Relaxed);
         let log = self.log_with(Some(log));
         let mut queue = Queue::new(name, true, None, auto_delete, log);
         queue.settings = arguments::read(*queue_type.as_ref().unwrap_or(&QueueType::Classic), &arguments);
+        queue.filter = Filter::of_queue(queue.settings.queue_type, &arguments);
         queue.arguments = arguments;
         let id = self.insert_queue(queue);
         self.note_use(id);

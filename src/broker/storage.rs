@@ -61,10 +61,18 @@ impl Vhost {
     /// Puts a queue on the log that was found on disk for it.
     pub fn recover(&mut self, id: QueueId, found: Recovered) {
         if let Some(queue) = self.queues.get_mut(id) {
-            queue.stand_on(found.log, found.messages, found.bytes, found.delivered);
+            // What a ledger holds is nobody's to take.
+            let ledger = queue.ledger_of.is_some();
+            let (messages, bytes) = if ledger { (0, 0) } else { (found.messages, found.bytes) };
+            queue.stand_on(found.log, messages, bytes, found.delivered);
             self.watch(id);
             self.heed(id);
         }
+    }
+
+    /// Everything a queue has on disk, to be read once.
+    pub fn all_requests(&self, id: QueueId) -> Vec<Request> {
+        self.queues.get(id).map_or_else(Vec::new, |queue| queue.log().all_requests())
     }
 
     /// A queue is gone: its files have to go, and it is forgotten.

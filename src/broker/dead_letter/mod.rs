@@ -249,18 +249,23 @@ impl Vhost {
     /// The queues a letter goes to, each once, and to how many more it would only go round and round.
     fn targets_of(&mut self, letter: &Letter, reason: Reason) -> (Vec<QueueId>, usize) {
         let mut targets: Vec<QueueId> = Vec::new();
-        for key in &letter.keys {
-            let route = seen(&letter.message(key), letter.marks, |message| self.route(message));
+        for (index, key) in letter.keys.iter().enumerate() {
+            let route = seen(&letter.message(key), letter.marks, |message| match index {
+                0 => self.route(message),
+                _ => self.route_copy(message),
+            });
             targets.extend(&route.targets);
             self.give_back(route.targets);
         }
+        let dropped = self.settle_claims(targets.is_empty());
         targets.sort_unstable();
         targets.dedup();
         let all = targets.len();
         if reason != Reason::Rejected {
             targets.retain(|target| !self.would_go_round(*target, &letter.properties));
         }
-        let rounds = all - targets.len();
+        // One that is a duplicate has been brought away, too.
+        let rounds = all - targets.len() + usize::from(dropped);
         (targets, rounds)
     }
 

@@ -38,6 +38,8 @@ use self::returns::Returns;
 use self::ring::Ring;
 use super::dead_letter::safe::Pending;
 use super::dead_letter::{Dying, REDELIVERED};
+use super::dedup::Filter;
+use super::definitions::End;
 use super::timers::Alarms;
 use super::{BindingId, ConnectionId, ConsumerId, Name, Now};
 use crate::log::{At, Calls, Log, LogId, Position};
@@ -90,6 +92,10 @@ pub struct Queue {
     /// Those of them that have to be kept until they are safe elsewhere.
     pub(in crate::broker) pending_dead: Pending,
     returns: Returns,
+    /// What drops duplicates.
+    pub(in crate::broker) filter: Option<Box<Filter>>,
+    /// Whose keys its log holds, if that is what it is for.
+    pub(in crate::broker) ledger_of: Option<End>,
     /// Whether a quorum queue refuses messages since it was full.
     refusing: bool,
     /// How many messages are in memory, if not all are.
@@ -158,6 +164,8 @@ impl Queue {
             dying: VecDeque::new(),
             pending_dead: Pending::default(),
             returns: Returns::default(),
+            filter: None,
+            ledger_of: None,
             refusing: false,
             #[cfg(test)]
             warm: None,
@@ -323,13 +331,16 @@ impl Queue {
     pub(in crate::broker) fn settle(&mut self, position: Position) {
         self.unacked -= 1;
         self.forget_returns(position);
+        self.forget_key(position);
         self.log.settle(position);
     }
 
     /// Drops every ready message and says how many there were.
     pub(super) fn purge(&mut self) -> usize {
         let count = self.ready();
-        for position in std::mem::take(&mut self.requeued) {
+        let requeued = std::mem::take(&mut self.requeued);
+        self.forget_ready_keys(requeued.iter(), self.read);
+        for position in requeued {
             self.log.settle(position);
         }
         self.log.settle_all(self.read..self.log.next());
@@ -351,6 +362,7 @@ impl Queue {
                 // Somebody has it: its settlement is going to come.
                 continue;
             }
+            self.forget_key(position);
             self.log.forget(position);
         }
         if self.is_empty() {

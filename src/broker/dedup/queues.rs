@@ -1,0 +1,136 @@
+//! Queues that take each key once.
+//!
+//! A duplicate is done with where it would have been kept, and its publisher is told when the first one is on disk.
+
+use std::ops::Range;
+
+use super::key::Key;
+use super::ledger::entry;
+use super::{Filter, Known, own_ttl};
+use crate::broker::queue::Queue;
+use crate::broker::vhost::Vhost;
+use crate::broker::{Now, QueueId};
+use crate::log::Position;
+use crate::wire::content::Message;
+
+/// What a queue makes of a message that comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// Nobody asks for its key, or it has none.
+    Plain,
+    New(Key),
+    Duplicate,
+}
+
+impl Filter {
+    fn look_at(&mut self, message: &Message<'_>, now: Now) -> Seen {
+        let Some(key) = self.key(message) else { return Seen::Plain };
+        let is_known = match &self.known {
+            Known::Held(keys) => keys.contains(key, now),
+            Known::Last(cache) => cache.contains(key, now),
+        };
+        self.duplicates += u64::from(is_known);
+        if is_known { Seen::Duplicate } else { Seen::New(key) }
+    }
+
+    /// Messages have left a queue.
+    fn forget(&mut self, position: Position) {
+        if let Known::Held(keys) = &mut self.known {
+            keys.remove(position);
+        }
+    }
+}
+
+impl Queue {
+    /// Looks whether a message is a duplicate.
+    pub(in crate::broker) fn look_at(&mut self, message: &Message<'_>, now: Now) -> Seen {
+        self.filter.as_mut().map_or(Seen::Plain, |filter| filter.look_at(message, now))
+    }
+
+    /// How many duplicates it has dropped, if it does that.
+    pub fn duplicates(&self) -> Option<u64> {
+        self.filter.as_ref().map(|filter| filter.duplicates)
+    }
+
+    /// A message has left the queue.
+    pub(in crate::broker) fn forget_key(&mut self, position: Position) {
+        if let Some(filter) = &mut self.filter {
+            filter.forget(position);
+        }
+    }
+
+    /// All ready messages have left the queue: some that were requeued, and all from a position on.
+    pub(in crate::broker) fn forget_ready_keys<'a>(
+        &mut self,
+        requeued: impl Iterator<Item = &'a Position>,
+        from: Position,
+    ) {
+        let Some(Known::Held(keys)) = self.filter.as_mut().map(|filter| &mut filter.known) else { return };
+        for position in requeued {
+            keys.remove(*position);
+        }
+        keys.remove_from(from);
+    }
+}
+
+impl Vhost {
+    /// A duplicate has come to a queue. Returns whether its publisher has to wait until the first one is on disk.
+    pub(in crate::broker) fn drop_duplicate(&mut self, id: QueueId) -> bool {
+        let waits = self.queues.get(id).is_some_and(|queue| queue.log().is_durable());
+        if waits {
+            self.commits.wait_for_current();
+        }
+        waits
+    }
+
+    /// A queue has taken a message with a new key, and has it at a position, unless it is gone already.
+    pub(in crate::broker) fn note_key(
+        &mut self,
+        id: QueueId,
+        key: Key,
+        position: Option<Position>,
+        message: &Message<'_>,
+        now: Now,
+    ) {
+        let Some(mut filter) = self.queues.get_mut(id).and_then(|queue| queue.filter.take()) else { return };
+        match (&mut filter.known, position) {
+            (Known::Held(keys), Some(position)) => keys.hold(key, position),
+            (Known::Held(_), None) => {}
+            (Known::Last(cache), _) => {
+                self.enter(cache, key, own_ttl(message), now);
+            }
+        }
+        if let Some(queue) = self.queues.get_mut(id) {
+            queue.filter = Some(filter);
+        }
+    }
+
+    /// Whether what a queue holds on disk has to be read before anybody publishes to it.
+    pub fn is_to_be_read(&self, id: QueueId) -> bool {
+        self.queues.get(id).is_some_and(|queue| {
+            let holds_keys = |filter: &Filter| matches!(filter.known, Known::Held(_));
+            queue.ledger_of.is_some() || queue.filter.as_deref().is_some_and(holds_keys)
+        })
+    }
+
+    /// Learns the keys in some of a queue's records, which have been read from disk at the start.
+    pub fn learn(&mut self, id: QueueId, run: &Range<Position>, data: &crate::log::chunk::Data) {
+        let Some(queue) = self.queues.get_mut(id) else { return };
+        let records = run
+            .clone()
+            .enumerate()
+            .filter_map(|(index, position)| data.get(index).map(|record| (position, record)));
+        if let Some(owner) = queue.ledger_of.clone() {
+            let entries = records.filter_map(|(position, record)| entry(position, &record)).collect();
+            self.learn_entries(id, &owner, entries);
+            return;
+        }
+        let Some(filter) = &mut queue.filter else { return };
+        for (position, record) in records {
+            let key = filter.key(&record.parts);
+            if let (Some(key), Known::Held(keys)) = (key, &mut filter.known) {
+                keys.hold(key, position);
+            }
+        }
+    }
+}
