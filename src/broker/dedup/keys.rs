@@ -146,6 +146,8 @@ mod tests {
         Key::read(&[number; Key::SIZE]).expect("16 octets")
     }
 
+    const NONE: [u64; 0] = [];
+
     /// What a cache forgets for a key.
     fn insert(cache: &mut Cache, number: u8, now: Now, own_ttl: Option<u64>) -> Vec<u64> {
         let mut gone = Vec::new();
@@ -157,13 +159,13 @@ mod tests {
     #[test]
     fn the_oldest_goes_first() {
         let mut cache = Cache::new(2, None, true);
-        assert_eq!(insert(&mut cache, 1, 0, None), []);
-        assert_eq!(insert(&mut cache, 2, 0, None), []);
+        assert_eq!(insert(&mut cache, 1, 0, None), NONE);
+        assert_eq!(insert(&mut cache, 2, 0, None), NONE);
         assert_eq!(insert(&mut cache, 3, 0, None), [1]);
         assert!(!cache.contains(key(1), Now::MAX - 1) && cache.contains(key(2), Now::MAX - 1));
         cache.remove(2);
         assert!(!cache.contains(key(2), 0));
-        assert_eq!(insert(&mut cache, 1, 0, None), []);
+        assert_eq!(insert(&mut cache, 1, 0, None), NONE);
         assert_eq!(cache.keys.len(), 2);
     }
 

@@ -176,7 +176,9 @@ mod tests {
 
     fn arguments(list: &[(&str, AMQPValue)]) -> FieldTable {
         let mut table = FieldTable::default();
-        list.iter().for_each(|(key, value)| drop(table.insert((*key).into(), value.clone())));
+        for (key, value) in list {
+            table.insert((*key).into(), value.clone());
+        }
         table
     }
 
