@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use amq_protocol::types::FieldTable;
 
-use super::dedup::{Filter, ledger};
+use super::dedup::ledger;
 use super::exchange::{Binding, Destination, Exchange, Kind};
 use super::queue::Queue;
 use super::queue::arguments::{self, QueueType};
@@ -172,9 +172,8 @@ impl Vhost {
         self.log_ids.fetch_max(log.0 + 1, Ordering::Relaxed);
         let log = self.log_with(Some(log));
         let mut queue = Queue::new(name, true, None, auto_delete, log);
-        queue.settings = arguments::read(*queue_type.as_ref().unwrap_or(&QueueType::Classic), &arguments);
-        queue.filter = Filter::of_queue(queue.settings.queue_type, &arguments);
-        queue.arguments = arguments;
+        let settings = arguments::read(*queue_type.as_ref().unwrap_or(&QueueType::Classic), &arguments);
+        queue.define(settings, arguments);
         let id = self.insert_queue(queue);
         self.note_use(id);
         queue_type.map(drop).map_err(|e| NotRestored::QueueType(e.explanation))

@@ -176,6 +176,9 @@ impl Vhost {
     }
 
     pub(super) fn queue_deleted(&mut self, queue: &Queue) {
+        if queue.hidden {
+            return;
+        }
         self.happens("queue.deleted", |vhost| vhost.facts_of_queue(queue));
     }
 
@@ -223,7 +226,16 @@ impl Vhost {
         facts.terms("arguments", &binding.arguments).text("vhost", &*self.name)
     }
 
+    /// Whether somebody is to know of a consumer: not of those of direct replies.
+    fn is_shown(&self, consumer: ConsumerId) -> bool {
+        let queue = self.consumers.get(consumer).and_then(|consumer| self.queues.get(consumer.queue));
+        queue.is_some_and(|queue| !queue.hidden)
+    }
+
     pub(super) fn consumer_created(&mut self, consumer: ConsumerId) {
+        if self.events.is_none() || !self.is_shown(consumer) {
+            return;
+        }
         self.happens("consumer.created", |vhost| {
             let Some(consumer) = vhost.consumers.get(consumer) else { return Facts::default() };
             let facts = vhost.facts_of_consumer(consumer).terms("arguments", &consumer.arguments);
@@ -233,6 +245,9 @@ impl Vhost {
     }
 
     pub(super) fn consumer_deleted(&mut self, consumer: ConsumerId) {
+        if self.events.is_none() || !self.is_shown(consumer) {
+            return;
+        }
         self.happens("consumer.deleted", |vhost| {
             vhost.consumers.get(consumer).map_or_else(Facts::default, |found| vhost.facts_of_consumer(found))
         });
@@ -294,7 +309,12 @@ impl Vhost {
         if self.events.is_none() {
             return;
         }
-        let queues: Vec<_> = self.queues.values().map(|queue| self.facts_of_queue(queue)).collect();
+        let queues: Vec<_> = self
+            .queues
+            .values()
+            .filter(|queue| !queue.hidden)
+            .map(|queue| self.facts_of_queue(queue))
+            .collect();
         queues.into_iter().for_each(|facts| self.happens("queue.deleted", |_| facts));
         let exchanges: Vec<_> = self.exchanges.values().map(|exchange| Name::clone(&exchange.name)).collect();
         exchanges.iter().for_each(|name| self.exchange_deleted(name));

@@ -43,6 +43,14 @@ pub(super) struct Way {
 const KEPT_MAX: usize = 1024;
 
 impl Way {
+    /// Each queue once.
+    fn sort(&mut self) {
+        if self.queues.len() > 1 {
+            self.queues.sort_unstable();
+            self.queues.dedup();
+        }
+    }
+
     fn clear(&mut self) {
         self.queues.clear();
         self.exchanges.clear();
@@ -90,29 +98,31 @@ impl Vhost {
 
     /// The queues that bindings lead a message to.
     pub fn route(&mut self, message: &Message<'_>) -> Route {
-        self.claims = None;
-        self.find_way(message, false)
+        self.route_copies(message, &[])
     }
 
-    /// The same for another routing key of a message that has been routed just now.
-    pub fn route_copy(&mut self, message: &Message<'_>) -> Route {
-        self.find_way(message, false)
+    /// The same for a message that has more routing keys than its own.
+    pub fn route_copies(&mut self, message: &Message<'_>, more: &[&[u8]]) -> Route {
+        self.claims = None;
+        self.find_way(message, more, false)
     }
 
     /// The queues that a message would go to if it were no duplicate. Nobody remembers it.
-    pub fn preview(&mut self, message: &Message<'_>) -> Route {
-        self.find_way(message, true)
+    pub fn preview(&mut self, message: &Message<'_>, more: &[&[u8]]) -> Route {
+        self.find_way(message, more, true)
     }
 
-    fn find_way(&mut self, message: &Message<'_>, preview: bool) -> Route {
+    fn find_way(&mut self, message: &Message<'_>, more: &[&[u8]], preview: bool) -> Route {
         let mut way = std::mem::take(&mut self.way);
         way.clear();
         way.preview = preview;
         let mut cacheable = true;
         if message.exchange.is_empty() {
-            way.queues.extend(self.route_straight(message.routing_key));
+            let keys = [message.routing_key].into_iter().chain(more.iter().copied());
+            way.queues.extend(keys.filter_map(|key| self.route_straight(key)));
+            way.sort();
         } else if let Some(&exchange) = self.exchange_names.get(message.exchange) {
-            cacheable = self.follow(exchange, message, &mut way);
+            cacheable = self.follow(exchange, message, more, &mut way);
         }
         let (targets, filtered) = (std::mem::take(&mut way.queues), way.filtered);
         self.way = way;
@@ -127,7 +137,7 @@ impl Vhost {
         match destination {
             Destination::Queue(queue) => way.queues.push(queue),
             Destination::Exchange(exchange) => {
-                self.follow(exchange, message, &mut way);
+                self.follow(exchange, message, &[], &mut way);
             }
         }
         let targets = std::mem::take(&mut way.queues);
@@ -142,8 +152,8 @@ impl Vhost {
 
     /// Follows bindings from exchange to exchange, each exchange and each queue once. An exchange that has nowhere
     /// to send a message to hands it to its alternate exchange. Returns whether the way is the same for all messages
-    /// with this routing key.
-    fn follow(&mut self, first: ExchangeId, message: &Message<'_>, way: &mut Way) -> bool {
+    /// with this routing key. More keys lead to more bindings where an exchange knows bindings by their keys.
+    fn follow(&mut self, first: ExchangeId, message: &Message<'_>, more: &[&[u8]], way: &mut Way) -> bool {
         let Way { queues, exchanges, seen, destinations, historic, preview, filtered } = way;
         exchanges.push(first);
         seen.insert(first);
@@ -167,6 +177,9 @@ impl Vhost {
             at += 1;
             destinations.clear();
             exchange.matcher.matches(message, &mut self.chance, destinations);
+            for key in more {
+                exchange.matcher.matches_key(key, destinations);
+            }
             if destinations.is_empty() {
                 let alternate = exchange.alternate().and_then(|name| self.exchange_names.get(name));
                 destinations.extend(alternate.map(|id| Destination::Exchange(*id)));
@@ -179,11 +192,8 @@ impl Vhost {
                 }
             }
         }
-        if queues.len() > 1 {
-            queues.sort_unstable();
-            queues.dedup();
-        }
         historic.iter().for_each(|id| self.remember(*id, message));
+        way.sort();
         cacheable
     }
 

@@ -14,6 +14,7 @@ use super::committer::{Committer, Means};
 use super::reader::{self, Reader};
 use crate::auth::InvalidPattern;
 use crate::broker::QueueId;
+use crate::broker::queue::lane::queue_of;
 use crate::catalog::{Catalog, CatalogError};
 use crate::log::LogId;
 use crate::log::disk::{Disk, FileName, Kind};
@@ -118,15 +119,19 @@ fn recover_all(node: &Node, disk: &dyn Disk) -> Result<(), StorageError> {
         files.entry(file.log).or_default().push(file);
     }
     // What is left of a queue that never came to be is not to be taken for a new one's.
-    node.skip_logs(files.keys().max().copied().unwrap_or_default());
+    node.skip_logs(files.keys().map(|log| queue_of(*log).0).max().unwrap_or_default());
+    let mut lanes: HashMap<LogId, Vec<LogId>> = HashMap::new();
+    files.keys().for_each(|log| lanes.entry(queue_of(*log).0).or_default().push(*log));
     let mut unsynced = Vec::new();
     for cell in node.vhosts() {
         for (queue, log) in cell.with_vhost(|vhost| vhost.kept_queues()) {
-            let Some(own) = files.remove(&log) else { continue };
-            let found = recover(disk, log, Arc::clone(node.budget()), &own)?;
-            found.damage.iter().for_each(|damage| report(&cell, damage));
-            unsynced.extend_from_slice(&found.unsynced);
-            cell.with_vhost(|vhost| vhost.recover(queue, found));
+            for lane in lanes.remove(&log).unwrap_or_default() {
+                let Some(own) = files.remove(&lane) else { continue };
+                let found = recover(disk, lane, Arc::clone(node.budget()), &own)?;
+                found.damage.iter().for_each(|damage| report(&cell, damage));
+                unsynced.extend_from_slice(&found.unsynced);
+                cell.with_vhost(|vhost| vhost.recover(queue, found));
+            }
             learn(&cell, queue, disk);
         }
     }
@@ -144,13 +149,13 @@ fn learn(cell: &VhostCell, queue: QueueId, disk: &dyn Disk) {
     if !cell.with_vhost(|vhost| vhost.is_to_be_read(queue)) {
         return;
     }
-    for request in cell.with_vhost(|vhost| vhost.all_requests(queue)) {
+    for (first, request) in cell.with_vhost(|vhost| vhost.all_requests(queue)) {
         let (data, trouble) = reader::read(disk, &request);
         if let Some(trouble) = trouble {
             tracing::error!(vhost = &*cell.name, "duplicates of some messages will not be known: {trouble}");
         }
-        let run = request.span.first..request.span.end;
-        cell.with_vhost(|vhost| vhost.learn(queue, &run, &data));
+        let count = request.span.end - request.span.first;
+        cell.with_vhost(|vhost| vhost.learn(queue, first..first + count, &data));
     }
 }
 

@@ -2,10 +2,7 @@
 
 use amq_protocol::types::AMQPValue;
 
-use crate::broker::Vhost;
 use crate::broker::exchange::arguments::type_name;
-use crate::broker::publish::Route;
-use crate::wire::content::Message;
 use crate::wire::headers;
 use crate::wire::properties;
 use crate::wire::reply::Exception;
@@ -41,28 +38,6 @@ impl<'a> Copies<'a> {
         bcc.map(|field| add("BCC", &field, &mut keys)).transpose()?;
         Ok(Some(Self { keys, shown: bcc.and_then(|_| headers::without(raw, b"BCC")) }))
     }
-}
-
-/// Where a message goes by its own key and by those of its copies, each queue once. With `preview` exchanges that drop
-/// duplicates are not asked yet.
-pub(super) fn route(
-    vhost: &mut Vhost,
-    shown: &Message<'_>,
-    copies: Option<&Copies<'_>>,
-    preview: bool,
-) -> Route {
-    let mut all = if preview { vhost.preview(shown) } else { vhost.route(shown) };
-    all.cacheable = false;
-    for routing_key in copies.iter().flat_map(|copies| copies.keys.iter().copied()) {
-        let copy = Message { routing_key, ..*shown };
-        let route = if preview { vhost.preview(&copy) } else { vhost.route_copy(&copy) };
-        all.targets.extend_from_slice(&route.targets);
-        all.filtered |= route.filtered;
-        vhost.give_back(route.targets);
-    }
-    all.targets.sort_unstable();
-    all.targets.dedup();
-    all
 }
 
 /// Whether headers name any, whatever they are.

@@ -94,7 +94,7 @@ impl Session {
         cx.vhost.check_publishable(message.exchange)?;
         check_properties(message, &self.settings.user)?;
         let in_tx = matches!(self.channel(number)?.mode, Mode::Tx(_));
-        let found = if in_tx { cx.vhost.preview(message) } else { cx.vhost.route(message) };
+        let found = if in_tx { cx.vhost.preview(message, &[]) } else { cx.vhost.route(message) };
         let Route { targets, cacheable, filtered } = found;
         if cx.vhost.is_tracing() {
             cx.vhost.trace_publish(self.id, number, message, &targets);
@@ -142,9 +142,11 @@ impl Session {
         let (kept, shown) =
             (Message { properties: &raw, ..*sent }, Message { properties: blind.unwrap_or(&raw), ..*sent });
         let in_tx = matches!(self.channel(number)?.mode, Mode::Tx(_));
-        let Route { targets, filtered, .. } = copies::route(cx.vhost, &shown, copies.as_ref(), in_tx);
+        let keys = copies.as_ref().map(|copies| &*copies.keys).unwrap_or_default();
+        let found = if in_tx { cx.vhost.preview(&shown, keys) } else { cx.vhost.route_copies(&shown, keys) };
+        let Route { targets, filtered, .. } = found;
         if cx.vhost.is_tracing() {
-            cx.vhost.trace_publish(self.id, number, &shown, &targets);
+            cx.vhost.trace_publish(self.id, number, &kept, &targets);
         }
         let Some(channel) = self.channels.get_mut(&number) else { return Ok(()) };
         if let Mode::Tx(transaction) = &mut channel.mode {
@@ -161,6 +163,7 @@ impl Session {
         if targets.is_empty() && !filtered {
             self.unroutable(number, &shown, incoming.mandatory, cx);
         }
+        cx.vhost.give_back(targets);
         Ok(())
     }
 

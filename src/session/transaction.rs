@@ -3,7 +3,7 @@
 use amq_protocol::protocol::{AMQPClass, tx};
 
 use super::channel::{Channel, Mode};
-use super::copies::{self, Copies};
+use super::copies::Copies;
 use super::run::unimplemented_method;
 use super::{Context, Session};
 use crate::broker::channel::Unacked;
@@ -74,7 +74,8 @@ impl Publish {
         let copies = Copies::find(message.properties).ok().flatten();
         let blind = copies.as_ref().and_then(|copies| copies.shown.as_deref());
         let shown = Message { properties: blind.unwrap_or(message.properties), ..*message };
-        copies::route(vhost, &shown, copies.as_ref(), false)
+        let keys = copies.as_ref().map(|copies| &*copies.keys).unwrap_or_default();
+        vhost.route_copies(&shown, keys)
     }
 }
 

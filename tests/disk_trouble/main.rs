@@ -6,6 +6,7 @@
 //! - [`full`]: no space, and space again
 //! - [`failed`]: an error of a write or a sync
 //! - [`unread`]: an error of a read
+//! - [`kept`]: what messages are kept with, found again after a loss of power
 //! - [`spilled`]: no space for what has no room in memory
 //!
 //! And the binary on a file system that is really full:
@@ -28,6 +29,7 @@ mod sim_disk;
 
 mod failed;
 mod full;
+mod kept;
 mod publisher;
 mod real;
 mod rig;

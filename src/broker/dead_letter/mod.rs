@@ -104,7 +104,7 @@ impl Queue {
 
     /// A message of this queue, in memory, as a dead letter.
     fn letter(&self, dying: Dying, now: Now) -> Option<Letter> {
-        let record = self.log().get(dying.position)?;
+        let record = self.record(dying.position)?;
         let mut letter = self.letter_of(&record.parts, record.marks, dying.reason, now)?;
         if dying.redelivered {
             letter.marks |= REDELIVERED;
@@ -208,7 +208,7 @@ impl Vhost {
                     self.set_alarm(id, Alarm::More, Some(now));
                     break;
                 }
-                if !queue.log_mut().fetch(dying.position) {
+                if !queue.fetch(dying.position) {
                     break;
                 }
                 queue.dying.pop_front();
@@ -248,18 +248,11 @@ impl Vhost {
 
     /// The queues a letter goes to, each once, and to how many more it would only go round and round.
     fn targets_of(&mut self, letter: &Letter, reason: Reason) -> (Vec<QueueId>, usize) {
-        let mut targets: Vec<QueueId> = Vec::new();
-        for (index, key) in letter.keys.iter().enumerate() {
-            let route = seen(&letter.message(key), letter.marks, |message| match index {
-                0 => self.route(message),
-                _ => self.route_copy(message),
-            });
-            targets.extend(&route.targets);
-            self.give_back(route.targets);
-        }
+        let Some((key, more)) = letter.keys.split_first() else { return (Vec::new(), 0) };
+        let more: Vec<_> = more.iter().map(|key| &**key).collect();
+        let message = letter.message(key);
+        let mut targets = seen(&message, letter.marks, |message| self.route_copies(message, &more)).targets;
         let dropped = self.settle_claims(targets.is_empty());
-        targets.sort_unstable();
-        targets.dedup();
         let all = targets.len();
         if reason != Reason::Rejected {
             targets.retain(|target| !self.would_go_round(*target, &letter.properties));

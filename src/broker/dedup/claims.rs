@@ -9,48 +9,36 @@ use crate::broker::ExchangeId;
 use crate::broker::vhost::Vhost;
 use crate::wire::content::Message;
 
-/// What the exchanges on the way of one publish have decided. One with copies to other routing keys is routed more
-/// than once, and is no duplicate of itself.
+/// What the exchanges on the way of one publish have decided.
 #[derive(Debug, Default)]
 pub struct Claims {
-    /// The exchanges that let it pass, with the number of its key; none for what has no key.
-    passed: Vec<(ExchangeId, Option<u64>)>,
-    /// Those that dropped it.
-    dropped: Vec<ExchangeId>,
+    /// The exchanges that let it pass, with the number of its key there.
+    passed: Vec<(ExchangeId, u64)>,
+    /// Whether one has dropped it.
+    dropped: bool,
 }
 
 impl Vhost {
     /// Whether an exchange drops a message for being a duplicate.
     pub(in crate::broker) fn drops(&mut self, id: ExchangeId, message: &Message<'_>) -> bool {
-        let decided = self.claims.get_or_insert_default();
-        if decided.passed.iter().any(|(exchange, _)| *exchange == id) {
-            return false;
-        }
-        if decided.dropped.contains(&id) {
-            return true;
-        }
         let now = self.clock;
         let Some(mut filter) = self.exchanges.get_mut(id).and_then(|exchange| exchange.filter.take()) else {
             return false;
         };
         let key = filter.key(message);
-        let is_known = match (key, filter.cache()) {
-            (Some(key), Some(cache)) => cache.contains(key, now),
-            _ => false,
-        };
+        let mut is_known = false;
+        if let (Some(key), Some(cache)) = (key, filter.cache()) {
+            is_known = cache.contains(key, now);
+            if is_known {
+                self.claims.get_or_insert_default().dropped = true;
+            } else {
+                let number = self.enter(cache, key, own_ttl(message), now);
+                self.claims.get_or_insert_default().passed.push((id, number));
+            }
+        }
         filter.duplicates += u64::from(is_known);
-        let number = match (key.filter(|_| !is_known), filter.cache()) {
-            (Some(key), Some(cache)) => Some(self.enter(cache, key, own_ttl(message), now)),
-            _ => None,
-        };
         if let Some(exchange) = self.exchanges.get_mut(id) {
             exchange.filter = Some(filter);
-        }
-        let decided = self.claims.get_or_insert_default();
-        if is_known {
-            decided.dropped.push(id);
-        } else {
-            decided.passed.push((id, number));
         }
         is_known
     }
@@ -58,7 +46,7 @@ impl Vhost {
     /// Whether the publisher of a message is to be told when what is under way is on disk, since another one with its key
     /// may be.
     pub(in crate::broker) fn waits_for_first(&mut self, claims: &Claims) -> bool {
-        let waits = !claims.dropped.is_empty() && self.commits.is_on();
+        let waits = claims.dropped && self.commits.is_on();
         if waits {
             self.commits.wait_for_current();
         }
@@ -71,19 +59,18 @@ impl Vhost {
         if nowhere {
             self.withdraw(&claims);
         }
-        !claims.dropped.is_empty()
+        claims.dropped
     }
 
     /// What has been claimed for a message that went nowhere is forgotten.
     pub(in crate::broker) fn withdraw(&mut self, claims: &Claims) {
         for (id, number) in &claims.passed {
-            let Some(number) = *number else { continue };
             let Some(mut filter) = self.exchanges.get_mut(*id).and_then(|exchange| exchange.filter.take())
             else {
                 continue;
             };
             if let Some(cache) = filter.cache() {
-                self.strike(cache, number);
+                self.strike(cache, *number);
             }
             if let Some(exchange) = self.exchanges.get_mut(*id) {
                 exchange.filter = Some(filter);

@@ -59,10 +59,13 @@ impl Keys {
         key.is_some_and(|key| self.known.remove(&key).is_some())
     }
 
-    /// Forgets all from a number on.
-    pub fn remove_from(&mut self, number: u64) {
-        for key in self.by_number.split_off(&number).values() {
-            self.known.remove(key);
+    /// Forgets all but some, which are few.
+    pub fn retain(&mut self, mut stays: impl FnMut(u64) -> bool) {
+        let Self { known, by_number } = std::mem::take(self);
+        for (number, key) in by_number.into_iter().filter(|(number, _)| stays(*number)) {
+            if let Some(entry) = known.get(&key) {
+                self.insert(key, number, entry.until);
+            }
         }
     }
 
@@ -184,12 +187,12 @@ mod tests {
     }
 
     #[test]
-    fn those_from_a_number_on_go_at_once() {
+    fn many_go_at_once() {
         let mut keys = Keys::default();
         (1..=5).for_each(|number| keys.hold(key(number), number.into()));
         keys.hold(key(5), 6);
         keys.remove(1);
-        keys.remove_from(4);
+        keys.retain(|number| number < 4);
         assert_eq!(keys.len(), 2);
         assert!(keys.contains(key(2), 0) && keys.contains(key(3), 0) && !keys.contains(key(5), 0));
     }

@@ -59,24 +59,20 @@ impl Queue {
         }
     }
 
-    /// All ready messages have left the queue: some that were requeued, and all from a position on.
-    pub(in crate::broker) fn forget_ready_keys<'a>(
-        &mut self,
-        requeued: impl Iterator<Item = &'a Position>,
-        from: Position,
-    ) {
-        let Some(Known::Held(keys)) = self.filter.as_mut().map(|filter| &mut filter.known) else { return };
-        for position in requeued {
-            keys.remove(*position);
+    /// All ready messages are about to leave the queue.
+    pub(in crate::broker) fn forget_ready_keys(&mut self) {
+        let Some(mut filter) = self.filter.take() else { return };
+        if let Known::Held(keys) = &mut filter.known {
+            keys.retain(|position| self.lane_at(position).is_some_and(|lane| !lane.is_ready(position)));
         }
-        keys.remove_from(from);
+        self.filter = Some(filter);
     }
 }
 
 impl Vhost {
     /// A duplicate has come to a queue. Returns whether its publisher has to wait until the first one is on disk.
     pub(in crate::broker) fn drop_duplicate(&mut self, id: QueueId) -> bool {
-        let waits = self.queues.get(id).is_some_and(|queue| queue.log().is_durable());
+        let waits = self.queues.get(id).is_some_and(|queue| queue.is_kept());
         if waits {
             self.commits.wait_for_current();
         }
@@ -114,12 +110,10 @@ impl Vhost {
     }
 
     /// Learns the keys in some of a queue's records, which have been read from disk at the start.
-    pub fn learn(&mut self, id: QueueId, run: &Range<Position>, data: &crate::log::chunk::Data) {
+    pub fn learn(&mut self, id: QueueId, run: Range<Position>, data: &crate::log::chunk::Data) {
         let Some(queue) = self.queues.get_mut(id) else { return };
-        let records = run
-            .clone()
-            .enumerate()
-            .filter_map(|(index, position)| data.get(index).map(|record| (position, record)));
+        let records =
+            run.enumerate().filter_map(|(index, position)| data.get(index).map(|record| (position, record)));
         if let Some(owner) = queue.ledger_of.clone() {
             let entries = records.filter_map(|(position, record)| entry(position, &record)).collect();
             self.learn_entries(id, &owner, entries);

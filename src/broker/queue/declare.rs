@@ -4,7 +4,7 @@ use amq_protocol::types::{AMQPValue, FieldTable};
 
 use super::Queue;
 use super::arguments::{self, Declared, QueueType};
-use crate::broker::dedup::{self, Filter};
+use crate::broker::dedup;
 use crate::broker::definitions::{Change, End};
 use crate::broker::effects::Effects;
 use crate::broker::exchange::arguments::inequivalent;
@@ -79,9 +79,7 @@ impl Vhost {
         let durable = durable && !exclusive;
         let log = self.new_log(durable);
         let mut queue = Queue::new(name, durable, owner, auto_delete, log);
-        queue.filter = Filter::of_queue(settings.queue_type, &arguments);
-        queue.arguments = arguments;
-        queue.settings = settings;
+        queue.define(settings, arguments);
         let deduplicates = queue.filter.is_some();
         let id = self.insert_queue(queue);
         self.note_use(id);
@@ -157,7 +155,7 @@ impl Vhost {
         self.check_not_locked(id, connection)?;
         self.check_not_stream(id, "queue.purge")?;
         let count = self.queues[id].purge();
-        if count > 0 && self.queues[id].log().is_durable() {
+        if count > 0 && self.queues[id].is_kept() {
             // Purged messages do not come back after a crash, once the client has been told.
             self.commits.note_definition();
             self.commits.make_thorough();

@@ -113,9 +113,8 @@ impl Vhost {
     /// may be told.
     fn push(&mut self, id: QueueId, key: Option<Key>, marks: u8, message: &Message<'_>, now: Now) -> bool {
         let queue = &mut self.queues[id];
-        let kept = queue.push(now, marks, message);
+        let (position, kept) = queue.push(now, marks, message);
         if let Some(key) = key {
-            let position = queue.log().next() - 1;
             self.note_key(id, key, Some(position), message, now);
         }
         kept
@@ -313,11 +312,15 @@ impl Vhost {
         let on = &mut self.channels[channel];
         let delivery_tag = on.next_delivery_tag();
         let got = Got { delivery_tag, redelivered: next.redelivered, left: found.ready() };
-        if let Some(record) = found.log().get(next.position) {
-            found.shown(next.position, &record, |message| fx.got(connection, number, &got, message));
+        let mut told = None;
+        if let Some(record) = found.record(next.position) {
+            found.shown(next.position, &record, |message| {
+                fx.got(connection, number, &got, message);
+                told = self.tracing.then(|| Kept::of(message));
+            });
         }
-        if self.tracing {
-            self.trace_fetched(channel, id, next.position, next.redelivered);
+        if let Some(told) = told {
+            self.trace_delivery(channel, id, next.redelivered, &told.message());
         }
         let (found, on) = (&mut self.queues[id], &mut self.channels[channel]);
         if no_ack {

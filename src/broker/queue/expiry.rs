@@ -45,7 +45,7 @@ impl Queue {
     fn head_due(&mut self, lane: usize) -> Option<Now> {
         // One on disk has been asked for; when it arrives this is asked again.
         let At::Here(position) = self.head_of(lane) else { return None };
-        self.log.get(position).and_then(|record| self.due(&record))
+        self.record(position).and_then(|record| self.due(&record))
     }
 
     /// When the next message expires.

@@ -47,7 +47,7 @@ impl Queue {
     }
 
     /// Shows a message as whoever gets it sees it, with its counts in its headers if it has any.
-    pub(super) fn shown<R>(
+    pub(in crate::broker) fn shown<R>(
         &self,
         position: Position,
         record: &Record<'_>,
