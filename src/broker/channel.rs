@@ -15,8 +15,6 @@ pub struct Unacked {
     pub position: Position,
     /// Octets of its body.
     pub size: u32,
-    /// Whether it said that it had been delivered before.
-    pub redelivered: bool,
     /// Whether it has been taken back since it was not acknowledged in time ([`overdue`](super::overdue)).
     pub late: bool,
     /// When it was delivered, for the same.
@@ -182,7 +180,6 @@ mod tests {
             queue: QueueId::default(),
             position: delivery_tag,
             size: 0,
-            redelivered: false,
             late: false,
             stamp: 0,
             consumer: None,

@@ -3,7 +3,6 @@
 use super::channel::Unacked;
 use super::dead_letter::Reason;
 use super::effects::Effects;
-use super::queue::Next;
 use super::vhost::Vhost;
 use super::{ChannelId, QueueId};
 use crate::wire::reply::Exception;
@@ -144,8 +143,10 @@ impl Vhost {
                 return Some(delivery.queue);
             }
             _ => {
-                let redelivered = delivery.redelivered || verdict != Verdict::Discard;
-                self.kill(delivery.queue, &Next { position, redelivered, size }, reason(verdict));
+                if verdict == Verdict::Reject {
+                    queue.count_return(position, true);
+                }
+                self.kill(delivery.queue, position, reason(verdict));
                 self.heed(delivery.queue);
                 return freed.then_some(delivery.queue);
             }

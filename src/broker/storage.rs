@@ -69,7 +69,7 @@ impl Vhost {
             // What a ledger holds is nobody's to take.
             let is_ledger = queue.ledger_of.is_some();
             queue.stand_on(if is_ledger { Recovered { messages: 0, bytes: 0, ..found } } else { found });
-            self.watch(id);
+            self.watch_recovered(id);
             self.heed(id);
         }
     }

@@ -92,6 +92,8 @@ pub struct Vhost {
     pub(super) remembered: usize,
     /// What time it is.
     pub(super) clock: Now,
+    /// How many queues with messages were found on disk.
+    pub(super) recovered: u64,
     pub(super) timers: Timers,
     pub(super) watches: Watches,
     /// Queues with dead letters to be brought away.
@@ -144,6 +146,7 @@ impl Vhost {
             claims: None,
             remembered: 0,
             clock: 0,
+            recovered: 0,
             timers: Timers::default(),
             watches: Watches::default(),
             dead: Vec::new(),

@@ -24,6 +24,7 @@ struct Seen {
     auto_delete: bool,
     internal: bool,
     arguments: FieldTable,
+    duplicates: Option<u64>,
 }
 
 impl Seen {
@@ -35,11 +36,12 @@ impl Seen {
             auto_delete: exchange.auto_delete,
             internal: exchange.internal,
             arguments: exchange.arguments.clone(),
+            duplicates: exchange.duplicates(),
         }
     }
 
     fn to_json(&self, vhost: &str) -> Value {
-        json!({
+        let mut shown = json!({
             "name": &*self.name,
             "vhost": vhost,
             "type": self.kind.name(),
@@ -47,7 +49,11 @@ impl Seen {
             "auto_delete": self.auto_delete,
             "internal": self.internal,
             "arguments": table::to_json(&self.arguments),
-        })
+        });
+        if let Some(dropped) = self.duplicates {
+            shown["duplicates_dropped"] = dropped.into();
+        }
+        shown
     }
 }
 

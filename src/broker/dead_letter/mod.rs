@@ -14,9 +14,9 @@ pub mod death;
 pub mod safe;
 
 use super::effects::Effects;
+use super::queue::Queue;
 use super::queue::arguments::QueueType;
 use super::queue::dispatch::Accepted;
-use super::queue::{Next, Queue};
 use super::timers::Alarm;
 use super::vhost::Vhost;
 use super::{Now, QueueId};
@@ -130,7 +130,7 @@ impl Queue {
             Body::Shared(bytes) => bytes.clone(),
         };
         let rerouted = if own_key.is_some() { REROUTED } else { 0 };
-        let marks = DIED | rerouted | (marks & (REROUTED | BLIND));
+        let marks = DIED | rerouted | (marks & (REDELIVERED | REROUTED | BLIND));
         Some(Letter { exchange: self.dead_letter_exchange()?.into(), keys, properties, body, marks })
     }
 }
@@ -160,13 +160,14 @@ impl<'a> Copies<'a> {
 
 impl Vhost {
     /// A message that is unacknowledged dies: it is dead-lettered soon, or settled where nobody wants it.
-    pub(super) fn kill(&mut self, id: QueueId, next: &Next, reason: Reason) {
+    pub(super) fn kill(&mut self, id: QueueId, position: Position, reason: Reason) {
         let Some(queue) = self.queues.get_mut(id) else { return };
         if queue.dead_letter_exchange().is_none() {
-            queue.settle(next.position);
+            queue.settle(position);
             return;
         }
-        queue.dying.push_back(Dying { position: next.position, redelivered: next.redelivered, reason });
+        let redelivered = queue.has_failed(position);
+        queue.dying.push_back(Dying { position, redelivered, reason });
         if queue.dying.len() == 1 {
             self.dead.push(id);
         }

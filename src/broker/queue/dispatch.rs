@@ -3,6 +3,7 @@
 //! After every call the queue is empty, or its ring is, or its next message is being read from disk.
 
 use super::Taken;
+use super::arguments::QueueType;
 use super::consumer::Place;
 use crate::broker::channel::Unacked;
 use crate::broker::dead_letter::{REDELIVERED, seen};
@@ -192,13 +193,11 @@ impl Vhost {
             queue.ring.rotate();
         } else {
             let (position, size) = (next.position, next.size);
-            let redelivered = next.redelivered;
             let unacked = Unacked {
                 delivery_tag,
                 queue: queue_id,
                 position,
                 size,
-                redelivered,
                 late: false,
                 stamp: stamp(*clock),
                 consumer: Some(id),
@@ -309,7 +308,11 @@ impl Vhost {
             }
             Taken::Nothing => return Ok(Fetched::Empty),
         };
-        let on = &mut self.channels[channel];
+        // What expires behind it no longer counts, but in a quorum queue.
+        if self.queues[id].settings.queue_type == QueueType::Classic {
+            self.expire_first(id);
+        }
+        let (found, on) = (&mut self.queues[id], &mut self.channels[channel]);
         let delivery_tag = on.next_delivery_tag();
         let got = Got { delivery_tag, redelivered: next.redelivered, left: found.ready() };
         let mut told = None;
@@ -331,7 +334,6 @@ impl Vhost {
                 queue: id,
                 position: next.position,
                 size: next.size,
-                redelivered: next.redelivered,
                 late: false,
                 stamp: stamp(self.clock),
                 consumer: None,

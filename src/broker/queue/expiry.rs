@@ -15,6 +15,11 @@ use crate::log::record::Record;
 use crate::wire::content::Message;
 use crate::wire::properties::{self, EXPIRATION};
 
+/// Milliseconds after a start until the first queue is looked at for messages that expire by what their publishers said,
+/// and until the next one is.
+const FIRST_LOOK: u64 = 2_000;
+const NEXT_LOOK: u64 = 10;
+
 /// Milliseconds out of an `expiration` property that has been checked.
 pub fn milliseconds(expiration: &[u8]) -> Option<u64> {
     std::str::from_utf8(expiration).ok()?.parse().ok()
@@ -71,7 +76,7 @@ impl Vhost {
                     break;
                 }
                 let Some(next) = queue.take_of(lane) else { break };
-                self.kill(id, &next, Reason::Expired);
+                self.kill(id, next.position, Reason::Expired);
                 self.work += 1;
                 left -= 1;
             }
@@ -106,6 +111,20 @@ impl Vhost {
             queue.expiring = false;
         }
         self.timers.set(&mut queue.alarms, id, Alarm::Message, due);
+    }
+
+    /// The same for a queue that was found on disk. Where messages have the queue's time to live, its head is read at once.
+    /// Where they only may have one of their own it is read later, one queue after the other, so that a node with many
+    /// long queues does not begin with reading all of them.
+    pub(in crate::broker) fn watch_recovered(&mut self, id: QueueId) {
+        let Some(queue) = self.queues.get_mut(id).filter(|queue| !queue.is_empty()) else { return };
+        queue.expiring = true;
+        if queue.settings.message_ttl.is_some() {
+            return self.watch(id);
+        }
+        self.recovered += 1;
+        let at = self.clock + FIRST_LOOK + self.recovered * NEXT_LOOK;
+        self.set_alarm(id, Alarm::Message, Some(at));
     }
 
     /// Somebody uses a queue: what it has left to live begins anew.
