@@ -26,7 +26,7 @@ struct Entry {
 }
 
 impl Keys {
-    pub fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.known.len()
     }
 
