@@ -128,3 +128,92 @@ impl Vhost {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::definitions::tests::Nobody;
+    use crate::broker::exchange::{self, Kind};
+    use crate::broker::publish::Outcome;
+    use crate::broker::queue::declare::Declaration;
+    use crate::log::batch::Batch;
+    use crate::wire::content::Body;
+    use amq_protocol::types::{AMQPValue, FieldTable};
+
+    /// A persistent message with a key.
+    const PROPERTIES: &[u8] = b"\x30\0\0\0\0\x19\x16x-deduplication-headert\x01\x02";
+
+    fn publish(vhost: &mut Vhost, exchange: &str, routing_key: &str) -> Outcome {
+        let (exchange, routing_key) = (exchange.as_bytes(), routing_key.as_bytes());
+        let message = Message { exchange, routing_key, properties: PROPERTIES, body: Body::Inline(b"body") };
+        let targets = vhost.route(&message).targets;
+        vhost.publish(&targets, &message, 0, &mut Nobody)
+    }
+
+    fn declare(vhost: &mut Vhost, name: &str, arguments: FieldTable) {
+        let (durable, exclusive, auto_delete) = (true, false, false);
+        let declaration = Declaration { name: name.into(), durable, exclusive, auto_delete, arguments };
+        vhost.declare_queue(None, declaration).expect("a queue");
+    }
+
+    /// A vhost on disk with a queue and an exchange, everything written.
+    fn kept() -> Vhost {
+        let mut vhost = Vhost::new("v");
+        vhost.keep(std::sync::Arc::default());
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-message-deduplication".into(), AMQPValue::Boolean(true));
+        declare(&mut vhost, "q", arguments.clone());
+        declare(&mut vhost, "other", FieldTable::default());
+        let (name, kind, durable, auto_delete, internal) = ("x".into(), Kind::Fanout, true, false, false);
+        let wanted = exchange::declare::Declaration { name, kind, durable, auto_delete, internal, arguments };
+        vhost.declare_exchange(wanted).expect("an exchange");
+        vhost
+    }
+
+    fn write(vhost: &mut Vhost) -> u64 {
+        let (commit, _) = vhost.gather(true, &mut Batch::default());
+        vhost.announce(commit);
+        commit
+    }
+
+    #[test]
+    fn a_duplicate_waits_for_the_commit_of_the_first_one() {
+        let mut vhost = kept();
+        let end = crate::broker::exchange::Destination::Queue(vhost.queue_names[&b"other"[..]]);
+        let source = vhost.exchange_names[&b"x"[..]];
+        let arguments = FieldTable::default();
+        let routing_key = Box::default();
+        vhost.insert_binding(exchange::Binding { source, destination: end, routing_key, arguments });
+        for (exchange, routing_key) in [("", "q"), ("x", "")] {
+            let first = publish(&mut vhost, exchange, routing_key);
+            assert_eq!(publish(&mut vhost, exchange, routing_key), first);
+            assert_eq!(first, Outcome::Kept(write(&mut vhost)));
+            while vhost.calls().gather {
+                write(&mut vhost);
+            }
+            // Nothing is to be written for it, and nevertheless there is a commit.
+            let again = publish(&mut vhost, exchange, routing_key);
+            assert!(vhost.calls().gather && vhost.calls().urgent, "nobody is called for it");
+            assert_eq!(again, Outcome::Kept(write(&mut vhost)));
+            assert!(!vhost.calls().urgent);
+        }
+        assert_eq!(vhost.queue(b"other").map(Queue::ready), Some(1));
+        assert_eq!(vhost.queue(b"q").and_then(Queue::duplicates), Some(2));
+    }
+
+    #[test]
+    fn caches_go_with_what_they_are_for() {
+        let mut vhost = kept();
+        assert_eq!((vhost.queues().count(), vhost.kept_queues().len()), (2, 3));
+        vhost.delete_exchange(b"x", false).expect("deleted");
+        assert_eq!(vhost.kept_queues().len(), 2);
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-message-deduplication".into(), AMQPValue::Boolean(true));
+        arguments.insert("x-cache-ttl".into(), AMQPValue::LongInt(1000));
+        declare(&mut vhost, "cached", arguments);
+        assert_eq!(vhost.kept_queues().len(), 4);
+        publish(&mut vhost, "", "cached");
+        vhost.delete_queue(None, b"cached", false, false, &mut Nobody).expect("deleted");
+        assert_eq!(vhost.kept_queues().len(), 2);
+    }
+}
