@@ -13,6 +13,7 @@ use super::resource::Names;
 use super::table;
 use crate::broker::Name;
 use crate::broker::exchange::{Exchange, Kind};
+use crate::broker::policy::Policy;
 use crate::node::Node;
 use crate::node::cell::VhostCell;
 
@@ -25,6 +26,7 @@ struct Seen {
     internal: bool,
     arguments: FieldTable,
     duplicates: Option<u64>,
+    policy: Option<Arc<Policy>>,
 }
 
 impl Seen {
@@ -37,11 +39,12 @@ impl Seen {
             internal: exchange.internal,
             arguments: exchange.arguments.clone(),
             duplicates: exchange.duplicates(),
+            policy: exchange.policy.clone(),
         }
     }
 
     fn to_json(&self, vhost: &str) -> Value {
-        let mut shown = json!({
+        let mut json = json!({
             "name": &*self.name,
             "vhost": vhost,
             "type": self.kind.name(),
@@ -51,9 +54,12 @@ impl Seen {
             "arguments": table::to_json(&self.arguments),
         });
         if let Some(dropped) = self.duplicates {
-            shown["duplicates_dropped"] = dropped.into();
+            json["duplicates_dropped"] = dropped.into();
         }
-        shown
+        if let Some(policy) = &self.policy {
+            json["policy"] = (*policy.name).into();
+        }
+        json
     }
 }
 
