@@ -19,6 +19,8 @@ pub struct Commits {
     definitions: Commit,
     /// Whether the open one is to make acknowledgements durable too, for a transaction.
     thorough: bool,
+    /// Whether somebody waits for the open one, whatever is in it.
+    awaited: bool,
 }
 
 impl Commits {
@@ -52,14 +54,20 @@ impl Commits {
         self.thorough = true;
     }
 
+    /// Somebody waits for the open commit, and so for all before it.
+    pub fn wait_for_current(&mut self) {
+        self.awaited = true;
+    }
+
     /// Whether somebody waits for the open commit without anything being written for it.
     pub fn is_open(&self) -> bool {
-        self.thorough || self.definitions > self.closed
+        self.thorough || self.awaited || self.definitions > self.closed
     }
 
     /// Closes the open commit. Returns its number, and whether it is to make acknowledgements durable too.
     pub fn close(&mut self) -> (Commit, bool) {
         self.closed += 1;
+        self.awaited = false;
         (self.closed, std::mem::take(&mut self.thorough))
     }
 

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use amq_protocol::types::FieldTable;
 
+use super::dedup::ledger;
 use super::exchange::{Binding, Destination, Exchange, Kind};
 use super::queue::Queue;
 use super::queue::arguments::{self, QueueType};
@@ -156,6 +157,7 @@ impl Vhost {
         for queue in stored.queues {
             errors.extend(self.restore_queue(queue).err());
         }
+        self.link_ledgers();
         for binding in stored.bindings {
             errors.extend(self.restore_binding(binding).err());
         }
@@ -180,6 +182,12 @@ impl Vhost {
         let described = self.describe("queue", name.as_bytes());
         if self.queue(name.as_bytes()).is_some() {
             return Err(NotRestored::Twice(described));
+        }
+        if let Some(owner) = ledger::owner(&name) {
+            self.log_ids.fetch_max(log.0 + 1, Ordering::Relaxed);
+            let log = self.log_with(Some(log));
+            self.add_ledger(&owner, log);
+            return Ok(());
         }
         let queue_type = arguments::queue_type(&arguments, &described);
         self.log_ids.fetch_max(log.0 + 1, Ordering::Relaxed);

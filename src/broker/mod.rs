@@ -18,6 +18,7 @@
 //! - [`trace`][]: the firehose, which tells of every message
 //! - [`events`][]: what comes and goes, for those who want to know
 //! - [`chance`][]: random choices, and hashes that stay the same
+//! - [`dedup`][]: duplicates, dropped by queues and exchanges
 //! - [`dead_letter`][]: what becomes of messages that a queue gives up
 //! - [`timers`][]: what is to happen at some time
 //! - [`storage`][]: what queues' logs ask of whoever owns the disk, and what comes back
@@ -32,6 +33,7 @@ pub mod channel;
 pub mod commit;
 pub mod compatibility;
 pub mod dead_letter;
+pub mod dedup;
 pub mod definitions;
 pub mod effects;
 pub mod events;

@@ -33,6 +33,10 @@ pub(super) struct Way {
     destinations: Vec<Destination>,
     /// Exchanges on the way that remember what passes.
     historic: Vec<ExchangeId>,
+    /// Whether exchanges that drop duplicates are not to decide yet.
+    preview: bool,
+    /// Whether one of them is on the way: it has dropped the message, or has not decided.
+    filtered: bool,
 }
 
 /// Room for so many queues or exchanges is kept for the next message.
@@ -53,6 +57,7 @@ impl Way {
         self.seen.clear();
         self.destinations.clear();
         self.historic.clear();
+        (self.preview, self.filtered) = (false, false);
         self.queues.shrink_to(KEPT_MAX);
         self.exchanges.shrink_to(KEPT_MAX);
         self.seen.shrink_to(KEPT_MAX);
@@ -71,6 +76,8 @@ pub struct Route {
     pub targets: Vec<QueueId>,
     /// Whether it holds for every message with this exchange and routing key, as long as the topology is the same.
     pub cacheable: bool,
+    /// Whether an exchange has dropped it for being a duplicate. Of a [preview](Vhost::preview): whether one may.
+    pub filtered: bool,
 }
 
 impl Vhost {
@@ -96,8 +103,19 @@ impl Vhost {
 
     /// The same for a message that has more routing keys than its own.
     pub fn route_copies(&mut self, message: &Message<'_>, more: &[&[u8]]) -> Route {
+        self.claims = None;
+        self.find_way(message, more, false)
+    }
+
+    /// The queues that a message would go to if it were no duplicate. Nobody remembers it.
+    pub fn preview(&mut self, message: &Message<'_>, more: &[&[u8]]) -> Route {
+        self.find_way(message, more, true)
+    }
+
+    fn find_way(&mut self, message: &Message<'_>, more: &[&[u8]], preview: bool) -> Route {
         let mut way = std::mem::take(&mut self.way);
         way.clear();
+        way.preview = preview;
         let mut cacheable = true;
         if message.exchange.is_empty() {
             let keys = [message.routing_key].into_iter().chain(more.iter().copied());
@@ -106,13 +124,14 @@ impl Vhost {
         } else if let Some(&exchange) = self.exchange_names.get(message.exchange) {
             cacheable = self.follow(exchange, message, more, &mut way);
         }
-        let targets = std::mem::take(&mut way.queues);
+        let (targets, filtered) = (std::mem::take(&mut way.queues), way.filtered);
         self.way = way;
-        Route { targets, cacheable }
+        Route { targets, cacheable, filtered }
     }
 
     /// The queues that one end of a binding leads a message to.
     pub(super) fn route_to(&mut self, destination: Destination, message: &Message<'_>) -> Vec<QueueId> {
+        self.claims = None;
         let mut way = std::mem::take(&mut self.way);
         way.clear();
         match destination {
@@ -135,15 +154,25 @@ impl Vhost {
     /// to send a message to hands it to its alternate exchange. Returns whether the way is the same for all messages
     /// with this routing key. More keys lead to more bindings where an exchange knows bindings by their keys.
     fn follow(&mut self, first: ExchangeId, message: &Message<'_>, more: &[&[u8]], way: &mut Way) -> bool {
-        let Way { queues, exchanges, seen, destinations, historic } = way;
+        let Way { queues, exchanges, seen, destinations, historic, preview, filtered } = way;
         exchanges.push(first);
         seen.insert(first);
         let mut cacheable = true;
         let mut at = 0;
-        while let Some(exchange) = exchanges.get(at).and_then(|id| self.exchanges.get(*id)) {
+        while let Some(id) = exchanges.get(at).copied() {
+            let Some(mut exchange) = self.exchanges.get(id) else { break };
             cacheable &= exchange.goes_by_key();
+            if exchange.filter.is_some() {
+                *filtered |= *preview;
+                if !*preview && self.drops(id, message) {
+                    *filtered = true;
+                    at += 1;
+                    continue;
+                }
+                exchange = &self.exchanges[id];
+            }
             if exchange.history.is_some() {
-                historic.push(exchanges[at]);
+                historic.push(id);
             }
             at += 1;
             destinations.clear();
@@ -199,13 +228,19 @@ impl Vhost {
         now: Now,
         fx: &mut impl Effects,
     ) -> Outcome {
-        let (mut kept, mut refused) = (false, false);
+        // What was claimed when it was routed, if that has just been done.
+        let claims = self.claims.take();
+        let mut kept = claims.as_ref().is_some_and(|claims| self.waits_for_first(claims));
+        let mut refused = false;
         for queue in targets {
             match self.enqueue(*queue, message, marks, now, fx) {
                 Accepted::Done => {}
                 Accepted::Kept => kept = true,
                 Accepted::Refused => refused = true,
             }
+        }
+        if let Some(claims) = claims.filter(|_| refused || targets.is_empty()) {
+            self.withdraw(&claims);
         }
         match self.commits.current() {
             _ if refused => Outcome::Refused,

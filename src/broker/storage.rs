@@ -71,10 +71,22 @@ impl Vhost {
     /// Puts a lane of a queue on the log that was found on disk for it.
     pub fn recover(&mut self, id: QueueId, found: Recovered) {
         if let Some(queue) = self.queues.get_mut(id) {
-            queue.stand_on(found);
+            // What a ledger holds is nobody's to take.
+            let is_ledger = queue.ledger_of.is_some();
+            queue.stand_on(if is_ledger { Recovered { messages: 0, bytes: 0, ..found } } else { found });
             self.watch_recovered(id);
             self.heed(id);
         }
+    }
+
+    /// Everything a queue has on disk, to be read once.
+    pub fn all_requests(&self, id: QueueId) -> Vec<(Position, Request)> {
+        let mut requests = Vec::new();
+        for lane in self.queues.get(id).into_iter().flat_map(Queue::lanes) {
+            let found = lane.log.all_requests().into_iter();
+            requests.extend(found.map(|request| (lane.outside(request.span.first), request)));
+        }
+        requests
     }
 
     /// A queue is gone: its files have to go, and it is forgotten.

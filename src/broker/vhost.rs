@@ -11,6 +11,7 @@ use super::chance::Chance;
 use super::channel::Channel;
 use super::commit::Commits;
 use super::compatibility::Compatibility;
+use super::dedup::claims::Claims;
 use super::definitions::Change;
 use super::effects::Effects;
 use super::events::{Actor, Event};
@@ -91,6 +92,8 @@ pub struct Vhost {
     pub(super) actor: Actor,
     /// The name of the node, for those who are told something.
     pub(super) node: Name,
+    /// What exchanges have decided that drop duplicates, on the way of the message that is being published.
+    pub(super) claims: Option<Box<Claims>>,
     /// Octets that the histories of exchanges take.
     pub(super) remembered: usize,
     /// What time it is.
@@ -149,6 +152,7 @@ impl Vhost {
             events: None,
             actor: Actor::default(),
             node: "".into(),
+            claims: None,
             remembered: 0,
             clock: 0,
             recovered: 0,

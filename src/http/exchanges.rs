@@ -25,6 +25,7 @@ struct Seen {
     auto_delete: bool,
     internal: bool,
     arguments: FieldTable,
+    duplicates: Option<u64>,
     policy: Option<Arc<Policy>>,
 }
 
@@ -37,6 +38,7 @@ impl Seen {
             auto_delete: exchange.auto_delete,
             internal: exchange.internal,
             arguments: exchange.arguments.clone(),
+            duplicates: exchange.duplicates(),
             policy: exchange.policy.clone(),
         }
     }
@@ -51,6 +53,9 @@ impl Seen {
             "internal": self.internal,
             "arguments": table::to_json(&self.arguments),
         });
+        if let Some(dropped) = self.duplicates {
+            json["duplicates_dropped"] = dropped.into();
+        }
         if let Some(policy) = &self.policy {
             json["policy"] = (*policy.name).into();
         }

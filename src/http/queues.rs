@@ -41,6 +41,7 @@ struct Seen {
     unacknowledged: usize,
     ready_bytes: u64,
     consumers: usize,
+    duplicates: Option<u64>,
     policies: Applied,
 }
 
@@ -57,6 +58,7 @@ impl Seen {
             unacknowledged: queue.unacked(),
             ready_bytes: queue.ready_bytes(),
             consumers: queue.consumer_count(),
+            duplicates: queue.duplicates(),
             policies: queue.policies.clone(),
         }
     }
@@ -64,7 +66,7 @@ impl Seen {
     fn to_json(&self, vhost: &str) -> Value {
         let mut arguments = table::to_json(&self.arguments);
         arguments["x-queue-type"] = self.queue_type.name().into();
-        json!({
+        let mut shown = json!({
             "name": &*self.name,
             "vhost": vhost,
             "node": NODE_NAME,
@@ -83,7 +85,11 @@ impl Seen {
             "messages_unacknowledged": self.unacknowledged,
             "message_bytes_ready": self.ready_bytes,
             "consumers": self.consumers,
-        })
+        });
+        if let Some(dropped) = self.duplicates {
+            shown["duplicates_dropped"] = dropped.into();
+        }
+        shown
     }
 }
 

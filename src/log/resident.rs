@@ -75,6 +75,12 @@ impl Log {
         wanted.into_iter().filter_map(|first| self.request(first)).collect()
     }
 
+    /// Everything that is on disk and not in memory, asked for or not, for whoever looks at it and brings nothing back.
+    pub fn all_requests(&self) -> Vec<Request> {
+        let on_disk = self.chunks.iter().filter(|chunk| chunk.data().is_none());
+        on_disk.filter_map(|chunk| self.request(chunk.first)).collect()
+    }
+
     fn request(&self, first: Position) -> Option<Request> {
         let chunk = self.chunks.get(self.index(first)?).filter(|chunk| chunk.first == first)?;
         let (file, offset, size, salt) = match (&chunk.spilled, self.id) {

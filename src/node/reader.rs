@@ -28,7 +28,7 @@ impl Reader {
             self.bell.wait(PATIENCE);
             for cell in self.node.vhosts() {
                 for (queue, first, request) in cell.with_vhost(crate::broker::Vhost::take_requests) {
-                    let (data, trouble) = self.read(&request);
+                    let (data, trouble) = read(&*self.disk, &request);
                     let lost = cell.with(|vhost, outboxes| vhost.arrive(queue, first, data, outboxes));
                     // A queue that has been purged or deleted meanwhile wants nothing, and loses nothing.
                     if let Some(trouble) = trouble.filter(|_| lost > 0) {
@@ -38,23 +38,22 @@ impl Reader {
             }
         }
     }
+}
 
-    /// What a file has of a chunk, and what is wrong with it.
-    fn read(&self, request: &Request) -> (Data, Option<String>) {
-        let Request { file, offset, size, span } = request;
-        let mut image = vec![0; *size];
-        match self.disk.read(*file, *offset, &mut image) {
-            Ok(count) => {
-                let (data, bad) = Data::read(&image[..count], span);
-                let end = (count < *size).then_some(count);
-                let trouble =
-                    bad.or(end).map(|at| format!("{file} is damaged at offset {}", offset + at as u64));
-                (data, trouble)
-            }
-            Err(error) => {
-                let (data, _) = Data::read(&[], span);
-                (data, Some(format!("{file} at offset {offset}: {error}")))
-            }
+/// What a file has of a chunk, and what is wrong with it.
+pub fn read(disk: &dyn Disk, request: &Request) -> (Data, Option<String>) {
+    let Request { file, offset, size, span } = request;
+    let mut image = vec![0; *size];
+    match disk.read(*file, *offset, &mut image) {
+        Ok(count) => {
+            let (data, bad) = Data::read(&image[..count], span);
+            let end = (count < *size).then_some(count);
+            let trouble = bad.or(end).map(|at| format!("{file} is damaged at offset {}", offset + at as u64));
+            (data, trouble)
+        }
+        Err(error) => {
+            let (data, _) = Data::read(&[], span);
+            (data, Some(format!("{file} at offset {offset}: {error}")))
         }
     }
 }

@@ -11,8 +11,9 @@ use super::Node;
 use super::bell::Ring;
 use super::cell::{Bells, VhostCell};
 use super::committer::{Committer, Means};
-use super::reader::Reader;
+use super::reader::{self, Reader};
 use crate::auth::InvalidPattern;
+use crate::broker::QueueId;
 use crate::broker::queue::lane::queue_of;
 use crate::catalog::{Catalog, CatalogError};
 use crate::log::LogId;
@@ -131,6 +132,7 @@ fn recover_all(node: &Node, disk: &dyn Disk) -> Result<(), StorageError> {
                 unsynced.extend_from_slice(&found.unsynced);
                 cell.with_vhost(|vhost| vhost.recover(queue, found));
             }
+            learn(&cell, queue, disk);
         }
     }
     // What was read need not be on disk, nor that files were removed, and both are going to be relied on.
@@ -140,6 +142,21 @@ fn recover_all(node: &Node, disk: &dyn Disk) -> Result<(), StorageError> {
         disk.remove(file)?;
     }
     Ok(())
+}
+
+/// Has a queue know the keys of what it holds on disk, where it drops duplicates: before anybody can publish one.
+fn learn(cell: &VhostCell, queue: QueueId, disk: &dyn Disk) {
+    if !cell.with_vhost(|vhost| vhost.is_to_be_read(queue)) {
+        return;
+    }
+    for (first, request) in cell.with_vhost(|vhost| vhost.all_requests(queue)) {
+        let (data, trouble) = reader::read(disk, &request);
+        if let Some(trouble) = trouble {
+            tracing::error!(vhost = &*cell.name, "duplicates of some messages will not be known: {trouble}");
+        }
+        let count = request.span.end - request.span.first;
+        cell.with_vhost(|vhost| vhost.learn(queue, first..first + count, &data));
+    }
 }
 
 fn report(cell: &VhostCell, damage: &Damage) {

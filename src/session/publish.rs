@@ -11,7 +11,7 @@ use super::{Context, Session};
 use crate::broker::dead_letter::BLIND;
 use crate::broker::publish::{Outcome, Route};
 use crate::broker::queue::replies;
-use crate::broker::text;
+use crate::broker::{QueueId, text};
 use crate::wire::content::Message;
 use crate::wire::method::Publish;
 use crate::wire::properties::{self, EXPIRATION, HEADERS, REPLY_TO, USER_ID};
@@ -66,7 +66,7 @@ impl Session {
             cx.vhost.trace_publish(self.id, number, message, targets);
         }
         if let Mode::Tx(transaction) = &mut channel.mode {
-            transaction.publish(message, 0, incoming.mandatory, targets, cx.vhost);
+            transaction.publish(message, 0, incoming.mandatory, Some(targets), cx.vhost);
             return Ok(());
         }
         let outcome = cx.vhost.publish(targets, message, cx.now, cx.outboxes);
@@ -94,21 +94,23 @@ impl Session {
         cx.vhost.check_publishable(message.exchange)?;
         self.may_write_topic(cx, message.exchange, message.routing_key)?;
         check_properties(message, &self.settings.user)?;
-        let Route { targets, cacheable } = cx.vhost.route(message);
+        let in_tx = matches!(self.channel(number)?.mode, Mode::Tx(_));
+        let found = if in_tx { cx.vhost.preview(message, &[]) } else { cx.vhost.route(message) };
+        let Route { targets, cacheable, filtered } = found;
         if cx.vhost.is_tracing() {
             cx.vhost.trace_publish(self.id, number, message, &targets);
         }
         let Some(channel) = self.channels.get_mut(&number) else { return Ok(()) };
         let mut outcome = Outcome::Done;
         if let Mode::Tx(transaction) = &mut channel.mode {
-            transaction.publish(message, 0, incoming.mandatory, &targets, cx.vhost);
+            transaction.publish(message, 0, incoming.mandatory, routed(&targets, filtered), cx.vhost);
         } else {
             outcome = cx.vhost.publish(&targets, message, cx.now, cx.outboxes);
             if channel.mode.count_publish(outcome) {
                 self.confirming.push(number);
             }
         }
-        let returned = targets.is_empty() && !matches!(channel.mode, Mode::Tx(_));
+        let returned = targets.is_empty() && !in_tx && !filtered;
         if cacheable {
             channel.routes.insert(incoming.names, targets.as_slice().into());
         }
@@ -140,17 +142,19 @@ impl Session {
         let marks = if blind.is_some() { BLIND } else { 0 };
         let (kept, shown) =
             (Message { properties: &raw, ..*sent }, Message { properties: blind.unwrap_or(&raw), ..*sent });
+        let in_tx = matches!(self.channel(number)?.mode, Mode::Tx(_));
         let keys = copies.as_ref().map(|copies| &*copies.keys).unwrap_or_default();
         for routing_key in std::iter::once(sent.routing_key).chain(keys.iter().copied()) {
             self.may_write_topic(cx, sent.exchange, routing_key)?;
         }
-        let targets = cx.vhost.route_copies(&shown, keys).targets;
+        let found = if in_tx { cx.vhost.preview(&shown, keys) } else { cx.vhost.route_copies(&shown, keys) };
+        let Route { targets, filtered, .. } = found;
         if cx.vhost.is_tracing() {
             cx.vhost.trace_publish(self.id, number, &kept, &targets);
         }
         let Some(channel) = self.channels.get_mut(&number) else { return Ok(()) };
         if let Mode::Tx(transaction) = &mut channel.mode {
-            transaction.publish(&kept, marks, incoming.mandatory, &targets, cx.vhost);
+            transaction.publish(&kept, marks, incoming.mandatory, routed(&targets, filtered), cx.vhost);
             return Ok(());
         }
         let outcome = cx.vhost.publish_marked(&targets, &kept, marks, cx.now, cx.outboxes);
@@ -160,7 +164,7 @@ impl Session {
         if outcome == Outcome::Refused {
             self.refuse_publish(number, cx);
         }
-        if targets.is_empty() {
+        if targets.is_empty() && !filtered {
             self.unroutable(number, &shown, incoming.mandatory, cx);
         }
         cx.vhost.give_back(targets);
@@ -222,6 +226,11 @@ impl Session {
         self.reply_unless(select.nowait, number, &ok, cx);
         Ok(())
     }
+}
+
+/// Where a message of a transaction goes, unless exchanges that drop duplicates are to say so at its commit.
+fn routed(targets: &[QueueId], filtered: bool) -> Option<&[QueueId]> {
+    (!filtered).then_some(targets)
 }
 
 /// Whether a message asks for replies or for copies. That it is well formed is seen to later.

@@ -3,11 +3,12 @@
 use amq_protocol::protocol::{AMQPClass, tx};
 
 use super::channel::{Channel, Mode};
+use super::copies::Copies;
 use super::run::unimplemented_method;
 use super::{Context, Session};
 use crate::broker::channel::Unacked;
 use crate::broker::dead_letter::seen;
-use crate::broker::publish::Outcome;
+use crate::broker::publish::{Outcome, Route};
 use crate::broker::settle::Verdict;
 use crate::broker::{Name, QueueId, Vhost};
 use crate::wire::content::{Body, Message};
@@ -21,7 +22,8 @@ pub struct Transaction {
     settlements: Vec<(Verdict, Vec<Unacked>)>,
 }
 
-/// A message to be published at commit. Its route is that of the moment it came in, as in RabbitMQ.
+/// A message to be published at commit. Its route is that of the moment it came in, as in RabbitMQ, but where duplicates
+/// are dropped on its way: what they are is not known before.
 #[derive(Debug)]
 struct Publish {
     exchange: Box<[u8]>,
@@ -31,7 +33,7 @@ struct Publish {
     mandatory: bool,
     /// What it is to be kept with.
     marks: u8,
-    targets: Box<[QueueId]>,
+    targets: Option<Box<[QueueId]>>,
     /// The names of the targets, should one be gone at commit.
     names: Box<[Name]>,
 }
@@ -42,7 +44,7 @@ impl Transaction {
         message: &Message<'_>,
         marks: u8,
         mandatory: bool,
-        targets: &[QueueId],
+        targets: Option<&[QueueId]>,
         vhost: &Vhost,
     ) {
         let body = match message.body {
@@ -56,13 +58,24 @@ impl Transaction {
             body,
             mandatory,
             marks,
-            targets: targets.into(),
-            names: targets.iter().filter_map(|id| vhost.queue_name(*id)).collect(),
+            targets: targets.map(Box::from),
+            names: targets.unwrap_or_default().iter().filter_map(|id| vhost.queue_name(*id)).collect(),
         });
     }
 
     pub fn settle(&mut self, taken: Vec<Unacked>, verdict: Verdict) {
         self.settlements.push((verdict, taken));
+    }
+}
+
+impl Publish {
+    /// Where it goes now.
+    fn route(&self, message: &Message<'_>, vhost: &mut Vhost) -> Route {
+        let copies = Copies::find(message.properties).ok().flatten();
+        let blind = copies.as_ref().and_then(|copies| copies.shown.as_deref());
+        let shown = Message { properties: blind.unwrap_or(message.properties), ..*message };
+        let keys = copies.as_ref().map(|copies| &*copies.keys).unwrap_or_default();
+        vhost.route_copies(&shown, keys)
     }
 }
 
@@ -126,8 +139,9 @@ impl Session {
         let id = self.channel(number)?.id;
         let (mut durable, mut refused) = (false, false);
         for publish in &transaction.publishes {
-            let mut targets = publish.targets.iter().zip(&publish.names);
-            if let Some((_, name)) = targets.find(|(id, _)| cx.vhost.queue_name(**id).is_none()) {
+            let known = publish.targets.as_deref().unwrap_or_default();
+            let mut names = known.iter().zip(&publish.names);
+            if let Some((_, name)) = names.find(|(id, _)| cx.vhost.queue_name(**id).is_none()) {
                 for (_, taken) in &transaction.settlements {
                     cx.vhost.settle_collected(id, taken, Verdict::Fail, cx.outboxes);
                 }
@@ -139,11 +153,13 @@ impl Session {
                 properties: &publish.properties,
                 body: Body::Shared(&publish.body),
             };
-            let outcome =
-                cx.vhost.publish_marked(&publish.targets, &message, publish.marks, cx.now, cx.outboxes);
+            let found = publish.targets.is_none().then(|| publish.route(&message, cx.vhost));
+            let (targets, filtered) =
+                found.as_ref().map_or((known, false), |found| (&*found.targets, found.filtered));
+            let outcome = cx.vhost.publish_marked(targets, &message, publish.marks, cx.now, cx.outboxes);
             durable |= matches!(outcome, Outcome::Kept(_));
             refused |= outcome == Outcome::Refused;
-            if publish.targets.is_empty() {
+            if targets.is_empty() && !filtered {
                 seen(&message, publish.marks, |message| {
                     self.unroutable(number, message, publish.mandatory, cx);
                 });

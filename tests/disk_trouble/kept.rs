@@ -1,8 +1,8 @@
-//! What a queue knows of its messages outlives a loss of power: priorities, times to live, deaths.
+//! What a queue knows of its messages outlives a loss of power: priorities, times to live, deaths, duplicates.
 
 use crate::common::client::Client;
 use crate::common::method::method;
-use crate::common::table::{Field, int, text};
+use crate::common::table::{Field, flag, int, text};
 use crate::rig::Rig;
 
 /// A node's messages may take so much memory, so that they have to be read again.
@@ -135,4 +135,71 @@ fn the_brokers_own_deaths_are_told_from_a_publishers_after_a_restart() {
         client = rig.client();
         client.all_ok(1, &["confirm.select"]);
     }
+}
+
+/// A persistent message with a key, and with a priority.
+fn publish_once(client: &mut Client, exchange: &str, routing_key: &str, key: &str, body: &str) {
+    let name = b"x-deduplication-header";
+    let table = [&[22][..], name, b"S", &(key.len() as u32).to_be_bytes(), key.as_bytes()].concat();
+    let properties = [&[0x38, 0][..], &(table.len() as u32).to_be_bytes(), &table, &[2, 3]].concat();
+    let publish = method(&format!("basic.publish exchange={exchange} routing-key={routing_key}"));
+    client.publish_with(1, publish, &properties, body.as_bytes());
+    let confirmed = client.next(1).text;
+    assert!(confirmed.starts_with("basic.ack"), "{confirmed}");
+}
+
+#[test]
+fn duplicates_are_known_after_a_restart() {
+    let mut rig = Rig::start("duplicates", MEMORY);
+    let mut client = rig.client();
+    client.all_ok(1, &["confirm.select"]);
+    let on = ("x-message-deduplication", flag(true));
+    declare(&mut client, "held", std::slice::from_ref(&on));
+    declare(&mut client, "ranked", &[on.clone(), ("x-max-priority", int(5))]);
+    declare(&mut client, "cached", &[on.clone(), ("x-cache-size", int(2))]);
+    let exchange = method("exchange.declare exchange=x type=fanout durable").args(&[on]);
+    assert_eq!(client.call(1, exchange), "exchange.declare-ok");
+    declare(&mut client, "bound", &[]);
+    client.all_ok(1, &["queue.bind queue=bound exchange=x routing-key="]);
+    let publish_all = |client: &mut Client, key: &str, body: &str| {
+        ["held", "ranked", "cached"].iter().for_each(|queue| publish_once(client, "", queue, key, body));
+        publish_once(client, "x", "", key, body);
+    };
+    for (key, body) in [("a", "1"), ("b", "2"), ("c", "3"), ("b", "4")] {
+        publish_all(&mut client, key, body);
+    }
+    client.send(1, "basic.get queue=held no-ack");
+    assert!(client.next(1).text.starts_with("basic.get-ok"));
+    assert_eq!(client.bodies(1, "cached"), ["1", "2", "3"], "they are remembered");
+    for round in 0..2 {
+        drop(client);
+        rig.restart(if round == 0 { rig.disk.kill() } else { rig.disk.crash() });
+        client = rig.client();
+        client.all_ok(1, &["confirm.select"]);
+        publish_all(&mut client, "b", "again");
+        publish_all(&mut client, "c", "again");
+    }
+    // Of two keys the oldest has gone.
+    publish_once(&mut client, "", "cached", "a", "new");
+    // What was settled last may come back, but is not published again.
+    let cached = client.bodies(1, "cached");
+    assert_eq!(cached.iter().filter(|body| !["1", "2", "3"].contains(&&***body)).count(), 1, "{cached:?}");
+    assert!(cached.ends_with(&["new".to_owned()]), "{cached:?}");
+    publish_once(&mut client, "x", "", "a", "again");
+    assert_eq!(client.bodies(1, "bound"), ["1", "2", "3"]);
+    assert_eq!(client.bodies(1, "ranked"), ["1", "2", "3"]);
+    let held = client.bodies(1, "held");
+    assert!(held == ["2", "3"] || held == ["1", "2", "3"], "{held:?}");
+    publish_all(&mut client, "b", "new");
+    assert_eq!(client.bodies(1, "held"), ["new"]);
+    assert_eq!(client.bodies(1, "bound"), [""; 0]);
+    // What is declared anew knows nothing.
+    client.all_ok(1, &["queue.delete queue=cached", "exchange.delete exchange=x"]);
+    let size = [("x-message-deduplication", flag(true)), ("x-cache-size", int(2))];
+    declare(&mut client, "cached", &size);
+    publish_once(&mut client, "", "cached", "a", "new");
+    drop(client);
+    rig.restart(rig.disk.kill());
+    let mut client = rig.client();
+    assert_eq!(client.bodies(1, "cached"), ["new"]);
 }

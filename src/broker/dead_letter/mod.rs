@@ -253,11 +253,13 @@ impl Vhost {
         let more: Vec<_> = more.iter().map(|key| &**key).collect();
         let message = letter.message(key);
         let mut targets = seen(&message, letter.marks, |message| self.route_copies(message, &more)).targets;
+        let dropped = self.settle_claims(targets.is_empty());
         let all = targets.len();
         if reason != Reason::Rejected {
             targets.retain(|target| !self.would_go_round(*target, &letter.properties));
         }
-        let rounds = all - targets.len();
+        // One that is a duplicate has been brought away, too.
+        let rounds = all - targets.len() + usize::from(dropped);
         (targets, rounds)
     }
 

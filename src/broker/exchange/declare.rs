@@ -4,7 +4,8 @@ use amq_protocol::types::FieldTable;
 
 use super::arguments::{check_equivalence, check_exchange_name, inequivalent};
 use super::{Exchange, Kind, hash, history};
-use crate::broker::definitions::Change;
+use crate::broker::dedup;
+use crate::broker::definitions::{Change, End};
 use crate::broker::vhost::Vhost;
 use crate::broker::{ExchangeId, Name};
 use crate::wire::reply::Exception;
@@ -52,6 +53,7 @@ impl Vhost {
         check_not_reserved("exchange", &declaration.name)?;
         let described = self.describe("exchange", declaration.name.as_bytes());
         check_exchange_name(&declaration.arguments, "alternate-exchange", &described)?;
+        dedup::check_exchange(declaration.kind, &declaration.arguments)?;
         match declaration.kind {
             Kind::ConsistentHash => hash::check(&declaration.arguments),
             Kind::RecentHistory => history::check(&declaration.arguments),
@@ -67,8 +69,13 @@ impl Vhost {
         self.check_new_exchange(&declaration)?;
         let Declaration { name, kind, durable, auto_delete, internal, arguments } = declaration;
         let exchange = Exchange::new(name, kind, durable, auto_delete, internal, arguments);
+        let deduplicates = exchange.filter.is_some();
         let id = self.insert_exchange(exchange);
         self.record(|vhost| vhost.exchanges[id].durable().map(Change::PutExchange));
+        if deduplicates {
+            let name = Name::clone(&self.exchanges[id].name);
+            self.open_ledger(&End::Exchange(name));
+        }
         self.exchange_created(id);
         Ok(())
     }
@@ -123,6 +130,9 @@ impl Vhost {
             self.exchange_names.remove(exchange.name.as_bytes());
             self.forget_topics(&exchange);
             self.remembered -= exchange.history.as_ref().map_or(0, |history| history.octets());
+            if let Some(filter) = &exchange.filter {
+                self.close_ledger(&filter.known);
+            }
             self.exchange_deleted(&exchange.name);
             self.record(|_| exchange.durable.then_some(Change::DeleteExchange(exchange.name)));
         }

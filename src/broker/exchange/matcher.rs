@@ -33,7 +33,7 @@ impl Matcher {
     pub fn new(kind: Kind, arguments: &FieldTable) -> Self {
         match kind {
             Kind::Direct => Self::Direct(Map::default()),
-            Kind::Fanout | Kind::RecentHistory => Self::Fanout(Destinations::default()),
+            Kind::Fanout | Kind::RecentHistory | Kind::Deduplication => Self::Fanout(Destinations::default()),
             Kind::Topic => Self::Topic(topic::Trie::default()),
             Kind::Headers => Self::Headers(BTreeMap::new()),
             Kind::ConsistentHash => Self::ConsistentHash(Shares::new(arguments)),

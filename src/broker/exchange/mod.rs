@@ -30,6 +30,7 @@ use amq_protocol::types::{AMQPValue, FieldTable};
 use history::History;
 use matcher::Matcher;
 
+use super::dedup::Filter;
 use super::policy::rollout::ALTERNATE;
 use super::policy::{Policy, Value};
 use super::{BindingId, ExchangeId, Map, Name, QueueId};
@@ -46,16 +47,18 @@ pub enum Kind {
     Random,
     LocalRandom,
     RecentHistory,
+    Deduplication,
 }
 
 impl Kind {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Direct,
         Self::Fanout,
         Self::Headers,
         Self::Topic,
         Self::ConsistentHash,
         Self::LocalRandom,
+        Self::Deduplication,
         Self::ModulusHash,
         Self::Random,
         Self::RecentHistory,
@@ -72,6 +75,7 @@ impl Kind {
             Self::Random => "x-random",
             Self::LocalRandom => "x-local-random",
             Self::RecentHistory => "x-recent-history",
+            Self::Deduplication => "x-message-deduplication",
         }
     }
 
@@ -115,6 +119,8 @@ pub struct Exchange {
     pub(super) matcher: Matcher,
     /// What it remembers, if its type does.
     pub(super) history: Option<Box<History>>,
+    /// What drops duplicates.
+    pub(in crate::broker) filter: Option<Box<Filter>>,
 }
 
 impl Exchange {
@@ -137,6 +143,7 @@ impl Exchange {
             inbound: HashSet::default(),
             matcher: Matcher::new(kind, &arguments),
             history: (kind == Kind::RecentHistory).then(|| Box::new(History::new(&arguments))),
+            filter: Filter::of_exchange(kind, &arguments),
             arguments,
         }
     }
@@ -153,8 +160,13 @@ impl Exchange {
         }
     }
 
+    /// How many duplicates it has dropped, if it does that.
+    pub fn duplicates(&self) -> Option<u64> {
+        self.filter.as_ref().map(|filter| filter.duplicates)
+    }
+
     /// Whether all messages with one routing key go one way, as long as the bindings are the same.
     pub fn goes_by_key(&self) -> bool {
-        self.history.is_none() && self.matcher.goes_by_key()
+        self.history.is_none() && self.filter.is_none() && self.matcher.goes_by_key()
     }
 }

@@ -103,7 +103,9 @@ impl Vhost {
     }
 
     fn apply_to_queue(&mut self, id: QueueId, applied: Applied) {
-        if let Some(before) = self.queues.get_mut(id).and_then(|queue| queue.take_policies(applied)) {
+        // What nobody sees is nobody's to set.
+        let queue = self.queues.get_mut(id).filter(|queue| !queue.hidden);
+        if let Some(before) = queue.and_then(|queue| queue.take_policies(applied)) {
             self.settings_changed(id, &before);
         }
     }

@@ -489,3 +489,24 @@ fn messages_that_are_there_already() {
     left(&mut vhost, "q", 1_100);
     assert!(vhost.queue(b"q").is_none());
 }
+
+#[test]
+fn what_nobody_sees_is_left_alone() {
+    let mut vhost = Vhost::new("v");
+    vhost.keep(Arc::default());
+    let arguments = table(&json!({ "x-message-deduplication": "on" }));
+    let kind = crate::broker::exchange::Kind::Fanout;
+    let (durable, auto_delete, internal) = (true, false, false);
+    let wanted = NewExchange { name: "x".into(), kind, durable, auto_delete, internal, arguments };
+    vhost.declare_exchange(wanted).expect("an exchange");
+    assert_eq!(vhost.kept_queues().len(), 1, "it has a queue that nobody sees");
+    let policies = with(&[policy("all", ".*", &json!({ "expires": 1 }))]);
+    let mut rollout = Rollout::begin(&mut vhost, policies);
+    rollout.look_up();
+    while rollout.step(&mut vhost) {
+        rollout.look_up();
+    }
+    vhost.set_clock(1000);
+    vhost.tick(&mut Nobody);
+    assert_eq!(vhost.kept_queues().len(), 1);
+}

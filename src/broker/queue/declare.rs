@@ -5,7 +5,8 @@ use amq_protocol::types::{AMQPValue, FieldTable};
 use super::Queue;
 use super::arguments::{self, Declared, QueueType};
 use crate::auth::limits::Limit;
-use crate::broker::definitions::Change;
+use crate::broker::dedup;
+use crate::broker::definitions::{Change, End};
 use crate::broker::effects::Effects;
 use crate::broker::exchange::arguments::inequivalent;
 use crate::broker::timers::Alarm;
@@ -75,17 +76,23 @@ impl Vhost {
         let declared = Declared { durable, exclusive, auto_delete };
         let settings = arguments::parse_as(self.compatibility, &arguments, &declared, &described)?;
         self.check_queue_limit(&name)?;
+        dedup::check_queue(&arguments)?;
         let owner = connection.filter(|_| exclusive);
         let durable = durable && !exclusive;
         let log = self.new_log(durable);
         let mut queue = Queue::new(name, durable, owner, auto_delete, log);
         queue.define(settings, arguments);
+        let deduplicates = queue.filter.is_some();
         let id = self.insert_queue(queue);
         self.note_use(id);
         if let Some(owner) = owner.and_then(|owner| self.connections.get_mut(owner)) {
             owner.exclusive_queues.insert(id);
         }
         self.record(|vhost| vhost.queues[id].durable().map(Change::PutQueue));
+        if deduplicates {
+            let name = Name::clone(&self.queues[id].name);
+            self.open_ledger(&End::Queue(name));
+        }
         self.queue_created(id);
         Ok(Counts { ready: 0, consumers: 0 })
     }
@@ -257,6 +264,9 @@ impl Vhost {
                 }
                 fx.cancelled(consumer.connection, consumer.number, &consumer.tag);
             }
+        }
+        if let Some(filter) = &queue.filter {
+            self.close_ledger(&filter.known);
         }
         let count = queue.ready();
         self.queue_deleted(&queue);

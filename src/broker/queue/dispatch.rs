@@ -7,6 +7,8 @@ use super::arguments::QueueType;
 use super::consumer::Place;
 use crate::broker::channel::Unacked;
 use crate::broker::dead_letter::{REDELIVERED, seen};
+use crate::broker::dedup::key::Key;
+use crate::broker::dedup::queues::Seen;
 use crate::broker::effects::{Delivery, Effects, Got};
 use crate::broker::overdue::stamp;
 use crate::broker::post::Kept;
@@ -68,13 +70,18 @@ impl Vhost {
     ) -> Accepted {
         self.work += 1;
         let Some(found) = self.queues.get_mut(queue) else { return Accepted::Done };
+        let key = match found.look_at(message, now) {
+            Seen::Plain => None,
+            Seen::New(key) => Some(key),
+            Seen::Duplicate => return self.drop_duplicate(queue).into(),
+        };
         if found.refuses(message) {
             self.turn_away(queue, message, marks, fx);
             return Accepted::Refused;
         }
         let turn = if found.ring.is_empty() || !found.is_empty() { None } else { self.whose_turn(queue, fx) };
         let Some(id) = turn else {
-            let kept = self.queues[queue].push(now, marks, message);
+            let kept = self.push(queue, key, marks, message, now);
             self.note_behind(queue);
             self.enforce_length(queue);
             self.expire_new(queue);
@@ -82,6 +89,9 @@ impl Vhost {
             return kept.into();
         };
         if self.consumers[id].no_ack {
+            if let Some(key) = key {
+                self.note_key(queue, key, None, message, now);
+            }
             seen(message, marks, |message| {
                 self.send(id, message, fx);
                 if self.tracing {
@@ -92,12 +102,23 @@ impl Vhost {
             return Accepted::Done;
         }
         // What goes straight to a consumer is never marked as redelivered, as in RabbitMQ.
-        let kept = self.queues[queue].push(now, marks & !REDELIVERED, message);
+        let kept = self.push(queue, key, marks & !REDELIVERED, message, now);
         if self.deliver_next(queue, id, fx) == Turn::Passed {
             self.dispatch(queue, fx);
         }
         self.heed(queue);
         kept.into()
+    }
+
+    /// Keeps a message, and its key if that is to be known. Returns whether it is to be on disk before its publisher
+    /// may be told.
+    fn push(&mut self, id: QueueId, key: Option<Key>, marks: u8, message: &Message<'_>, now: Now) -> bool {
+        let queue = &mut self.queues[id];
+        let (position, kept) = queue.push(now, marks, message);
+        if let Some(key) = key {
+            self.note_key(id, key, Some(position), message, now);
+        }
+        kept
     }
 
     /// Hands out ready messages until there are none or nobody has room.

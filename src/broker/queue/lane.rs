@@ -65,6 +65,12 @@ impl Lane {
         position | Position::from(self.number) << BITS
     }
 
+    /// Whether a message that is in its log is ready.
+    pub fn is_ready(&self, position: Position) -> bool {
+        let position = inside(position);
+        position >= self.read || self.requeued.contains(&position)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.unread == 0 && self.requeued.is_empty()
     }
@@ -135,24 +141,24 @@ impl Lane {
     }
 
     /// What its log has read from disk. `returned` says whether a message that is not ready by this lane's account is so
-    /// by the queue's, and forgets it. Returns how many ready messages turned out to be lost.
+    /// by the queue's, and forgets it. Returns the ready messages that turned out to be lost.
     pub fn arrive(
         &mut self,
         first: Position,
         data: crate::log::chunk::Data,
         mut returned: impl FnMut(Position) -> bool,
-    ) -> usize {
-        let mut lost = 0;
+    ) -> Vec<Position> {
+        let mut lost = Vec::new();
         for position in self.log.arrive(inside(first), data) {
             if self.requeued.remove(&position) || returned(self.outside(position)) {
-                lost += 1;
+                // It waited to be delivered once more.
             } else if position >= self.read {
                 self.unread -= 1;
-                lost += 1;
             } else {
                 // Somebody has it: its settlement is going to come.
                 continue;
             }
+            lost.push(self.outside(position));
             self.log.forget(position);
         }
         lost

@@ -78,7 +78,7 @@ impl Queue {
     }
 
     /// The lane that a position is in.
-    fn lane_at(&self, position: Position) -> Option<&Lane> {
+    pub(in crate::broker) fn lane_at(&self, position: Position) -> Option<&Lane> {
         match lane_of(position) {
             0 => Some(&self.lane),
             number => self.others.iter().find(|lane| lane.number == number),
@@ -164,6 +164,11 @@ impl Queue {
         self.ready_bytes += bytes;
         // Nobody knows before they are read.
         self.expiring |= messages > 0;
+    }
+
+    /// The log of its first lane.
+    pub(in crate::broker) fn log_mut(&mut self) -> &mut Log {
+        &mut self.lane.log
     }
 
     /// The number of its first lane's log; 0 if it is not kept on disk.

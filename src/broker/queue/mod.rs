@@ -45,6 +45,8 @@ use self::ring::Ring;
 use self::settings::FormerTtls;
 use super::dead_letter::safe::Pending;
 use super::dead_letter::{Dying, REDELIVERED};
+use super::dedup::Filter;
+use super::definitions::End;
 use super::policy::book::Applied;
 use super::timers::Alarms;
 use super::{BindingId, ConnectionId, ConsumerId, Name, Now};
@@ -102,6 +104,10 @@ pub struct Queue {
     /// Those of them that have to be kept until they are safe elsewhere.
     pub(in crate::broker) pending_dead: Pending,
     returns: Returns,
+    /// What drops duplicates.
+    pub(in crate::broker) filter: Option<Box<Filter>>,
+    /// Whose keys its log holds, if that is what it is for.
+    pub(in crate::broker) ledger_of: Option<End>,
     /// Whether a quorum queue refuses messages since it was full.
     refusing: bool,
     /// How many messages are in memory, if not all are.
@@ -172,6 +178,8 @@ impl Queue {
             dying: VecDeque::new(),
             pending_dead: Pending::default(),
             returns: Returns::default(),
+            filter: None,
+            ledger_of: None,
             refusing: false,
             #[cfg(test)]
             warm: None,
@@ -180,6 +188,7 @@ impl Queue {
 
     /// Says what it is declared to be. It has no messages yet.
     pub(in crate::broker) fn define(&mut self, settings: Settings, arguments: FieldTable) {
+        self.filter = Filter::of_queue(settings.queue_type, &arguments);
         (self.settings, self.arguments) = (settings, arguments);
         self.lane.priority = self.default_priority();
     }
@@ -208,9 +217,9 @@ impl Queue {
     }
 
     /// Keeps a message that nobody takes now. `now` is in milliseconds since 1970, `marks` are those of
-    /// [`dead_letter`](super::dead_letter). Returns whether it is to be on disk
+    /// [`dead_letter`](super::dead_letter). Returns its position, and whether it is to be on disk
     /// before its publisher may be told.
-    pub(super) fn push(&mut self, now: Now, marks: u8, message: &Message<'_>) -> bool {
+    pub(super) fn push(&mut self, now: Now, marks: u8, message: &Message<'_>) -> (Position, bool) {
         self.ready_bytes += message.body.size() as u64;
         self.ready += 1;
         self.storage.used = true;
@@ -221,7 +230,8 @@ impl Queue {
                 || properties::is_persistent(message.properties));
         let lane = self.lane_for(message);
         lane.note_push();
-        lane.log.append_marked(now, persistent, marks, message).1
+        let (position, kept) = lane.log.append_marked(now, persistent, marks, message);
+        (lane.outside(position), kept)
     }
 
     /// Takes the next ready message. It is unacknowledged until it is settled or put back.
@@ -315,6 +325,7 @@ impl Queue {
     pub(in crate::broker) fn settle(&mut self, position: Position) {
         self.unacked -= 1;
         self.forget_returns(position);
+        self.forget_key(position);
         if let Some(lane) = self.lane_at_mut(position) {
             lane.settle(position);
         }
@@ -325,10 +336,12 @@ impl Queue {
         let count = std::mem::take(&mut self.ready);
         for position in std::mem::take(&mut self.returned) {
             self.forget_returns(position);
+            self.forget_key(position);
             if let Some(lane) = self.lane_at_mut(position) {
                 lane.settle(position);
             }
         }
+        self.forget_ready_keys();
         self.lanes_mut().for_each(Lane::purge);
         self.ready_bytes = 0;
         count
@@ -337,17 +350,18 @@ impl Queue {
     /// What its log has read from disk. Returns how many ready messages turned out to be lost.
     pub(in crate::broker) fn arrive(&mut self, first: Position, data: crate::log::chunk::Data) -> usize {
         let mut returned = std::mem::take(&mut self.returned);
-        let lost = self.lane_at_mut(first).map_or(0, |lane| {
+        let lost = self.lane_at_mut(first).map_or_else(Vec::new, |lane| {
             lane.arrive(first, data, |position| {
                 let at = returned.iter().position(|other| *other == position);
                 at.is_some_and(|at| returned.remove(at).is_some())
             })
         });
         self.returned = returned;
-        self.ready -= lost;
+        self.ready -= lost.len();
+        lost.iter().for_each(|position| self.forget_key(*position));
         if self.is_empty() {
             self.ready_bytes = 0;
         }
-        lost
+        lost.len()
     }
 }
