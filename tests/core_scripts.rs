@@ -85,5 +85,6 @@ macro_rules! scripts {
 }
 
 scripts! {
-    copies dead_letters expiry framing high_water lengths lifetimes publishing reply_to returns routing settling turns
+    copies dead_letters exchange_types expiry framing high_water lengths lifetimes publishing reply_to returns routing
+    settling turns
 }

@@ -11,6 +11,9 @@
 //! - [`queue`][]: queues, their arguments, their consumers, and dispatch
 //! - [`channel`][]: a channel's consumers and unacknowledged deliveries
 //! - [`settle`][]: acknowledgement, rejection, requeueing, recovery
+//! - [`post`][]: messages that the broker publishes itself
+//! - [`trace`][]: the firehose, which tells of every message
+//! - [`chance`][]: random choices, and hashes that stay the same
 //! - [`dead_letter`][]: what becomes of messages that a queue gives up
 //! - [`timers`][]: what is to happen at some time
 //! - [`storage`][]: what queues' logs ask of whoever owns the disk, and what comes back
@@ -18,17 +21,20 @@
 //! - [`definitions`][]: what outlives a restart, and how it changes
 //! - [`vhost`][]: the value that holds all of this; connections and channels come and go here
 
+pub mod chance;
 pub mod channel;
 pub mod commit;
 pub mod dead_letter;
 pub mod definitions;
 pub mod effects;
 pub mod exchange;
+pub mod post;
 pub mod publish;
 pub mod queue;
 pub mod settle;
 pub mod storage;
 pub mod timers;
+pub mod trace;
 pub mod vhost;
 
 use std::borrow::Cow;

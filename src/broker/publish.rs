@@ -11,7 +11,6 @@ use super::queue::dispatch::Accepted;
 use super::vhost::Vhost;
 use super::{ExchangeId, Map, Now, QueueId};
 use crate::wire::content::Message;
-use crate::wire::properties;
 use crate::wire::reply::Exception;
 
 /// What a message that was published came to.
@@ -32,6 +31,8 @@ pub(super) struct Way {
     exchanges: Vec<ExchangeId>,
     seen: HashSet<ExchangeId, foldhash::fast::RandomState>,
     destinations: Vec<Destination>,
+    /// Exchanges on the way that remember what passes.
+    historic: Vec<ExchangeId>,
 }
 
 /// Room for so many queues or exchanges is kept for the next message.
@@ -43,10 +44,12 @@ impl Way {
         self.exchanges.clear();
         self.seen.clear();
         self.destinations.clear();
+        self.historic.clear();
         self.queues.shrink_to(KEPT_MAX);
         self.exchanges.shrink_to(KEPT_MAX);
         self.seen.shrink_to(KEPT_MAX);
         self.destinations.shrink_to(KEPT_MAX);
+        self.historic.shrink_to(KEPT_MAX);
     }
 }
 
@@ -93,6 +96,21 @@ impl Vhost {
         Route { targets, cacheable }
     }
 
+    /// The queues that one end of a binding leads a message to.
+    pub(super) fn route_to(&mut self, destination: Destination, message: &Message<'_>) -> Vec<QueueId> {
+        let mut way = std::mem::take(&mut self.way);
+        way.clear();
+        match destination {
+            Destination::Queue(queue) => way.queues.push(queue),
+            Destination::Exchange(exchange) => {
+                self.follow(exchange, message, &mut way);
+            }
+        }
+        let targets = std::mem::take(&mut way.queues);
+        self.way = way;
+        targets
+    }
+
     /// Takes back the list of a route.
     pub fn give_back(&mut self, targets: Vec<QueueId>) {
         self.way.queues = targets;
@@ -101,23 +119,20 @@ impl Vhost {
     /// Follows bindings from exchange to exchange, each exchange and each queue once. An exchange that has nowhere
     /// to send a message to hands it to its alternate exchange. Returns whether the way is the same for all messages
     /// with this routing key.
-    fn follow(&self, first: ExchangeId, message: &Message<'_>, way: &mut Way) -> bool {
-        let Way { queues, exchanges, seen, destinations } = way;
+    fn follow(&mut self, first: ExchangeId, message: &Message<'_>, way: &mut Way) -> bool {
+        let Way { queues, exchanges, seen, destinations, historic } = way;
         exchanges.push(first);
         seen.insert(first);
         let mut cacheable = true;
         let mut at = 0;
         while let Some(exchange) = exchanges.get(at).and_then(|id| self.exchanges.get(*id)) {
-            at += 1;
-            cacheable &= !exchange.looks_at_headers();
-            destinations.clear();
-            if exchange.name.is_empty() {
-                destinations
-                    .extend(self.queue_names.get(message.routing_key).map(|q| Destination::Queue(*q)));
-            } else {
-                let headers = exchange.looks_at_headers().then(|| headers(message.properties)).flatten();
-                exchange.matches(message.routing_key, headers, destinations);
+            cacheable &= exchange.goes_by_key();
+            if exchange.history.is_some() {
+                historic.push(exchanges[at]);
             }
+            at += 1;
+            destinations.clear();
+            exchange.matcher.matches(message, &mut self.chance, destinations);
             if destinations.is_empty() {
                 let alternate = exchange.alternate().and_then(|name| self.exchange_names.get(name));
                 destinations.extend(alternate.map(|id| Destination::Exchange(*id)));
@@ -134,7 +149,17 @@ impl Vhost {
             queues.sort_unstable();
             queues.dedup();
         }
+        historic.iter().for_each(|id| self.remember(*id, message));
         cacheable
+    }
+
+    /// Has an exchange remember a message, to replay it to bindings to come.
+    fn remember(&mut self, exchange: ExchangeId, message: &Message<'_>) {
+        let found = self.exchanges.get_mut(exchange).and_then(|exchange| exchange.history.as_mut());
+        let Some(history) = found else { return };
+        self.remembered -= history.octets();
+        history.note(message, self.remembered);
+        self.remembered += history.octets();
     }
 
     /// Brings a message to its queues. Queues that have gone meanwhile are passed over.
@@ -173,14 +198,6 @@ impl Vhost {
             _ => Outcome::Done,
         }
     }
-}
-
-/// A message's header table.
-fn headers(raw: &[u8]) -> Option<&[u8]> {
-    if properties::flags(raw) & properties::HEADERS == 0 {
-        return None;
-    }
-    properties::walk(raw).ok()?.headers
 }
 
 /// A channel's memory of where messages went, for one state of the topology.

@@ -38,11 +38,17 @@ impl Vhost {
         let unacked = self.channels.get_mut(channel).ok_or_else(unknown)?.unacked();
         if !multiple {
             let taken = unacked.take(delivery_tag).ok_or_else(unknown)?;
+            if self.tracing {
+                self.trace_settled(channel, &taken, verdict);
+            }
             self.apply_later(&taken, verdict);
             return Ok(());
         }
         let last = unacked.last_of(delivery_tag).ok_or_else(unknown)?;
         while let Some(taken) = self.channels.get_mut(channel).and_then(|on| on.unacked().take_front(last)) {
+            if self.tracing {
+                self.trace_settled(channel, &taken, verdict);
+            }
             self.apply_later(&taken, verdict);
         }
         Ok(())
@@ -59,11 +65,12 @@ impl Vhost {
     /// Has queues go on that may, after a run of settlements: once for all of them, since acknowledgements come in
     /// batches. And brings dead letters to where they go.
     pub fn dispatch_due(&mut self, fx: &mut impl Effects) {
-        while !self.due.is_empty() || self.has_dead() {
+        while !self.due.is_empty() || self.has_dead() || !self.posts.is_empty() {
             let mut due = std::mem::take(&mut self.due);
             due.drain(..).for_each(|queue| self.dispatch(queue, fx));
             self.due = due;
             self.bury_dead(fx);
+            self.send_posts(fx);
         }
     }
 

@@ -7,11 +7,13 @@ use std::sync::atomic::AtomicU64;
 use amq_protocol::types::FieldTable;
 use slotmap::SlotMap;
 
+use super::chance::Chance;
 use super::channel::Channel;
 use super::commit::Commits;
 use super::definitions::Change;
 use super::effects::Effects;
 use super::exchange::{Binding, Exchange, Kind};
+use super::post::Post;
 use super::publish::Way;
 use super::queue::arguments::QueueType;
 use super::queue::pace::Behind;
@@ -19,6 +21,7 @@ use super::queue::{Consumer, Queue};
 use super::settle::Verdict;
 use super::storage::Storage;
 use super::timers::Timers;
+use super::trace::Who;
 use super::{BindingId, ChannelId, ConnectionId, ConsumerId, ExchangeId, Map, Name, Now, QueueId};
 use crate::wire::reply::Exception;
 
@@ -30,6 +33,7 @@ pub struct Connection {
     pub exclusive_queues: HashSet<QueueId, foldhash::fast::RandomState>,
     /// Consumers that were passed over because the connection's outbox was full.
     pub stalled: VecDeque<ConsumerId>,
+    pub who: Option<Who>,
 }
 
 /// Exchanges, bindings, queues and consumers of one vhost, and the connections that use it.
@@ -62,6 +66,16 @@ pub struct Vhost {
     pub(super) due: Vec<QueueId>,
     /// Where somebody has got ahead of consumers lately.
     pub(super) behind: Option<Behind>,
+    /// Where exchanges that choose at random take their choices from.
+    pub(super) chance: Chance,
+    /// What the broker itself publishes next.
+    pub(super) posts: Vec<Post>,
+    /// Whether everything is told to `amq.rabbitmq.trace`.
+    pub(super) tracing: bool,
+    /// The name of the node, for those who are told something.
+    pub(super) node: Name,
+    /// Octets that the histories of exchanges take.
+    pub(super) remembered: usize,
     /// What time it is.
     pub(super) clock: Now,
     pub(super) timers: Timers,
@@ -104,6 +118,11 @@ impl Vhost {
             work: 0,
             due: Vec::new(),
             behind: None,
+            chance: Chance::default(),
+            posts: Vec::new(),
+            tracing: false,
+            node: "".into(),
+            remembered: 0,
             clock: 0,
             timers: Timers::default(),
             dead: Vec::new(),
@@ -120,6 +139,16 @@ impl Vhost {
             ));
         }
         vhost
+    }
+
+    /// What random choices begin with.
+    pub fn seed(&mut self, seed: u64) {
+        self.chance = Chance::new(seed);
+    }
+
+    /// Says what the node is called.
+    pub fn live_on(&mut self, node: &str) {
+        self.node = node.into();
     }
 
     /// Greets a connection.

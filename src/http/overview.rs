@@ -51,7 +51,16 @@ impl Totals {
 }
 
 fn exchange_type(kind: Kind) -> Value {
-    let description = format!("AMQP {} exchange, as per the AMQP specification", kind.name());
+    let description = match kind {
+        Kind::Direct | Kind::Fanout | Kind::Headers | Kind::Topic => {
+            &*format!("AMQP {} exchange, as per the AMQP specification", kind.name())
+        }
+        Kind::ConsistentHash => "Consistent Hashing Exchange",
+        Kind::ModulusHash => "Modulus Hashing Exchange",
+        Kind::Random => "Randomly picks a binding (queue) to route via (to).",
+        Kind::LocalRandom => "Picks one random local binding (queue) to route via (to).",
+        Kind::RecentHistory => "Recent History Exchange.",
+    };
     json!({ "name": kind.name(), "description": description, "enabled": true })
 }
 
@@ -59,7 +68,7 @@ pub(super) async fn overview(State(node): State<Arc<Node>>, caller: Caller) -> J
     let totals = Totals::of(&node, &caller);
     let connections = visible(&node, &caller);
     let channels: usize = connections.iter().map(|connection| connection.channels()).sum();
-    let exchange_types = [Kind::Direct, Kind::Fanout, Kind::Headers, Kind::Topic].map(exchange_type);
+    let exchange_types = Kind::ALL.map(exchange_type);
     let mut overview = json!({
         "management_version": RABBITMQ_VERSION,
         "rabbitmq_version": RABBITMQ_VERSION,

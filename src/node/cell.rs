@@ -16,6 +16,7 @@ use super::connections::ConnectionInfo;
 use super::now;
 use super::port::Port;
 use crate::broker::commit::Commit;
+use crate::broker::trace::Who;
 use crate::broker::{ConnectionId, Now, Vhost};
 use crate::catalog::{About, VhostNumber};
 use crate::log::Calls;
@@ -99,7 +100,9 @@ impl VhostCell {
     pub(super) fn change_about(&self, change: impl FnOnce(&mut About)) {
         let mut about = self.about.lock();
         change(&mut about);
-        self.state.lock().vhost.default_queue_type = about.default_queue_type;
+        let vhost = &mut self.state.lock().vhost;
+        vhost.default_queue_type = about.default_queue_type;
+        vhost.set_tracing(about.tracing);
     }
 
     /// Runs something on the vhost, hands what it sent to the writers, and wakes these, once each, when the lock is
@@ -238,6 +241,7 @@ impl VhostCell {
     ) -> ConnectionId {
         let mut state = self.state.lock();
         let id = state.vhost.connect();
+        state.vhost.introduce(id, Who { name: Arc::clone(&info.name), user: Arc::clone(&info.user) });
         state.outboxes.open(id, frame_max, cancel_notify, Arc::clone(port.meter()));
         state.links.insert(id, Link { port, info });
         id

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::cell::VhostCell;
-use super::{Node, vhost_deleted};
+use super::{NODE_NAME, Node, random, vhost_deleted};
 use crate::auth::{Auth, Pattern, Permission};
 use crate::catalog::{About, Definitions, NodeChange, PermissionDefinition, VhostDefinition};
 use crate::log::LogId;
@@ -55,7 +55,12 @@ impl Node {
 
     fn vhost_with(&self, number: u32, name: &str) -> Arc<VhostCell> {
         let cell = VhostCell::new(number, name, Arc::clone(&self.clock));
-        cell.with_vhost(|vhost| vhost.share_log_ids(Arc::clone(&self.log_ids)));
+        let [seed @ .., _, _, _, _, _, _, _, _] = random();
+        cell.with_vhost(|vhost| {
+            vhost.share_log_ids(Arc::clone(&self.log_ids));
+            vhost.seed(u64::from_le_bytes(seed));
+            vhost.live_on(NODE_NAME);
+        });
         if let Some(bells) = self.changes.bells() {
             cell.keep(Arc::clone(&self.budget), bells.clone());
         }

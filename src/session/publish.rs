@@ -62,6 +62,9 @@ impl Session {
             return self.publish_anew(number, incoming, cx);
         };
         check_properties(message, &self.settings.user)?;
+        if cx.vhost.is_tracing() {
+            cx.vhost.trace_publish(self.id, number, message, targets);
+        }
         if let Mode::Tx(transaction) = &mut channel.mode {
             transaction.publish(message, 0, incoming.mandatory, targets, cx.vhost);
             return Ok(());
@@ -91,6 +94,9 @@ impl Session {
         cx.vhost.check_publishable(message.exchange)?;
         check_properties(message, &self.settings.user)?;
         let Route { targets, cacheable } = cx.vhost.route(message);
+        if cx.vhost.is_tracing() {
+            cx.vhost.trace_publish(self.id, number, message, &targets);
+        }
         let Some(channel) = self.channels.get_mut(&number) else { return Ok(()) };
         let mut outcome = Outcome::Done;
         if let Mode::Tx(transaction) = &mut channel.mode {

@@ -149,10 +149,14 @@ impl Session {
             }
         }
         let mark = cx.outboxes.mark(self.id);
+        let channel = self.channel(number)?.id;
         if !refused {
             self.reply(number, &AMQPClass::Tx(tx::AMQPMethod::CommitOk(tx::CommitOk {})), cx);
         }
         for (verdict, taken) in &transaction.settlements {
+            if cx.vhost.is_tracing() {
+                cx.vhost.trace_collected(channel, taken, *verdict);
+            }
             cx.vhost.settle_collected(taken, *verdict, cx.outboxes);
         }
         if refused {

@@ -10,9 +10,11 @@
 //! - [`content`][]: content headers, and whole deliveries out
 //! - [`properties`][]: the raw property list
 //! - [`table`][]: the raw field table
+//! - [`compose`][]: tables of the broker's own
 //! - [`headers`][]: other headers for a message on its way
 //! - [`reply`][]: reply codes, and the exceptions that close channels and connections
 
+pub mod compose;
 pub mod content;
 pub mod frame;
 pub mod headers;

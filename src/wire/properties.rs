@@ -8,8 +8,11 @@ use super::table;
 pub const HEADERS: u16 = 1 << 13;
 pub const DELIVERY_MODE: u16 = 1 << 12;
 pub const PRIORITY: u16 = 1 << 11;
+pub const CORRELATION_ID: u16 = 1 << 10;
 pub const REPLY_TO: u16 = 1 << 9;
 pub const EXPIRATION: u16 = 1 << 8;
+pub const MESSAGE_ID: u16 = 1 << 7;
+pub const TIMESTAMP: u16 = 1 << 6;
 pub const USER_ID: u16 = 1 << 4;
 
 /// The properties the broker looks at. Absent ones are `None`.
@@ -74,7 +77,27 @@ pub fn walk(raw: &[u8]) -> Result<Properties<'_>, Malformed> {
     if rest.is_empty() { Ok(out) } else { Err(Malformed::Length) }
 }
 
-const TIMESTAMP: u16 = 1 << 6;
+/// One property's octets, without a length prefix.
+pub fn find(raw: &[u8], wanted: u16) -> Option<&[u8]> {
+    if flags(raw) & wanted == 0 {
+        return None;
+    }
+    each(raw).find(|(flag, _)| *flag == wanted).map(|(_, octets)| octets)
+}
+
+/// Every property with its flag, in order, without length prefixes. A list that is cut off ends where it does.
+pub fn each(raw: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    let (present, mut rest) = (flags(raw), raw.get(2..).unwrap_or_default());
+    (2..16).rev().map(|bit| 1 << bit).filter(move |flag| present & flag != 0).map_while(move |flag| {
+        let octets = match flag {
+            HEADERS => long(&mut rest),
+            DELIVERY_MODE | PRIORITY => split(&mut rest, 1),
+            TIMESTAMP => split(&mut rest, 8),
+            _ => short(&mut rest),
+        };
+        octets.ok().map(|octets| (flag, octets))
+    })
+}
 
 /// Hands out each property of a raw list with its flag, as its octets lie there, in their order; headers always, as
 /// nothing if there are none.
@@ -158,6 +181,20 @@ mod tests {
         assert_eq!(found.expiration, Some(&b"60"[..]));
         assert_eq!(found.user_id, Some(&b"guest"[..]));
         assert!(check(&raw).is_ok() && is_persistent(&raw));
+    }
+
+    #[test]
+    fn each_of_them() {
+        let raw = everything();
+        assert_eq!(each(&raw).count(), 14);
+        assert_eq!(find(&raw, CORRELATION_ID), Some(&b"cid"[..]));
+        assert_eq!(find(&raw, MESSAGE_ID), Some(&b"mid"[..]));
+        assert_eq!(find(&raw, TIMESTAMP), Some(&[0, 0, 0, 0, 0, 0, 0, 9][..]));
+        assert_eq!(find(&raw, HEADERS), Some(&b"\x01hV"[..]));
+        assert_eq!(find(&[0x10, 0, 2], HEADERS), None);
+        for cut in 0..raw.len() {
+            assert!(each(&raw[..cut]).count() < 14, "{cut} octets");
+        }
     }
 
     #[test]

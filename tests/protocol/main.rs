@@ -20,6 +20,7 @@ mod queue_arguments;
 mod queues;
 mod routing;
 mod settling;
+mod tracing;
 mod transactions;
 
 use common::client::Client;

@@ -69,6 +69,23 @@ pub fn show_erlang(value: &AMQPValue) -> String {
     }
 }
 
+/// Octets the way Erlang shows them where it looks for text in any language.
+pub fn erlang_text(octets: &[u8]) -> String {
+    let text = std::str::from_utf8(octets).unwrap_or_default();
+    let escape = |c: char| match c {
+        '\n' => "\\n".to_owned(),
+        '\r' => "\\r".to_owned(),
+        '\t' => "\\t".to_owned(),
+        '"' | '\\' => format!("\\{c}"),
+        c => c.to_string(),
+    };
+    if text.is_empty() || text.chars().any(|c| c.is_control() && !c.is_ascii_whitespace()) {
+        return erlang_binary(octets);
+    }
+    let shown: String = text.chars().map(escape).collect();
+    if text.is_ascii() { format!("<<\"{shown}\">>") } else { format!("<<\"{shown}\"/utf8>>") }
+}
+
 fn show_float(number: f64) -> String {
     if number.fract() == 0.0 && number.abs() < 1e15 { format!("{number:.1}") } else { number.to_string() }
 }

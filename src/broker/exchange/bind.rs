@@ -3,10 +3,12 @@
 use amq_protocol::types::FieldTable;
 
 use super::declare::check_not_default;
-use super::{Binding, BindingKey, Destination, Kind, headers};
+use super::{Binding, BindingKey, Destination, Kind, hash, headers};
+use crate::broker::chance::stable_hash;
 use crate::broker::definitions::Change;
+use crate::broker::queue::arguments::QueueType;
 use crate::broker::vhost::Vhost;
-use crate::broker::{BindingId, ConnectionId, ExchangeId, QueueId};
+use crate::broker::{BindingId, ConnectionId, ExchangeId, QueueId, text};
 use crate::wire::method;
 use crate::wire::reply::Exception;
 
@@ -49,31 +51,69 @@ impl Vhost {
         routing_key: &[u8],
         arguments: FieldTable,
     ) -> Result<(), Exception> {
-        if self.exchanges[source].kind == Kind::Headers {
-            headers::check(&arguments)?;
+        match self.exchanges[source].kind {
+            Kind::Headers => headers::check(&arguments)?,
+            Kind::ConsistentHash => hash::check_weight(routing_key)?,
+            Kind::LocalRandom => self.check_local(destination, routing_key)?,
+            _ => {}
         }
         let routing_key = routing_key.into();
         if let Some(id) = self.insert_binding(Binding { source, destination, routing_key, arguments }) {
             self.record(|vhost| vhost.durable_binding(&vhost.bindings[id]).map(Change::PutBinding));
+            self.replay(source, destination);
         }
         Ok(())
     }
 
+    /// Refuses what RabbitMQ does not let be bound to an exchange that keeps messages on its node: only classic queues
+    /// are sure to be there, and keys would mean nothing.
+    fn check_local(&self, destination: Destination, routing_key: &[u8]) -> Result<(), Exception> {
+        let refuse = |text: String| Err(Exception::precondition_failed(text));
+        if !routing_key.is_empty() {
+            return refuse(format!("Non empty binding '{}' key not permitted", text(routing_key)));
+        }
+        let Destination::Queue(queue) = destination else {
+            return refuse("Destination not found".to_owned());
+        };
+        match self.queues[queue].settings.queue_type {
+            QueueType::Classic => Ok(()),
+            other => refuse(format!("Queue type {} not valid for this exchange type", other.module())),
+        }
+    }
+
+    /// Brings what an exchange remembers to a new binding's end.
+    fn replay(&mut self, source: ExchangeId, destination: Destination) {
+        let Some(history) = self.exchanges.get(source).and_then(|exchange| exchange.history.as_ref()) else {
+            return;
+        };
+        let messages: Vec<_> = history.messages().cloned().collect();
+        messages.into_iter().for_each(|message| self.post_to(destination, message));
+    }
+
     /// Adds a binding between ends that are there, unless there is the same already.
     pub(in crate::broker) fn insert_binding(&mut self, binding: Binding) -> Option<BindingId> {
-        let exchange = self.exchanges.get_mut(binding.source)?;
-        let destination = binding.destination;
+        let (source, destination) = (binding.source, binding.destination);
+        let exchange = self.exchanges.get_mut(source)?;
         let key = binding_key(destination, &binding.routing_key, &binding.arguments);
         if exchange.bindings.contains_key(&key) {
             return None;
         }
         let id = self.bindings.insert(binding);
         exchange.bindings.insert(key, id);
-        exchange.insert(id, &self.bindings[id]);
-        match destination {
-            Destination::Queue(queue) => self.queues[queue].bindings.insert(id),
-            Destination::Exchange(exchange) => self.exchanges[exchange].inbound.insert(id),
+        let name = match destination {
+            Destination::Queue(queue) => {
+                self.queues[queue].bindings.insert(id);
+                stable_hash(self.queues[queue].name.as_bytes())
+            }
+            // Not the number of a queue of that name.
+            Destination::Exchange(exchange) => {
+                self.exchanges[exchange].inbound.insert(id);
+                !stable_hash(self.exchanges[exchange].name.as_bytes())
+            }
         };
+        if let Some(exchange) = self.exchanges.get_mut(source) {
+            exchange.matcher.insert(id, &self.bindings[id], name);
+        }
         self.topology += 1;
         Some(id)
     }
@@ -143,7 +183,7 @@ impl Vhost {
         }
         let exchange = self.exchanges.get_mut(binding.source)?;
         exchange.bindings.remove(&binding_key(binding.destination, &binding.routing_key, &binding.arguments));
-        exchange.remove(id, &binding);
+        exchange.matcher.remove(id, &binding);
         (exchange.auto_delete && exchange.bindings.is_empty()).then_some(binding.source)
     }
 

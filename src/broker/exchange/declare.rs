@@ -3,7 +3,7 @@
 use amq_protocol::types::FieldTable;
 
 use super::arguments::{check_equivalence, check_exchange_name, inequivalent};
-use super::{Exchange, Kind};
+use super::{Exchange, Kind, hash, history};
 use crate::broker::definitions::Change;
 use crate::broker::vhost::Vhost;
 use crate::broker::{ExchangeId, Name};
@@ -51,7 +51,12 @@ impl Vhost {
     pub fn check_new_exchange(&self, declaration: &Declaration) -> Result<(), Exception> {
         check_not_reserved("exchange", &declaration.name)?;
         let described = self.describe("exchange", declaration.name.as_bytes());
-        check_exchange_name(&declaration.arguments, "alternate-exchange", &described)
+        check_exchange_name(&declaration.arguments, "alternate-exchange", &described)?;
+        match declaration.kind {
+            Kind::ConsistentHash => hash::check(&declaration.arguments),
+            Kind::RecentHistory => history::check(&declaration.arguments),
+            _ => Ok(()),
+        }
     }
 
     /// Creates the exchange, or checks that the one of that name is the same.
@@ -115,6 +120,7 @@ impl Vhost {
         }
         if let Some(exchange) = self.exchanges.remove(id) {
             self.exchange_names.remove(exchange.name.as_bytes());
+            self.remembered -= exchange.history.as_ref().map_or(0, |history| history.octets());
             self.record(|_| exchange.durable.then_some(Change::DeleteExchange(exchange.name)));
         }
         self.topology += 1;

@@ -6,7 +6,9 @@
 //! - this file: what an exchange is, and the destinations of one exchange
 //! - [`declare`][]: declaring and deleting
 //! - [`bind`][]: binding and unbinding
-//! - [`topic`][], [`headers`][]: the matching of these two types
+//! - [`matcher`][]: the bindings of an exchange, as its type searches them
+//! - [`topic`][], [`headers`][], [`hash`][]: the matching of these types
+//! - [`history`][]: what exchanges remember that replay to new bindings
 //! - [`destinations`][]: where the bindings of one key lead
 //! - [`arguments`][]: RabbitMQ's texts for arguments
 
@@ -14,14 +16,18 @@ pub mod arguments;
 pub mod bind;
 pub mod declare;
 pub mod destinations;
+pub mod hash;
 pub mod headers;
+pub mod history;
+mod matcher;
 pub mod topic;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use amq_protocol::types::{AMQPValue, FieldTable};
 
-use destinations::Destinations;
+use history::History;
+use matcher::Matcher;
 
 use super::{BindingId, ExchangeId, Map, Name, QueueId};
 
@@ -32,20 +38,42 @@ pub enum Kind {
     Fanout,
     Topic,
     Headers,
+    ConsistentHash,
+    ModulusHash,
+    Random,
+    LocalRandom,
+    RecentHistory,
 }
 
 impl Kind {
+    pub const ALL: [Self; 9] = [
+        Self::Direct,
+        Self::Fanout,
+        Self::Headers,
+        Self::Topic,
+        Self::ConsistentHash,
+        Self::LocalRandom,
+        Self::ModulusHash,
+        Self::Random,
+        Self::RecentHistory,
+    ];
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
             Self::Fanout => "fanout",
             Self::Topic => "topic",
             Self::Headers => "headers",
+            Self::ConsistentHash => "x-consistent-hash",
+            Self::ModulusHash => "x-modulus-hash",
+            Self::Random => "x-random",
+            Self::LocalRandom => "x-local-random",
+            Self::RecentHistory => "x-recent-history",
         }
     }
 
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Direct, Self::Fanout, Self::Topic, Self::Headers].into_iter().find(|kind| kind.name() == name)
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 }
 
@@ -81,15 +109,8 @@ pub struct Exchange {
     /// The bindings that lead here from other exchanges.
     pub(super) inbound: HashSet<BindingId, foldhash::fast::RandomState>,
     pub(super) matcher: Matcher,
-}
-
-/// An exchange's bindings in the form that its type searches.
-#[derive(Debug)]
-pub(super) enum Matcher {
-    Direct(Map<Box<[u8]>, Destinations>),
-    Fanout(Destinations),
-    Topic(topic::Trie),
-    Headers(BTreeMap<BindingId, (headers::Pattern, Destination)>),
+    /// What it remembers, if its type does.
+    pub(super) history: Option<Box<History>>,
 }
 
 impl Exchange {
@@ -101,22 +122,17 @@ impl Exchange {
         internal: bool,
         arguments: FieldTable,
     ) -> Self {
-        let matcher = match kind {
-            Kind::Direct => Matcher::Direct(Map::default()),
-            Kind::Fanout => Matcher::Fanout(Destinations::default()),
-            Kind::Topic => Matcher::Topic(topic::Trie::default()),
-            Kind::Headers => Matcher::Headers(BTreeMap::new()),
-        };
         Self {
             name,
             kind,
             durable,
             auto_delete,
             internal,
-            arguments,
             bindings: Map::default(),
             inbound: HashSet::default(),
-            matcher,
+            matcher: Matcher::new(kind, &arguments),
+            history: (kind == Kind::RecentHistory).then(|| Box::new(History::new(&arguments))),
+            arguments,
         }
     }
 
@@ -128,55 +144,8 @@ impl Exchange {
         }
     }
 
-    /// Whether its routing depends on more than the routing key.
-    pub fn looks_at_headers(&self) -> bool {
-        self.kind == Kind::Headers
-    }
-
-    /// Appends the destinations of a message; the same one may come more than once.
-    ///
-    /// `headers` are the octets of the message's header table.
-    pub(super) fn matches(&self, routing_key: &[u8], headers: Option<&[u8]>, out: &mut Vec<Destination>) {
-        match &self.matcher {
-            Matcher::Direct(keys) => keys.get(routing_key).into_iter().for_each(|found| found.append_to(out)),
-            Matcher::Fanout(all) => all.append_to(out),
-            Matcher::Topic(trie) => trie.matches(routing_key, out),
-            Matcher::Headers(patterns) => {
-                let headers = headers.unwrap_or(&[]);
-                let matching = patterns.values().filter(|(pattern, _)| pattern.matches(headers));
-                out.extend(matching.map(|(_, destination)| *destination));
-            }
-        }
-    }
-
-    pub(super) fn insert(&mut self, id: BindingId, binding: &Binding) {
-        let destination = binding.destination;
-        match &mut self.matcher {
-            Matcher::Direct(keys) => keys.entry(binding.routing_key.clone()).or_default().add(destination),
-            Matcher::Fanout(all) => all.add(destination),
-            Matcher::Topic(trie) => trie.insert(&binding.routing_key, destination),
-            Matcher::Headers(patterns) => {
-                patterns.insert(id, (headers::Pattern::new(&binding.arguments), destination));
-            }
-        }
-    }
-
-    pub(super) fn remove(&mut self, id: BindingId, binding: &Binding) {
-        let destination = binding.destination;
-        match &mut self.matcher {
-            Matcher::Direct(keys) => {
-                if let Some(found) = keys.get_mut(&binding.routing_key) {
-                    found.remove(destination);
-                    if found.is_empty() {
-                        keys.remove(&binding.routing_key);
-                    }
-                }
-            }
-            Matcher::Fanout(all) => all.remove(destination),
-            Matcher::Topic(trie) => trie.remove(&binding.routing_key, destination),
-            Matcher::Headers(patterns) => {
-                patterns.remove(&id);
-            }
-        }
+    /// Whether all messages with one routing key go one way, as long as the bindings are the same.
+    pub fn goes_by_key(&self) -> bool {
+        self.history.is_none() && self.matcher.goes_by_key()
     }
 }

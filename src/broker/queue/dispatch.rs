@@ -7,6 +7,7 @@ use super::consumer::Place;
 use crate::broker::channel::Unacked;
 use crate::broker::dead_letter::{REDELIVERED, seen};
 use crate::broker::effects::{Delivery, Effects, Got};
+use crate::broker::post::Kept;
 use crate::broker::vhost::Vhost;
 use crate::broker::{ChannelId, ConsumerId, Now, QueueId};
 use crate::wire::content::Message;
@@ -69,7 +70,14 @@ impl Vhost {
             return kept.into();
         };
         if self.consumers[id].no_ack {
+<<<<<<< HEAD
             seen(message, marks, |message| self.send(id, message, fx));
+=======
+            self.send(id, message, fx);
+            if self.tracing {
+                self.trace_delivery(self.consumers[id].channel, queue, false, message);
+            }
+>>>>>>> wt-exch
             self.queues[queue].ring.rotate();
             return Accepted::Done;
         }
@@ -118,7 +126,8 @@ impl Vhost {
     /// Gives the next message of a queue to a consumer, whose turn is over then. Says no if there is none in memory.
     fn deliver_next(&mut self, queue_id: QueueId, id: ConsumerId, fx: &mut impl Effects) -> bool {
         // Each is looked up once: this is where most messages leave.
-        let Self { queues, consumers, channels, .. } = self;
+        let mut told = None;
+        let Self { queues, consumers, channels, tracing, .. } = self;
         let (Some(queue), Some(consumer)) = (queues.get_mut(queue_id), consumers.get_mut(id)) else {
             return false;
         };
@@ -132,9 +141,11 @@ impl Vhost {
                 redelivered: next.redelivered,
             };
             fx.deliver(&to, message);
+            told = tracing.then(|| Kept::of(message));
             to.delivery_tag
         });
         let Some((next, delivery_tag)) = taken else { return false };
+        let on = consumer.channel;
         if consumer.no_ack {
             queue.settle(next.position);
             queue.ring.rotate();
@@ -144,6 +155,9 @@ impl Vhost {
             let unacked =
                 Unacked { delivery_tag, queue: queue_id, position, size, redelivered, consumer: Some(id) };
             consumer.await_ack(unacked, channel, &mut queue.ring);
+        }
+        if let Some(told) = told {
+            self.trace_delivery(on, queue_id, next.redelivered, &told.message());
         }
         true
     }
@@ -238,6 +252,10 @@ impl Vhost {
         if let Some(record) = found.log().get(next.position) {
             found.shown(next.position, &record, |message| fx.got(connection, number, &got, message));
         }
+        if self.tracing {
+            self.trace_fetched(channel, id, next.position, next.redelivered);
+        }
+        let (found, on) = (&mut self.queues[id], &mut self.channels[channel]);
         if no_ack {
             found.settle(next.position);
         } else {

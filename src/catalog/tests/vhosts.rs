@@ -39,8 +39,8 @@ impl Run {
         let (name, other) = (self.pick(&NAMES), self.pick(&NAMES));
         let (durable, auto_delete, third) =
             (self.random.below(4) > 0, self.random.below(5) == 0, self.chance());
-        let (key, arguments) = (self.pick(&["k", "a.*", ""]), self.arguments());
-        let kind = self.pick(&[Kind::Direct, Kind::Fanout, Kind::Topic, Kind::Headers]);
+        let (key, arguments) = (self.pick(&["k", "a.*", "", "1"]), self.arguments());
+        let kind = self.pick(&Kind::ALL);
         let what = self.random.below(16);
         let Self { vhost, connection, .. } = self;
         let (from, to, key) = (name.as_bytes(), other.as_bytes(), key.as_bytes());
