@@ -70,14 +70,12 @@ impl Vhost {
             return kept.into();
         };
         if self.consumers[id].no_ack {
-<<<<<<< HEAD
-            seen(message, marks, |message| self.send(id, message, fx));
-=======
-            self.send(id, message, fx);
-            if self.tracing {
-                self.trace_delivery(self.consumers[id].channel, queue, false, message);
-            }
->>>>>>> wt-exch
+            seen(message, marks, |message| {
+                self.send(id, message, fx);
+                if self.tracing {
+                    self.trace_delivery(self.consumers[id].channel, queue, false, message);
+                }
+            });
             self.queues[queue].ring.rotate();
             return Accepted::Done;
         }
