@@ -85,6 +85,6 @@ macro_rules! scripts {
 }
 
 scripts! {
-    copies dead_letters exchange_types expiry framing high_water lengths lifetimes publishing reply_to returns routing
+    copies dead_letters delayed exchange_types expiry framing high_water lengths lifetimes publishing reply_to returns routing
     settling turns
 }

@@ -14,6 +14,7 @@
 //! - [`post`][]: messages that the broker publishes itself
 //! - [`trace`][]: the firehose, which tells of every message
 //! - [`chance`][]: random choices, and hashes that stay the same
+//! - [`delay`][]: exchanges that keep a message for a while
 //! - [`dead_letter`][]: what becomes of messages that a queue gives up
 //! - [`timers`][]: what is to happen at some time
 //! - [`storage`][]: what queues' logs ask of whoever owns the disk, and what comes back
@@ -26,6 +27,7 @@ pub mod channel;
 pub mod commit;
 pub mod dead_letter;
 pub mod definitions;
+pub mod delay;
 pub mod effects;
 pub mod exchange;
 pub mod post;

@@ -5,6 +5,7 @@ use std::hash::BuildHasher as _;
 use std::sync::Arc;
 
 use super::commit::Commit;
+use super::delay::header;
 use super::effects::Effects;
 use super::exchange::Destination;
 use super::queue::dispatch::Accepted;
@@ -126,6 +127,14 @@ impl Vhost {
         let mut cacheable = true;
         let mut at = 0;
         while let Some(exchange) = exchanges.get(at).and_then(|id| self.exchanges.get(*id)) {
+            if let Some(behind) = exchange.behind {
+                cacheable = false;
+                if header::wanted(message.properties).is_some() {
+                    at += 1;
+                    queues.push(behind.queue);
+                    continue;
+                }
+            }
             cacheable &= exchange.goes_by_key();
             if exchange.history.is_some() {
                 historic.push(exchanges[at]);

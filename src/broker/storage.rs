@@ -9,6 +9,7 @@ use super::QueueId;
 use super::commit::Commit;
 use super::effects::Effects;
 use super::queue::Queue;
+use super::timers::WORK_MAX;
 use super::vhost::Vhost;
 use crate::log::batch::Batch;
 use crate::log::budget::Budget;
@@ -63,6 +64,7 @@ impl Vhost {
         if let Some(queue) = self.queues.get_mut(id) {
             queue.stand_on(found.log, found.messages, found.bytes, found.delivered);
             self.watch(id);
+            self.read_delayed(id);
             self.heed(id);
         }
     }
@@ -157,6 +159,7 @@ impl Vhost {
         self.exhume(id);
         self.enforce_length(id);
         self.expire(id, u64::MAX);
+        self.send_due(id, WORK_MAX, fx);
         self.heed(id);
         self.dispatch(id, fx);
         self.dispatch_due(fx);

@@ -11,8 +11,8 @@ use super::caller::Caller;
 use super::refusal::Refusal;
 use super::resource::Names;
 use super::table;
-use crate::broker::Name;
 use crate::broker::exchange::{Exchange, Kind};
+use crate::broker::{Name, Vhost};
 use crate::node::Node;
 use crate::node::cell::VhostCell;
 
@@ -24,10 +24,12 @@ struct Seen {
     auto_delete: bool,
     internal: bool,
     arguments: FieldTable,
+    /// How many messages wait there, if it delays any.
+    delayed: Option<usize>,
 }
 
 impl Seen {
-    fn new(exchange: &Exchange) -> Self {
+    fn new(vhost: &Vhost, exchange: &Exchange) -> Self {
         Self {
             name: Arc::clone(&exchange.name),
             kind: exchange.kind,
@@ -35,11 +37,12 @@ impl Seen {
             auto_delete: exchange.auto_delete,
             internal: exchange.internal,
             arguments: exchange.arguments.clone(),
+            delayed: vhost.delayed(exchange.name.as_bytes()),
         }
     }
 
     fn to_json(&self, vhost: &str) -> Value {
-        json!({
+        let mut json = json!({
             "name": &*self.name,
             "vhost": vhost,
             "type": self.kind.name(),
@@ -47,13 +50,18 @@ impl Seen {
             "auto_delete": self.auto_delete,
             "internal": self.internal,
             "arguments": table::to_json(&self.arguments),
-        })
+        });
+        if let Some(delayed) = self.delayed {
+            json["messages_delayed"] = delayed.into();
+        }
+        json
     }
 }
 
 /// All exchanges of a vhost, by name.
 fn all(vhost: &VhostCell) -> Vec<Value> {
-    let mut seen: Vec<_> = vhost.with(|vhost, _| vhost.exchanges().map(Seen::new).collect());
+    let mut seen: Vec<_> =
+        vhost.with(|vhost, _| vhost.exchanges().map(|exchange| Seen::new(vhost, exchange)).collect());
     seen.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     seen.iter().map(|exchange| exchange.to_json(&vhost.name)).collect()
 }
@@ -76,6 +84,6 @@ pub(super) async fn show(
     Names((vhost, name)): Names<(String, String)>,
 ) -> Result<Json<Value>, Refusal> {
     let cell = caller.vhost(&node, &vhost)?;
-    let seen = cell.with(|vhost, _| vhost.exchange(name.as_bytes()).map(Seen::new));
+    let seen = cell.with(|vhost, _| vhost.exchange(name.as_bytes()).map(|found| Seen::new(vhost, found)));
     seen.map(|exchange| Json(exchange.to_json(&vhost))).ok_or(Refusal::NotFound)
 }

@@ -59,6 +59,7 @@ fn exchange_type(kind: Kind) -> Value {
         Kind::ModulusHash => "Modulus Hashing Exchange",
         Kind::Random => "Randomly picks a binding (queue) to route via (to).",
         Kind::LocalRandom => "Picks one random local binding (queue) to route via (to).",
+        Kind::Delayed => "Delayed Message Exchange.",
         Kind::RecentHistory => "Recent History Exchange.",
     };
     json!({ "name": kind.name(), "description": description, "enabled": true })

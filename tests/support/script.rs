@@ -10,6 +10,7 @@
 //! 2 stops reading, 2 reads again       its writer is stuck, and is not
 //! 2 is lost                            its TCP connection is gone
 //! count q                              = the queue in numbers
+//! delayed x                            = how many messages wait at an exchange
 //! take q r                             = the bodies of the ready messages, which are taken out
 //! wait 500                             milliseconds go by
 //! ```
@@ -141,6 +142,10 @@ impl Run<'_> {
         } else if let Some(names) = line.strip_prefix("count ") {
             for name in names.split_whitespace() {
                 self.out.push(format!("= {name}: {}", self.bench.describe(name)));
+            }
+        } else if let Some(names) = line.strip_prefix("delayed ") {
+            for name in names.split_whitespace() {
+                self.out.push(format!("= {name}: {}", self.bench.delayed(name)));
             }
         } else if let Some(names) = line.strip_prefix("take ") {
             for name in names.split_whitespace() {

@@ -5,6 +5,7 @@ use amq_protocol::types::FieldTable;
 use super::arguments::{check_equivalence, check_exchange_name, inequivalent};
 use super::{Exchange, Kind, hash, history};
 use crate::broker::definitions::Change;
+use crate::broker::delay;
 use crate::broker::vhost::Vhost;
 use crate::broker::{ExchangeId, Name};
 use crate::wire::reply::Exception;
@@ -52,7 +53,11 @@ impl Vhost {
         check_not_reserved("exchange", &declaration.name)?;
         let described = self.describe("exchange", declaration.name.as_bytes());
         check_exchange_name(&declaration.arguments, "alternate-exchange", &described)?;
-        match declaration.kind {
+        let kind = match declaration.kind {
+            Kind::Delayed => delay::exchange::check(&declaration.arguments)?,
+            other => other,
+        };
+        match kind {
             Kind::ConsistentHash => hash::check(&declaration.arguments),
             Kind::RecentHistory => history::check(&declaration.arguments),
             _ => Ok(()),
@@ -68,6 +73,7 @@ impl Vhost {
         let Declaration { name, kind, durable, auto_delete, internal, arguments } = declaration;
         let exchange = Exchange::new(name, kind, durable, auto_delete, internal, arguments);
         let id = self.insert_exchange(exchange);
+        self.add_delays(id, None);
         self.record(|vhost| vhost.exchanges[id].durable().map(Change::PutExchange));
         Ok(())
     }
@@ -120,6 +126,9 @@ impl Vhost {
         }
         if let Some(exchange) = self.exchanges.remove(id) {
             self.exchange_names.remove(exchange.name.as_bytes());
+            if let Some(behind) = exchange.behind {
+                self.remove_delays(behind);
+            }
             self.remembered -= exchange.history.as_ref().map_or(0, |history| history.octets());
             self.record(|_| exchange.durable.then_some(Change::DeleteExchange(exchange.name)));
         }

@@ -29,6 +29,7 @@ use amq_protocol::types::{AMQPValue, FieldTable};
 use history::History;
 use matcher::Matcher;
 
+use super::delay::exchange::Behind;
 use super::{BindingId, ExchangeId, Map, Name, QueueId};
 
 /// The exchange types there are.
@@ -43,15 +44,17 @@ pub enum Kind {
     Random,
     LocalRandom,
     RecentHistory,
+    Delayed,
 }
 
 impl Kind {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Direct,
         Self::Fanout,
         Self::Headers,
         Self::Topic,
         Self::ConsistentHash,
+        Self::Delayed,
         Self::LocalRandom,
         Self::ModulusHash,
         Self::Random,
@@ -69,6 +72,7 @@ impl Kind {
             Self::Random => "x-random",
             Self::LocalRandom => "x-local-random",
             Self::RecentHistory => "x-recent-history",
+            Self::Delayed => "x-delayed-message",
         }
     }
 
@@ -111,6 +115,8 @@ pub struct Exchange {
     pub(super) matcher: Matcher,
     /// What it remembers, if its type does.
     pub(super) history: Option<Box<History>>,
+    /// The queue of those that it delays, if it delays any.
+    pub(super) behind: Option<Behind>,
 }
 
 impl Exchange {
@@ -122,6 +128,7 @@ impl Exchange {
         internal: bool,
         arguments: FieldTable,
     ) -> Self {
+        let routing = kind.routing(&arguments);
         Self {
             name,
             kind,
@@ -130,8 +137,9 @@ impl Exchange {
             internal,
             bindings: Map::default(),
             inbound: HashSet::default(),
-            matcher: Matcher::new(kind, &arguments),
-            history: (kind == Kind::RecentHistory).then(|| Box::new(History::new(&arguments))),
+            matcher: Matcher::new(routing, &arguments),
+            history: (routing == Kind::RecentHistory).then(|| Box::new(History::new(&arguments))),
+            behind: None,
             arguments,
         }
     }

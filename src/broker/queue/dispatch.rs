@@ -56,6 +56,9 @@ impl Vhost {
     ) -> Accepted {
         self.work += 1;
         let Some(found) = self.queues.get_mut(queue) else { return Accepted::Done };
+        if found.delays.is_some() {
+            return self.delay(queue, message, marks, now);
+        }
         if found.refuses(message) {
             self.turn_away(queue, message, marks, fx);
             return Accepted::Refused;

@@ -11,6 +11,7 @@
 //! - [`dispatch`][]: messages to consumers, one turn each
 //! - [`pace`][]: publishers at the pace of consumers
 //! - [`expiry`][]: messages that expire, and queues that nobody uses
+//! - [`delayed`][]: the queue behind a delayed exchange
 //! - [`limit`][]: how much a queue holds
 //! - [`replies`][]: direct reply-to
 //! - [`returns`][]: how often messages have come back
@@ -18,6 +19,7 @@
 pub mod arguments;
 pub mod consumer;
 pub mod declare;
+pub mod delayed;
 pub mod dispatch;
 pub mod expiry;
 mod limit;
@@ -32,6 +34,7 @@ use amq_protocol::types::FieldTable;
 
 use self::arguments::{QueueType, Settings};
 pub use self::consumer::Consumer;
+use self::delayed::Delays;
 use self::returns::Returns;
 use self::ring::Ring;
 use super::dead_letter::safe::Pending;
@@ -86,6 +89,8 @@ pub struct Queue {
     /// Those of them that have to be kept until they are safe elsewhere.
     pub(in crate::broker) pending_dead: Pending,
     returns: Returns,
+    /// What it keeps in mind if it is the queue behind a delayed exchange.
+    pub(in crate::broker) delays: Option<Box<Delays>>,
     /// Whether a quorum queue refuses messages since it was full.
     refusing: bool,
     /// How many messages are in memory, if not all are.
@@ -153,6 +158,7 @@ impl Queue {
             dying: VecDeque::new(),
             pending_dead: Pending::default(),
             returns: Returns::default(),
+            delays: None,
             refusing: false,
             #[cfg(test)]
             warm: None,
@@ -162,7 +168,11 @@ impl Queue {
     /// Puts the queue on a log that has been found on disk. All its messages are ready; those before the position
     /// `delivered` may have been delivered before.
     pub(in crate::broker) fn stand_on(&mut self, log: Log, messages: usize, bytes: u64, delivered: Position) {
+        let end = log.next();
         self.log = log;
+        if let Some(delays) = &mut self.delays {
+            return delays.find(messages, end);
+        }
         (self.unread, self.ready_bytes, self.delivered) = (messages, bytes, delivered);
         // Nobody knows before they are read.
         self.expiring = messages > 0;
@@ -335,8 +345,12 @@ impl Queue {
 
     /// What its log has read from disk. Returns how many ready messages turned out to be lost.
     pub(in crate::broker) fn arrive(&mut self, first: Position, data: crate::log::chunk::Data) -> usize {
+        let missing = self.log.arrive(first, data);
+        if self.delays.is_some() {
+            return self.lose_delayed(&missing);
+        }
         let mut lost = 0;
-        for position in self.log.arrive(first, data) {
+        for position in missing {
             if self.requeued.remove(&position) {
                 lost += 1;
             } else if position >= self.read {
@@ -372,6 +386,6 @@ impl Queue {
 
     /// Up to where it has been read.
     pub(in crate::broker) fn read_position(&self) -> Position {
-        self.read
+        self.delays.as_ref().map_or(self.read, |delays| delays.cursor(self.log.next()))
     }
 }
