@@ -89,7 +89,11 @@ impl Vhost {
             match alarm {
                 Alarm::Message => self.expire(queue, WORK_MAX.saturating_sub(self.work - begun)),
                 Alarm::Unused => self.expire_unused(queue, fx),
-                Alarm::Due => self.send_due(queue, WORK_MAX.saturating_sub(self.work - begun), fx),
+                Alarm::Due => {
+                    let left = WORK_MAX.saturating_sub(self.work - begun);
+                    self.send_due(queue, left, fx);
+                    self.end_wait(queue, left, fx);
+                }
                 Alarm::Retry => self.retry_dead(queue),
                 Alarm::More => {
                     self.enforce_length(queue);

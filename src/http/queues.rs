@@ -37,6 +37,8 @@ struct Seen {
     arguments: FieldTable,
     ready: usize,
     unacknowledged: usize,
+    /// Those that have come back and wait.
+    delayed: usize,
     ready_bytes: u64,
     consumers: usize,
 }
@@ -52,6 +54,7 @@ impl Seen {
             arguments: queue.arguments.clone(),
             ready: queue.ready(),
             unacknowledged: queue.unacked(),
+            delayed: queue.put_off_count(),
             ready_bytes: queue.ready_bytes(),
             consumers: queue.consumer_count(),
         }
@@ -60,7 +63,7 @@ impl Seen {
     fn to_json(&self, vhost: &str) -> Value {
         let mut arguments = table::to_json(&self.arguments);
         arguments["x-queue-type"] = self.queue_type.name().into();
-        json!({
+        let mut json = json!({
             "name": &*self.name,
             "vhost": vhost,
             "node": NODE_NAME,
@@ -74,12 +77,16 @@ impl Seen {
             "policy": null,
             "operator_policy": null,
             "effective_policy_definition": {},
-            "messages": self.ready + self.unacknowledged,
+            "messages": self.ready + self.unacknowledged + self.delayed,
             "messages_ready": self.ready,
             "messages_unacknowledged": self.unacknowledged,
             "message_bytes_ready": self.ready_bytes,
             "consumers": self.consumers,
-        })
+        });
+        if self.queue_type == QueueType::Quorum {
+            json["messages_delayed"] = self.delayed.into();
+        }
+        json
     }
 }
 

@@ -6,6 +6,7 @@
 //! - [`full`]: no space, and space again
 //! - [`failed`]: an error of a write or a sync
 //! - [`unread`]: an error of a read
+//! - [`delayed`]: delayed messages, on disk and through every end of a node
 //! - [`spilled`]: no space for what has no room in memory
 //!
 //! And the binary on a file system that is really full:
@@ -26,6 +27,7 @@ mod random;
 #[path = "../support/sim_disk.rs"]
 mod sim_disk;
 
+mod delayed;
 mod failed;
 mod full;
 mod publisher;

@@ -15,6 +15,7 @@
 //! - [`limit`][]: how much a queue holds
 //! - [`replies`][]: direct reply-to
 //! - [`returns`][]: how often messages have come back
+//! - [`put_off`][]: messages that have come back and wait
 
 pub mod arguments;
 pub mod consumer;
@@ -24,6 +25,7 @@ pub mod dispatch;
 pub mod expiry;
 mod limit;
 pub mod pace;
+mod put_off;
 pub mod replies;
 mod returns;
 pub mod ring;
@@ -35,6 +37,7 @@ use amq_protocol::types::FieldTable;
 use self::arguments::{QueueType, Settings};
 pub use self::consumer::Consumer;
 use self::delayed::Delays;
+use self::put_off::PutOff;
 use self::returns::Returns;
 use self::ring::Ring;
 use super::dead_letter::safe::Pending;
@@ -89,6 +92,8 @@ pub struct Queue {
     /// Those of them that have to be kept until they are safe elsewhere.
     pub(in crate::broker) pending_dead: Pending,
     returns: Returns,
+    /// Messages that have come back and wait until they are ready again.
+    put_off: PutOff,
     /// What it keeps in mind if it is the queue behind a delayed exchange.
     pub(in crate::broker) delays: Option<Box<Delays>>,
     /// Whether a quorum queue refuses messages since it was full.
@@ -158,6 +163,7 @@ impl Queue {
             dying: VecDeque::new(),
             pending_dead: Pending::default(),
             returns: Returns::default(),
+            put_off: PutOff::new(),
             delays: None,
             refusing: false,
             #[cfg(test)]
@@ -333,7 +339,7 @@ impl Queue {
 
     /// Drops every ready message and says how many there were.
     pub(super) fn purge(&mut self) -> usize {
-        let count = self.ready();
+        let count = self.ready() + self.drop_put_off();
         for position in std::mem::take(&mut self.requeued) {
             self.log.settle(position);
         }
@@ -351,7 +357,7 @@ impl Queue {
         }
         let mut lost = 0;
         for position in missing {
-            if self.requeued.remove(&position) {
+            if self.requeued.remove(&position) || self.lose_put_off(position) {
                 lost += 1;
             } else if position >= self.read {
                 self.unread -= 1;

@@ -39,6 +39,11 @@ impl Queue {
         limit >= 0 && i64::from(counts.failed) > limit
     }
 
+    /// How often a message has failed.
+    pub(super) fn failures(&self, position: Position) -> u32 {
+        self.returns.0.get(&position).map_or(0, |counts| counts.failed)
+    }
+
     /// A message is gone, and with it what was counted.
     pub(super) fn forget_returns(&mut self, position: Position) {
         if !self.returns.0.is_empty() {
