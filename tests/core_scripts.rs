@@ -85,6 +85,6 @@ macro_rules! scripts {
 }
 
 scripts! {
-    copies dead_letters delayed exchange_types expiry framing high_water lengths lifetimes publishing reply_to returns routing
-    settling turns
+    consumers copies dead_letters delayed exchange_types expiry framing global_qos high_water lengths lifetimes
+    priorities publishing reply_to returns routing settling single_active time_out turns
 }

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use super::overdue::Watch;
+use super::window::Window;
 use super::{ConnectionId, ConsumerId, Map, QueueId};
 use crate::log::Position;
 
@@ -13,8 +15,10 @@ pub struct Unacked {
     pub position: Position,
     /// Octets of its body.
     pub size: u32,
-    /// Whether it said that it had been delivered before.
-    pub redelivered: bool,
+    /// Whether it has been taken back since it was not acknowledged in time ([`overdue`](super::overdue)).
+    pub late: bool,
+    /// When it was delivered, for the same.
+    pub stamp: u32,
     /// The consumer it went to; `None` for `basic.get`.
     pub consumer: Option<ConsumerId>,
 }
@@ -29,6 +33,9 @@ pub struct Channel {
     pub prefetch: u16,
     /// The consumer that gets replies.
     pub replies: Option<ConsumerId>,
+    /// The limit for all consumers together, where there is one.
+    pub(super) window: Option<Box<Window>>,
+    pub(super) watch: Watch,
     last_delivery_tag: u64,
     unacked: UnackedSet,
 }
@@ -41,6 +48,8 @@ impl Channel {
             consumers: Map::default(),
             prefetch: 0,
             replies: None,
+            window: None,
+            watch: Watch::default(),
             last_delivery_tag: 0,
             unacked: UnackedSet::default(),
         }
@@ -50,6 +59,11 @@ impl Channel {
     pub fn next_delivery_tag(&mut self) -> u64 {
         self.last_delivery_tag += 1;
         self.last_delivery_tag
+    }
+
+    /// What has not been acknowledged, oldest first.
+    pub fn deliveries(&self) -> impl Iterator<Item = &Unacked> {
+        self.unacked.iter()
     }
 
     pub fn unacked(&mut self) -> &mut UnackedSet {
@@ -78,6 +92,10 @@ impl UnackedSet {
         self.live == 0
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = &Unacked> {
+        self.entries.iter().filter_map(|(_, entry)| entry.as_ref())
+    }
+
     /// Takes out the delivery with this tag, if it is here.
     pub fn take(&mut self, delivery_tag: u64) -> Option<Unacked> {
         let index = self.index(delivery_tag)?;
@@ -101,6 +119,14 @@ impl UnackedSet {
             }
         }
         None
+    }
+
+    /// A delivery has been taken back; its tag stays.
+    pub fn mark_late(&mut self, delivery_tag: u64) {
+        let index = self.index(delivery_tag);
+        if let Some((_, Some(delivery))) = index.and_then(|index| self.entries.get_mut(index)) {
+            delivery.late = true;
+        }
     }
 
     /// The last tag that `multiple` means: all there are if it is 0. `None` if it is not here.
@@ -154,7 +180,8 @@ mod tests {
             queue: QueueId::default(),
             position: delivery_tag,
             size: 0,
-            redelivered: false,
+            late: false,
+            stamp: 0,
             consumer: None,
         }
     }

@@ -174,8 +174,8 @@ impl Vhost {
         self.log_ids.fetch_max(log.0 + 1, Ordering::Relaxed);
         let log = self.log_with(Some(log));
         let mut queue = Queue::new(name, true, None, auto_delete, log);
-        queue.settings = arguments::read(*queue_type.as_ref().unwrap_or(&QueueType::Classic), &arguments);
-        queue.arguments = arguments;
+        let settings = arguments::read(*queue_type.as_ref().unwrap_or(&QueueType::Classic), &arguments);
+        queue.define(settings, arguments);
         let id = self.insert_queue(queue);
         self.note_use(id);
         queue_type.map(drop).map_err(|e| NotRestored::QueueType(e.explanation))

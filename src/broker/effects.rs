@@ -2,6 +2,7 @@
 
 use super::ConnectionId;
 use crate::wire::content::Message;
+use crate::wire::reply::Exception;
 
 /// Where a delivery goes and how it is marked.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +39,14 @@ pub trait Effects {
     /// `basic.cancel` from the broker: the consumer's queue is gone. To be sent only to clients that
     /// announced the capability `consumer_cancel_notify`.
     fn cancelled(&mut self, connection: ConnectionId, channel: u16, consumer_tag: &[u8]);
+
+    /// Whether a client announced that capability.
+    fn takes_cancel(&mut self, _: ConnectionId) -> bool {
+        true
+    }
+
+    /// The broker closes a channel for a reason of its own; in the vhost it ends at the same time.
+    fn channel_closed(&mut self, _: ConnectionId, _channel: u16, _why: &Exception) {}
 
     /// A connection may try again what [`Fetched::Wait`](super::queue::dispatch::Fetched) put off.
     fn retry(&mut self, connection: ConnectionId);

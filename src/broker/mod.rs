@@ -10,9 +10,12 @@
 //! - [`exchange`][]: exchanges, one file per type that needs one, and bindings
 //! - [`queue`][]: queues, their arguments, their consumers, and dispatch
 //! - [`channel`][]: a channel's consumers and unacknowledged deliveries
+//! - [`window`][]: a channel's own prefetch window
 //! - [`settle`][]: acknowledgement, rejection, requeueing, recovery
+//! - [`overdue`][]: deliveries that are not acknowledged in time
 //! - [`post`][]: messages that the broker publishes itself
 //! - [`trace`][]: the firehose, which tells of every message
+//! - [`events`][]: what comes and goes, for those who want to know
 //! - [`chance`][]: random choices, and hashes that stay the same
 //! - [`delay`][]: exchanges that keep a message for a while
 //! - [`dead_letter`][]: what becomes of messages that a queue gives up
@@ -20,16 +23,20 @@
 //! - [`storage`][]: what queues' logs ask of whoever owns the disk, and what comes back
 //! - [`commit`][]: from which moment on what has happened is on disk
 //! - [`definitions`][]: what outlives a restart, and how it changes
+//! - [`compatibility`][]: which RabbitMQ is followed
 //! - [`vhost`][]: the value that holds all of this; connections and channels come and go here
 
 pub mod chance;
 pub mod channel;
 pub mod commit;
+pub mod compatibility;
 pub mod dead_letter;
 pub mod definitions;
 pub mod delay;
 pub mod effects;
+pub mod events;
 pub mod exchange;
+pub mod overdue;
 pub mod post;
 pub mod publish;
 pub mod queue;
@@ -38,6 +45,7 @@ pub mod storage;
 pub mod timers;
 pub mod trace;
 pub mod vhost;
+pub mod window;
 
 use std::borrow::Cow;
 use std::sync::Arc;

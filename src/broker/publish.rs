@@ -40,6 +40,14 @@ pub(super) struct Way {
 const KEPT_MAX: usize = 1024;
 
 impl Way {
+    /// Each queue once.
+    fn sort(&mut self) {
+        if self.queues.len() > 1 {
+            self.queues.sort_unstable();
+            self.queues.dedup();
+        }
+    }
+
     fn clear(&mut self) {
         self.queues.clear();
         self.exchanges.clear();
@@ -84,13 +92,20 @@ impl Vhost {
 
     /// The queues that bindings lead a message to.
     pub fn route(&mut self, message: &Message<'_>) -> Route {
+        self.route_copies(message, &[])
+    }
+
+    /// The same for a message that has more routing keys than its own.
+    pub fn route_copies(&mut self, message: &Message<'_>, more: &[&[u8]]) -> Route {
         let mut way = std::mem::take(&mut self.way);
         way.clear();
         let mut cacheable = true;
         if message.exchange.is_empty() {
-            way.queues.extend(self.route_straight(message.routing_key));
+            let keys = [message.routing_key].into_iter().chain(more.iter().copied());
+            way.queues.extend(keys.filter_map(|key| self.route_straight(key)));
+            way.sort();
         } else if let Some(&exchange) = self.exchange_names.get(message.exchange) {
-            cacheable = self.follow(exchange, message, &mut way);
+            cacheable = self.follow(exchange, message, more, &mut way);
         }
         let targets = std::mem::take(&mut way.queues);
         self.way = way;
@@ -104,7 +119,7 @@ impl Vhost {
         match destination {
             Destination::Queue(queue) => way.queues.push(queue),
             Destination::Exchange(exchange) => {
-                self.follow(exchange, message, &mut way);
+                self.follow(exchange, message, &[], &mut way);
             }
         }
         let targets = std::mem::take(&mut way.queues);
@@ -119,8 +134,8 @@ impl Vhost {
 
     /// Follows bindings from exchange to exchange, each exchange and each queue once. An exchange that has nowhere
     /// to send a message to hands it to its alternate exchange. Returns whether the way is the same for all messages
-    /// with this routing key.
-    fn follow(&mut self, first: ExchangeId, message: &Message<'_>, way: &mut Way) -> bool {
+    /// with this routing key. More keys lead to more bindings where an exchange knows bindings by their keys.
+    fn follow(&mut self, first: ExchangeId, message: &Message<'_>, more: &[&[u8]], way: &mut Way) -> bool {
         let Way { queues, exchanges, seen, destinations, historic } = way;
         exchanges.push(first);
         seen.insert(first);
@@ -142,6 +157,9 @@ impl Vhost {
             at += 1;
             destinations.clear();
             exchange.matcher.matches(message, &mut self.chance, destinations);
+            for key in more {
+                exchange.matcher.matches_key(key, destinations);
+            }
             if destinations.is_empty() {
                 let alternate = exchange.alternate().and_then(|name| self.exchange_names.get(name));
                 destinations.extend(alternate.map(|id| Destination::Exchange(*id)));
@@ -154,11 +172,8 @@ impl Vhost {
                 }
             }
         }
-        if queues.len() > 1 {
-            queues.sort_unstable();
-            queues.dedup();
-        }
         historic.iter().for_each(|id| self.remember(*id, message));
+        way.sort();
         cacheable
     }
 

@@ -3,7 +3,6 @@
 use super::channel::Unacked;
 use super::dead_letter::Reason;
 use super::effects::Effects;
-use super::queue::Next;
 use super::vhost::Vhost;
 use super::{ChannelId, QueueId};
 use crate::wire::reply::Exception;
@@ -35,21 +34,28 @@ impl Vhost {
         verdict: Verdict,
     ) -> Result<(), Exception> {
         let unknown = || unknown(delivery_tag);
-        let unacked = self.channels.get_mut(channel).ok_or_else(unknown)?.unacked();
+        let on = self.channels.get_mut(channel).ok_or_else(unknown)?;
+        let windowed = on.has_window();
         if !multiple {
-            let taken = unacked.take(delivery_tag).ok_or_else(unknown)?;
+            let taken = on.unacked().take(delivery_tag).ok_or_else(unknown)?;
             if self.tracing {
                 self.trace_settled(channel, &taken, verdict);
             }
             self.apply_later(&taken, verdict);
+            if windowed {
+                self.widen(channel, &[taken]);
+            }
             return Ok(());
         }
-        let last = unacked.last_of(delivery_tag).ok_or_else(unknown)?;
+        let last = on.unacked().last_of(delivery_tag).ok_or_else(unknown)?;
         while let Some(taken) = self.channels.get_mut(channel).and_then(|on| on.unacked().take_front(last)) {
             if self.tracing {
                 self.trace_settled(channel, &taken, verdict);
             }
             self.apply_later(&taken, verdict);
+            if windowed {
+                self.widen(channel, &[taken]);
+            }
         }
         Ok(())
     }
@@ -65,6 +71,7 @@ impl Vhost {
     /// Has queues go on that may, after a run of settlements: once for all of them, since acknowledgements come in
     /// batches. And brings dead letters to where they go.
     pub fn dispatch_due(&mut self, fx: &mut impl Effects) {
+        self.resume_widened(fx);
         while !self.due.is_empty() || self.has_dead() || !self.posts.is_empty() {
             let mut due = std::mem::take(&mut self.due);
             due.drain(..).for_each(|queue| self.dispatch(queue, fx));
@@ -91,7 +98,14 @@ impl Vhost {
     }
 
     /// Settles what was collected.
-    pub fn settle_collected(&mut self, taken: &[Unacked], verdict: Verdict, fx: &mut impl Effects) {
+    pub fn settle_collected(
+        &mut self,
+        channel: ChannelId,
+        taken: &[Unacked],
+        verdict: Verdict,
+        fx: &mut impl Effects,
+    ) {
+        self.widen(channel, taken);
         let mut queues: Vec<QueueId> = Vec::new();
         for delivery in taken {
             if let Some(queue) = self.apply(delivery, verdict) {
@@ -103,17 +117,22 @@ impl Vhost {
         for queue in queues {
             self.dispatch(queue, fx);
         }
+        self.resume_widened(fx);
     }
 
-    /// Puts back what was collected, as if it had never been settled.
+    /// Puts back what was collected, as if it had never been settled; to the queues if the channel has been closed.
     pub fn restore(&mut self, channel: ChannelId, taken: Vec<Unacked>) {
-        if let Some(on) = self.channels.get_mut(channel) {
-            on.unacked().restore(taken);
+        match self.channels.get_mut(channel) {
+            Some(on) => on.unacked().restore(taken),
+            None => taken.iter().for_each(|delivery| self.apply_later(delivery, Verdict::Fail)),
         }
     }
 
     /// Carries a verdict out, and says whether the queue is to be dispatched.
-    fn apply(&mut self, delivery: &Unacked, verdict: Verdict) -> Option<QueueId> {
+    pub(super) fn apply(&mut self, delivery: &Unacked, verdict: Verdict) -> Option<QueueId> {
+        if delivery.late {
+            return self.settle_late(delivery, verdict);
+        }
         let freed = delivery.consumer.is_some_and(|consumer| self.release(consumer));
         let queue = self.queues.get_mut(delivery.queue)?;
         let Unacked { position, size, .. } = *delivery;
@@ -124,8 +143,10 @@ impl Vhost {
                 return (ready || freed).then_some(delivery.queue);
             }
             _ => {
-                let redelivered = delivery.redelivered || verdict != Verdict::Discard;
-                self.kill(delivery.queue, &Next { position, redelivered, size }, reason(verdict));
+                if verdict == Verdict::Reject {
+                    queue.count_return(position, true);
+                }
+                self.kill(delivery.queue, position, reason(verdict));
                 self.heed(delivery.queue);
                 return freed.then_some(delivery.queue);
             }
@@ -139,7 +160,7 @@ impl Vhost {
     /// Requeues everything a channel has not acknowledged: `Requeue` for `basic.recover`, `Fail` at a channel's end.
     pub fn requeue_all(&mut self, channel: ChannelId, verdict: Verdict, fx: &mut impl Effects) {
         if let Ok(taken) = self.collect(channel, 0, true) {
-            self.settle_collected(&taken, verdict, fx);
+            self.settle_collected(channel, &taken, verdict, fx);
         }
     }
 }

@@ -9,6 +9,7 @@ use super::QueueId;
 use super::commit::Commit;
 use super::effects::Effects;
 use super::queue::Queue;
+use super::queue::lane::inside;
 use super::timers::WORK_MAX;
 use super::vhost::Vhost;
 use crate::log::batch::Batch;
@@ -56,14 +57,18 @@ impl Vhost {
 
     /// The queues that are kept on disk, with the numbers of their logs.
     pub fn kept_queues(&self) -> Vec<(QueueId, LogId)> {
-        self.queues.iter().filter_map(|(id, queue)| Some((id, queue.log().id()?))).collect()
+        self.queues
+            .iter()
+            .filter(|(_, queue)| queue.is_kept())
+            .map(|(id, queue)| (id, queue.log_id()))
+            .collect()
     }
 
-    /// Puts a queue on the log that was found on disk for it.
+    /// Puts a lane of a queue on the log that was found on disk for it.
     pub fn recover(&mut self, id: QueueId, found: Recovered) {
         if let Some(queue) = self.queues.get_mut(id) {
-            queue.stand_on(found.log, found.messages, found.bytes, found.delivered);
-            self.watch(id);
+            queue.stand_on(found);
+            self.watch_recovered(id);
             self.read_delayed(id);
             self.heed(id);
         }
@@ -82,7 +87,7 @@ impl Vhost {
         }
         // Where nothing is kept nobody comes for it.
         if self.commits.is_on() {
-            removed.push(queue.into_log());
+            removed.extend(queue.into_logs());
         }
     }
 
@@ -127,7 +132,7 @@ impl Vhost {
         for id in &dirty {
             let Some(queue) = self.queues.get_mut(*id) else { continue };
             queue.storage.dirty = false;
-            queue.log_mut().gather(durable, batch);
+            queue.lanes_mut().for_each(|lane| lane.log.gather(durable, batch));
             self.heed(*id);
         }
         // What has something to write again comes into the list of before, which has the room.
@@ -140,12 +145,15 @@ impl Vhost {
         self.commits.close()
     }
 
-    /// What is to be read from disk.
-    pub fn take_requests(&mut self) -> Vec<(QueueId, Request)> {
+    /// What is to be read from disk, with the position that [`arrive`](Self::arrive) is to be told.
+    pub fn take_requests(&mut self) -> Vec<(QueueId, Position, Request)> {
         let mut requests = Vec::new();
         for id in std::mem::take(&mut self.storage.reading) {
             let Some(queue) = self.queues.get_mut(id) else { continue };
-            requests.extend(queue.log_mut().take_requests().into_iter().map(|request| (id, request)));
+            for lane in queue.lanes_mut() {
+                let wanted = lane.log.take_requests().into_iter();
+                requests.extend(wanted.map(|request| (id, lane.outside(request.span.first), request)));
+            }
         }
         requests
     }
@@ -186,11 +194,15 @@ impl Vhost {
                 continue;
             };
             let used = std::mem::take(&mut queue.storage.used);
-            let read = queue.read_position();
-            let keep = if used { queue.log().window(read) } else { read..read };
-            let left = queue.log_mut().evict(&keep, used);
-            leavers.extend(left.into_iter().map(|leaver| (id, leaver)));
-            queue.storage.resident = queue.log().resident() > 0;
+            for lane in queue.lanes_mut() {
+                let read = lane.read_position();
+                let keep = if used { lane.log.window(read) } else { read..read };
+                for mut leaver in lane.log.evict(&keep, used) {
+                    leaver.first = lane.outside(leaver.first);
+                    leavers.push((id, leaver));
+                }
+            }
+            queue.storage.resident = queue.resident() > 0;
             if queue.storage.resident {
                 self.storage.resident.push_back(id);
             }
@@ -204,7 +216,7 @@ impl Vhost {
         self.queue_names.clear();
         self.topology += 1;
         for (_, queue) in self.queues.drain() {
-            queue.into_log().remove(batch);
+            queue.into_logs().for_each(|log| log.remove(batch));
         }
         self.storage.removed.drain(..).for_each(|log| log.remove(batch));
         self.storage.dirty.clear();
@@ -213,7 +225,10 @@ impl Vhost {
     /// A chunk has been written to a spill file. Returns the extent if nobody wants it any more.
     pub fn spilled(&mut self, id: QueueId, first: Position, extent: Extent) -> Option<Extent> {
         match self.queues.get_mut(id) {
-            Some(queue) => queue.log_mut().spilled(first, extent),
+            Some(queue) => match queue.lane_at_mut(first) {
+                Some(lane) => lane.log.spilled(inside(first), extent),
+                None => Some(extent),
+            },
             None => Some(extent),
         }
     }
@@ -221,7 +236,9 @@ impl Vhost {
     /// A chunk could not be written to a spill file.
     pub fn not_spilled(&mut self, id: QueueId, first: Position) {
         if let Some(queue) = self.queues.get_mut(id) {
-            queue.log_mut().not_spilled(first);
+            if let Some(lane) = queue.lane_at_mut(first) {
+                lane.log.not_spilled(inside(first));
+            }
         }
     }
 

@@ -78,7 +78,12 @@ impl Vhost {
     /// When [`tick`](Self::tick) is to be called next.
     pub fn next_alarm(&self) -> Option<Now> {
         // What could not be sent where it came up is sent with a tick.
-        if self.has_dead() { Some(self.clock) } else { self.timers.first().map(|(at, ..)| at) }
+        if self.has_dead() {
+            return Some(self.clock);
+        }
+        let queues = self.timers.first().map(|(at, ..)| at);
+        let channels = self.watches.first().map(|(at, _)| at);
+        queues.into_iter().chain(channels).min()
     }
 
     /// Does what is due. When there is much to do the rest is left to another call, which is due at once.
@@ -105,6 +110,7 @@ impl Vhost {
                 break;
             }
         }
+        self.tick_channels(fx);
         self.dispatch_due(fx);
     }
 

@@ -9,9 +9,9 @@ use super::post::Kept;
 use super::settle::Verdict;
 use super::vhost::Vhost;
 use super::{ChannelId, ConnectionId, Name, QueueId};
-use crate::log::Position;
 use crate::wire::compose::{Array, Table};
 use crate::wire::content::{Body, Message};
+use crate::wire::headers;
 use crate::wire::properties::{self, DELIVERY_MODE, HEADERS, PRIORITY, TIMESTAMP};
 use crate::wire::table::{self, Value};
 
@@ -87,24 +87,12 @@ impl Vhost {
         self.tell_of_queue(b"deliver.", queue, channel, &what);
     }
 
-    /// The same, of what a queue has just given out.
-    pub(super) fn trace_fetched(
-        &mut self,
-        channel: ChannelId,
-        queue: QueueId,
-        at: Position,
-        redelivered: bool,
-    ) {
-        let record = self.queues.get(queue).and_then(|queue| queue.log().get(at));
-        if let Some(message) = record.map(|record| Kept::of(&record.parts)) {
-            self.trace_delivery(channel, queue, redelivered, &message.message());
-        }
-    }
-
     /// Tells what became of a delivery. Of a message that is no longer in memory only its tag and its queue are known.
     pub(super) fn trace_settled(&mut self, channel: ChannelId, delivery: &Unacked, verdict: Verdict) {
-        let record = self.queues.get(delivery.queue).and_then(|queue| queue.log().get(delivery.position));
-        let message = record.map(|record| Kept::of(&record.parts));
+        let message = self.queues.get(delivery.queue).and_then(|queue| {
+            let record = queue.record(delivery.position)?;
+            Some(queue.shown(delivery.position, &record, Kept::of))
+        });
         let (key, requeue): (&[u8], _) = match verdict {
             Verdict::Done => (b"ack.", None),
             Verdict::Discard | Verdict::Reject => (b"reject.", Some(false)),
@@ -193,9 +181,12 @@ impl What<'_> {
     }
 }
 
-/// A property list as a table, the last ones first, as RabbitMQ has them.
+/// A property list as a table, the last ones first, as RabbitMQ has them, and without what nobody is to see.
 fn listed(raw: &[u8]) -> Table {
     let mut listed = Table::default();
+    let is_blind = properties::find(raw, HEADERS).is_some_and(|found| table::find(found, b"BCC").is_some());
+    let without = if is_blind { headers::without(raw, b"BCC") } else { None };
+    let raw = without.as_deref().unwrap_or(raw);
     let all: Vec<_> = properties::each(raw).collect();
     for (flag, octets) in all.into_iter().rev() {
         let Some(name) = PROPERTIES.get(flag.leading_zeros() as usize) else { continue };

@@ -10,9 +10,12 @@ use slotmap::SlotMap;
 use super::chance::Chance;
 use super::channel::Channel;
 use super::commit::Commits;
+use super::compatibility::Compatibility;
 use super::definitions::Change;
 use super::effects::Effects;
+use super::events::{Actor, Event};
 use super::exchange::{Binding, Exchange, Kind};
+use super::overdue::Watches;
 use super::post::Post;
 use super::publish::Way;
 use super::queue::arguments::QueueType;
@@ -54,6 +57,8 @@ pub struct Vhost {
     pub default_queue_type: QueueType,
     /// Grows with every change that may route a message differently.
     pub(super) topology: u64,
+    /// Which RabbitMQ is followed.
+    pub compatibility: Compatibility,
     pub commits: Commits,
     pub(super) storage: Storage,
     /// What has changed of durable definitions and has not been handed over.
@@ -64,6 +69,8 @@ pub struct Vhost {
     pub(super) work: u64,
     /// Queues to be dispatched when a run of settlements is over.
     pub(super) due: Vec<QueueId>,
+    /// Channels whose windows have room for consumers that wait for it.
+    pub(super) widened: Vec<ChannelId>,
     /// Where somebody has got ahead of consumers lately.
     pub(super) behind: Option<Behind>,
     /// Where exchanges that choose at random take their choices from.
@@ -72,13 +79,20 @@ pub struct Vhost {
     pub(super) posts: Vec<Post>,
     /// Whether everything is told to `amq.rabbitmq.trace`.
     pub(super) tracing: bool,
+    /// What has happened and has not been handed over, if somebody listens.
+    pub(super) events: Option<Vec<Event>>,
+    /// On whose behalf something happens.
+    pub(super) actor: Actor,
     /// The name of the node, for those who are told something.
     pub(super) node: Name,
     /// Octets that the histories of exchanges take.
     pub(super) remembered: usize,
     /// What time it is.
     pub(super) clock: Now,
+    /// How many queues with messages were found on disk.
+    pub(super) recovered: u64,
     pub(super) timers: Timers,
+    pub(super) watches: Watches,
     /// Queues with dead letters to be brought away.
     pub(super) dead: Vec<QueueId>,
     /// Queues with dead letters that have to be on disk elsewhere first.
@@ -111,20 +125,26 @@ impl Vhost {
             way: Way::default(),
             default_queue_type: QueueType::default(),
             topology: 1,
+            compatibility: Compatibility::default(),
             commits: Commits::default(),
             storage: Storage::default(),
             changes: Vec::new(),
             log_ids: Arc::new(AtomicU64::new(1)),
             work: 0,
             due: Vec::new(),
+            widened: Vec::new(),
             behind: None,
             chance: Chance::default(),
             posts: Vec::new(),
             tracing: false,
+            events: None,
+            actor: Actor::default(),
             node: "".into(),
             remembered: 0,
             clock: 0,
+            recovered: 0,
             timers: Timers::default(),
+            watches: Watches::default(),
             dead: Vec::new(),
             writing_dead: Vec::new(),
         };
@@ -158,6 +178,7 @@ impl Vhost {
 
     /// A connection ends: its channels close, its exclusive queues go.
     pub fn disconnect(&mut self, id: ConnectionId, fx: &mut impl Effects) {
+        self.channels_closed(id);
         let Some(connection) = self.connections.remove(id) else { return };
         let mut channels: Vec<_> = connection.channels.into_iter().collect();
         channels.sort_unstable();
@@ -173,11 +194,13 @@ impl Vhost {
         if let Some(connection) = self.connections.get_mut(connection) {
             connection.channels.insert(id);
         }
+        self.channel_created(id);
         id
     }
 
     /// A channel ends: its consumers are cancelled, what it did not acknowledge is requeued.
     pub fn close_channel(&mut self, id: ChannelId, fx: &mut impl Effects) {
+        self.channel_closed(id);
         let Some(channel) = self.channels.get(id) else { return };
         if let Some(connection) = self.connections.get_mut(channel.connection) {
             connection.channels.remove(&id);
@@ -193,10 +216,14 @@ impl Vhost {
         let queues = self.detach_consumers(&consumers);
         for id in ids {
             self.requeue_all(*id, Verdict::Fail, fx);
-            self.channels.remove(*id);
+            if let Some(mut gone) = self.channels.remove(*id) {
+                self.watches.set(&mut gone.watch, *id, None);
+            }
         }
         for queue in queues {
             self.delete_if_deserted(queue, fx);
+            // Somebody else may be the active consumer now.
+            self.dispatch(queue, fx);
         }
     }
 
@@ -224,8 +251,6 @@ impl Vhost {
     }
 
     /// The prefetch count for consumers yet to come on a channel; 0 is no limit.
-    ///
-    /// RabbitMQ 4.3 treats the flag `global` as if it was not set.
     pub fn set_prefetch(&mut self, channel: ChannelId, count: u16) {
         if let Some(channel) = self.channels.get_mut(channel) {
             channel.prefetch = count;

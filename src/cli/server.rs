@@ -12,11 +12,12 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::auth::InvalidPattern;
+use crate::broker::compatibility::Compatibility;
 use crate::http;
 use crate::net::listener::{self, ListenError};
 use crate::node::folder::{Folder, FolderError};
 use crate::node::storage::{Storage, StorageError};
-use crate::node::{Node, clock, sweep};
+use crate::node::{Node, clock, events, sweep};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 const AMQP_PORT: u16 = 5672;
@@ -80,6 +81,14 @@ pub struct ServerArgs {
     #[arg(long, value_name = "BYTES", default_value_t = 50_000_000)]
     disk_free_limit: u64,
 
+    /// Follow this version of RabbitMQ where versions differ: 4.3, 4.0 or 3.13
+    #[arg(long, value_name = "VERSION", default_value_t)]
+    compatibility: Compatibility,
+
+    /// Publish what happens on the node in the exchange amq.rabbitmq.event of the vhost /
+    #[arg(long)]
+    event_exchange: bool,
+
     /// Keep everything in memory and touch no folder
     #[arg(long)]
     in_memory: bool,
@@ -139,7 +148,11 @@ fn raise_open_files() {
 
 async fn serve(args: ServerArgs) -> Result<(), ServerError> {
     let folder = if args.in_memory { None } else { Some(Folder::open(&args.data_dir)?) };
-    let node = Arc::new(Node::empty(args.max_message_size, args.memory()));
+    let node = Arc::new(Node::empty(args.max_message_size, args.memory()).following(args.compatibility));
+    if args.event_exchange {
+        node.events.turn_on();
+        tokio::spawn(events::run(Arc::clone(&node)));
+    }
     let storage = match &folder {
         Some(folder) => Some(Storage::open(folder.path(), &node, args.disk_free_limit)?),
         None => {

@@ -6,9 +6,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::extract::{ConnectInfo, FromRequestParts, Request};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
+use axum::middleware::Next;
+use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -16,6 +18,7 @@ use super::refusal::Refusal;
 use crate::auth::{Access, Auth, User};
 use crate::node::Node;
 use crate::node::cell::VhostCell;
+use crate::node::events::acting_for;
 
 /// The tags each of which lets a user use the API (RabbitMQ, "Access and Permissions" of the management plugin).
 const TAGS: [&str; 4] = ["administrator", "monitoring", "policymaker", "management"];
@@ -95,6 +98,18 @@ impl FromRequestParts<Arc<Node>> for Administrator {
             return Err(Refusal::NotAuthorised("Not administrator user"));
         }
         Ok(Self(caller))
+    }
+}
+
+/// Says on whose behalf a request is handled, for those who are told of it. Whether it is handled at all, is decided
+/// later.
+pub(super) async fn name(request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let name = credentials(&parts).map(|(name, _)| name);
+    let request = Request::from_parts(parts, body);
+    match name {
+        Ok(name) => acting_for(name.into(), next.run(request)).await,
+        Err(_) => next.run(request).await,
     }
 }
 

@@ -34,7 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{ConnectInfo, DefaultBodyLimit};
-use axum::middleware::map_request;
+use axum::middleware::{from_fn, map_request};
 use axum::routing::{delete, get, post};
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
@@ -117,6 +117,7 @@ async fn accept(
 fn router(node: Arc<Node>) -> Router {
     let paths = things().merge(people()).fallback(resource(READ, get(resource::unknown)));
     let paths = paths.layer(DefaultBodyLimit::max(BODY_MAX)).with_state(node);
+    let paths = paths.layer(from_fn(caller::name));
     Router::new().fallback_service(paths).layer(map_request(resource::without_trailing_slash))
 }
 

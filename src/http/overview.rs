@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 use super::caller::Caller;
 use super::connections::visible;
 use crate::broker::exchange::Kind;
-use crate::node::{NODE_NAME, Node, RABBITMQ_VERSION};
+use crate::node::{NODE_NAME, Node};
 
 /// The Erlang/OTP of the RabbitMQ whose behaviour is followed. None is used here, but tools look for a version.
 const ERLANG_VERSION: &str = "29.1.2";
 
-pub(super) async fn version(_: Caller) -> Json<Value> {
-    Json(RABBITMQ_VERSION.into())
+pub(super) async fn version(State(node): State<Arc<Node>>, _: Caller) -> Json<Value> {
+    Json(node.offer.version.as_str().into())
 }
 
 pub(super) async fn cluster_name(State(node): State<Arc<Node>>, _: Caller) -> Json<Value> {
@@ -71,10 +71,10 @@ pub(super) async fn overview(State(node): State<Arc<Node>>, caller: Caller) -> J
     let channels: usize = connections.iter().map(|connection| connection.channels()).sum();
     let exchange_types = Kind::ALL.map(exchange_type);
     let mut overview = json!({
-        "management_version": RABBITMQ_VERSION,
-        "rabbitmq_version": RABBITMQ_VERSION,
+        "management_version": node.offer.version,
+        "rabbitmq_version": node.offer.version,
         "product_name": "RabbitMQ",
-        "product_version": RABBITMQ_VERSION,
+        "product_version": node.offer.version,
         "cluster_name": node.offer.cluster_name,
         "cluster_tags": {},
         "node_tags": {},

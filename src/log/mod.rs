@@ -63,6 +63,18 @@ pub struct Calls {
     pub congested: bool,
 }
 
+impl Calls {
+    /// What two logs ask together.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            gather: self.gather || other.gather,
+            urgent: self.urgent || other.urgent,
+            read: self.read || other.read,
+            congested: self.congested || other.congested,
+        }
+    }
+}
+
 /// What there is at a position or after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum At {
@@ -110,6 +122,11 @@ impl Log {
         let mut log = Self::default();
         (log.id, log.sizes, log.budget) = (id, budget.sizes, budget);
         log
+    }
+
+    /// An empty log beside this one, which survives under another number if this one does.
+    pub fn sibling(&self, id: LogId) -> Self {
+        Self::new(self.id.map(|_| id), Arc::clone(&self.budget))
     }
 
     /// The position that the next record will get.

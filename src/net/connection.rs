@@ -43,7 +43,7 @@ pub async fn serve(mut socket: TcpStream, peer: SocketAddr, node: Arc<Node>) {
     if let Err(e) = socket.set_nodelay(true) {
         tracing::debug!(%peer, "no TCP_NODELAY: {e}");
     }
-    let Ok(shaken) = timeout(HANDSHAKE, shake_hands(&mut socket, peer, &node)).await else {
+    let Ok(shaken) = timeout(HANDSHAKE, shake_hands(&mut socket, (peer, local), &node)).await else {
         return tracing::warn!(%peer, "handshake timed out");
     };
     match shaken {
@@ -83,12 +83,19 @@ enum Shaken {
     Silently,
 }
 
-async fn shake_hands(socket: &mut TcpStream, peer: SocketAddr, node: &Node) -> io::Result<Shaken> {
+async fn shake_hands(
+    socket: &mut TcpStream,
+    (peer, local): (SocketAddr, SocketAddr),
+    node: &Node,
+) -> io::Result<Shaken> {
     let mut handshake = Handshake::new(Arc::clone(&node.offer), peer.ip().is_loopback());
     let mut buffer = Vec::new();
     loop {
         let (used, progress) = handshake.feed(&buffer, &node.auth());
         buffer.drain(..used);
+        if let Some(attempt) = handshake.take_attempt() {
+            node.events.logged_in(attempt, peer, local);
+        }
         let entered = match progress {
             Progress::Open(ref opening) => match enter(node, opening) {
                 Ok(vhost) => Some(vhost),

@@ -11,7 +11,7 @@ pub enum Alarm {
 }
 
 impl Alarm {
-    const ALL: [Self; 2] = [Self::Disk, Self::Memory];
+    pub const ALL: [Self; 2] = [Self::Disk, Self::Memory];
 
     /// What there is too little of, as the HTTP API names it.
     pub fn resource(self) -> &'static str {
@@ -84,6 +84,11 @@ impl Alarms {
 
     pub fn in_effect(&self) -> InEffect {
         *self.in_effect.borrow()
+    }
+
+    /// For those who want to know of each change.
+    pub fn watch(&self) -> watch::Receiver<InEffect> {
+        self.in_effect.subscribe()
     }
 
     /// Waits until there is no alarm.

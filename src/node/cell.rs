@@ -13,6 +13,7 @@ use super::changes::NotKept;
 use super::clock::{Clock, NEVER};
 use super::congestion::Congestion;
 use super::connections::ConnectionInfo;
+use super::events::{Events, acting};
 use super::now;
 use super::port::Port;
 use crate::broker::commit::Commit;
@@ -41,6 +42,7 @@ pub struct VhostCell {
     /// Where the threads are that write and read for it, if it is kept on disk.
     bells: OnceLock<Bells>,
     clock: Arc<Clock>,
+    events: Arc<Events>,
     /// When something is to be done, in milliseconds since 1970.
     alarm: AtomicU64,
     /// Whether it has asked to be gathered from.
@@ -77,7 +79,7 @@ struct Link {
 }
 
 impl VhostCell {
-    pub fn new(number: VhostNumber, name: &str, clock: Arc<Clock>) -> Self {
+    pub fn new(number: VhostNumber, name: &str, clock: Arc<Clock>, events: Arc<Events>) -> Self {
         let state =
             State { vhost: Vhost::new(name), outboxes: Outboxes::default(), links: SecondaryMap::new() };
         Self {
@@ -87,6 +89,7 @@ impl VhostCell {
             about: Mutex::default(),
             bells: OnceLock::new(),
             clock,
+            events,
             alarm: AtomicU64::new(NEVER),
             called: AtomicBool::new(false),
             committed: watch::Sender::default(),
@@ -115,8 +118,12 @@ impl VhostCell {
             let mut state = self.state.lock();
             let State { vhost, outboxes, links } = &mut *state;
             vhost.set_clock(now());
+            if vhost.notes_events() {
+                vhost.act_for(acting());
+            }
             let result = run(vhost, outboxes);
             vhost.dispatch_due(outboxes);
+            self.events.take(vhost.take_events());
             outboxes.take_dirty(|gathered| {
                 if let Some(Link { port, .. }) = links.get(gathered.connection) {
                     if port.push(gathered.pieces, gathered.buffer) {
@@ -150,7 +157,11 @@ impl VhostCell {
     pub fn with_vhost<R>(&self, run: impl FnOnce(&mut Vhost) -> R) -> R {
         let vhost = &mut self.state.lock().vhost;
         vhost.set_clock(now());
+        if vhost.notes_events() {
+            vhost.act_for(acting());
+        }
         let result = run(vhost);
+        self.events.take(vhost.take_events());
         self.call(vhost.calls());
         self.ask(vhost.next_alarm());
         result
@@ -243,6 +254,7 @@ impl VhostCell {
         let id = state.vhost.connect();
         state.vhost.introduce(id, Who { name: Arc::clone(&info.name), user: Arc::clone(&info.user) });
         state.outboxes.open(id, frame_max, cancel_notify, Arc::clone(port.meter()));
+        self.events.connection_created(&info);
         state.links.insert(id, Link { port, info });
         id
     }
@@ -259,6 +271,11 @@ impl VhostCell {
 
     /// A connection has ended: what it had ends with it.
     pub fn disconnect(&self, id: ConnectionId) {
+        if self.events.is_on() {
+            if let Some(link) = self.state.lock().links.get(id) {
+                self.events.connection_closed(&link.info);
+            }
+        }
         self.with(|vhost, outboxes| vhost.disconnect(id, outboxes));
         let mut state = self.state.lock();
         state.outboxes.close(id);

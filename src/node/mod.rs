@@ -8,6 +8,7 @@
 //! - [`cell`][]: a vhost with its outboxes behind a mutex
 //! - [`port`][]: what an outbox hands to a connection's writer
 //! - [`connections`][]: who is connected
+//! - [`events`][]: what happens, for those who listen
 //! - [`alarms`][]: what the node is short of
 //! - [`congestion`][]: whether publishers are to wait
 //! - [`clock`][]: when something is to be done
@@ -28,6 +29,7 @@ pub mod clock;
 pub mod committer;
 pub mod congestion;
 pub mod connections;
+pub mod events;
 pub mod folder;
 pub mod people;
 pub mod port;
@@ -48,6 +50,7 @@ use tokio::sync::watch;
 use crate::auth::password::PasswordHash;
 use crate::auth::{Auth, InvalidPattern, Permission};
 use crate::broker::Now;
+use crate::broker::compatibility::Compatibility;
 use crate::log::budget::Budget;
 use crate::session::handshake::Offer;
 use crate::wire::reply::{Exception, ReplyCode};
@@ -57,20 +60,22 @@ use changes::Changes;
 use clock::Clock;
 use congestion::Congestion;
 use connections::{ConnectionInfo, Connections};
+use events::Events;
 
-/// The version of RabbitMQ whose behaviour is followed, and that clients are told.
-pub const RABBITMQ_VERSION: &str = "4.3.6";
 /// The name of the node and, in absence of another one, of the cluster.
 pub const NODE_NAME: &str = "rabbit@localhost";
 
 pub struct Node {
     pub offer: Arc<Offer>,
+    compatibility: Compatibility,
     pub connections: Connections,
     /// Shared with whoever writes.
     pub congestion: Arc<Congestion>,
     /// Shared with whoever looks after disk and memory.
     pub alarms: Arc<Alarms>,
     clock: Arc<Clock>,
+    /// Shared with the vhosts.
+    pub events: Arc<Events>,
     auth: ArcSwap<Auth>,
     /// Held while `auth` is replaced.
     auth_change: Mutex<()>,
@@ -104,17 +109,19 @@ impl Node {
             frame_max: 131_072,
             heartbeat: 60,
             message_size_max,
-            version: RABBITMQ_VERSION.to_owned(),
+            version: Compatibility::default().version().to_owned(),
             cluster_name: NODE_NAME.to_owned(),
             anonymous_user: "guest".to_owned(),
         };
         let [a, b, c, d, ..] = random();
         Self {
             offer: Arc::new(offer),
+            compatibility: Compatibility::default(),
             connections: Connections::default(),
             congestion: Arc::default(),
             alarms: Arc::default(),
             clock: Arc::default(),
+            events: Arc::default(),
             auth: ArcSwap::from_pointee(auth),
             auth_change: Mutex::new(()),
             vhosts: RwLock::default(),
@@ -125,6 +132,13 @@ impl Node {
             budget: Arc::new(Budget::new(memory, u32::from_le_bytes([a, b, c, d]))),
             shutdown: watch::Sender::new(false),
         }
+    }
+
+    /// The same node, following this RabbitMQ. To be called before it has vhosts.
+    pub fn following(mut self, compatibility: Compatibility) -> Self {
+        self.compatibility = compatibility;
+        Arc::make_mut(&mut self.offer).version = compatibility.version().to_owned();
+        self
     }
 
     /// What a node has that has never been used.

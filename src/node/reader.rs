@@ -27,9 +27,8 @@ impl Reader {
         while !self.stop.load(Ordering::SeqCst) {
             self.bell.wait(PATIENCE);
             for cell in self.node.vhosts() {
-                for (queue, request) in cell.with_vhost(crate::broker::Vhost::take_requests) {
+                for (queue, first, request) in cell.with_vhost(crate::broker::Vhost::take_requests) {
                     let (data, trouble) = self.read(&request);
-                    let first = request.span.first;
                     let lost = cell.with(|vhost, outboxes| vhost.arrive(queue, first, data, outboxes));
                     // A queue that has been purged or deleted meanwhile wants nothing, and loses nothing.
                     if let Some(trouble) = trouble.filter(|_| lost > 0) {

@@ -13,6 +13,7 @@ use super::cell::{Bells, VhostCell};
 use super::committer::{Committer, Means};
 use super::reader::Reader;
 use crate::auth::InvalidPattern;
+use crate::broker::queue::lane::queue_of;
 use crate::catalog::{Catalog, CatalogError};
 use crate::log::LogId;
 use crate::log::disk::{Disk, FileName, Kind};
@@ -117,15 +118,19 @@ fn recover_all(node: &Node, disk: &dyn Disk) -> Result<(), StorageError> {
         files.entry(file.log).or_default().push(file);
     }
     // What is left of a queue that never came to be is not to be taken for a new one's.
-    node.skip_logs(files.keys().max().copied().unwrap_or_default());
+    node.skip_logs(files.keys().map(|log| queue_of(*log).0).max().unwrap_or_default());
+    let mut lanes: HashMap<LogId, Vec<LogId>> = HashMap::new();
+    files.keys().for_each(|log| lanes.entry(queue_of(*log).0).or_default().push(*log));
     let mut unsynced = Vec::new();
     for cell in node.vhosts() {
         for (queue, log) in cell.with_vhost(|vhost| vhost.kept_queues()) {
-            let Some(own) = files.remove(&log) else { continue };
-            let found = recover(disk, log, Arc::clone(node.budget()), &own)?;
-            found.damage.iter().for_each(|damage| report(&cell, damage));
-            unsynced.extend_from_slice(&found.unsynced);
-            cell.with_vhost(|vhost| vhost.recover(queue, found));
+            for lane in lanes.remove(&log).unwrap_or_default() {
+                let Some(own) = files.remove(&lane) else { continue };
+                let found = recover(disk, lane, Arc::clone(node.budget()), &own)?;
+                found.damage.iter().for_each(|damage| report(&cell, damage));
+                unsynced.extend_from_slice(&found.unsynced);
+                cell.with_vhost(|vhost| vhost.recover(queue, found));
+            }
         }
     }
     // What was read need not be on disk, nor that files were removed, and both are going to be relied on.

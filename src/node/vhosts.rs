@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use super::cell::VhostCell;
 use super::{NODE_NAME, Node, random, vhost_deleted};
 use crate::auth::{Auth, Pattern, Permission};
+use crate::broker::Vhost;
 use crate::catalog::{About, Definitions, NodeChange, PermissionDefinition, VhostDefinition};
 use crate::log::LogId;
 
@@ -28,6 +29,7 @@ impl Node {
         let cell = found.unwrap_or_else(|| self.new_vhost(name));
         cell.change_about(describe);
         self.note_vhost(&cell);
+        self.tell_vhost(if is_new { "vhost.created" } else { "vhost.updated" }, &cell);
         vhosts.insert(Arc::clone(&cell.name), cell);
         is_new
     }
@@ -39,6 +41,7 @@ impl Node {
         let Some(cell) = vhosts.get(name) else { return false };
         cell.change_about(describe);
         self.note_vhost(cell);
+        self.tell_vhost("vhost.updated", cell);
         true
     }
 
@@ -48,18 +51,37 @@ impl Node {
         self.changes.note(NodeChange::PutVhost(definition));
     }
 
+    fn tell_vhost(&self, key: &'static str, cell: &VhostCell) {
+        self.events.done(key, |facts| {
+            let about = cell.about();
+            let facts = facts.text("name", &*cell.name).text("description", &*about.description);
+            let facts = facts.texts("tags", about.tags.iter().map(ToString::to_string));
+            let facts = facts.text("default_queue_type", about.default_queue_type.name());
+            facts.flag("protected_from_deletion", about.protected).flag("tracing", about.tracing)
+        });
+    }
+
     fn new_vhost(&self, name: &str) -> Arc<VhostCell> {
         let number = self.next_vhost.fetch_add(1, Ordering::Relaxed);
-        self.vhost_with(number, name)
+        let cell = self.vhost_with(number, name);
+        cell.with_vhost(Vhost::tell_begin);
+        cell
     }
 
     fn vhost_with(&self, number: u32, name: &str) -> Arc<VhostCell> {
-        let cell = VhostCell::new(number, name, Arc::clone(&self.clock));
+        let cell = VhostCell::new(number, name, Arc::clone(&self.clock), Arc::clone(&self.events));
         let [seed @ .., _, _, _, _, _, _, _, _] = random();
         cell.with_vhost(|vhost| {
             vhost.share_log_ids(Arc::clone(&self.log_ids));
+            vhost.compatibility = self.compatibility;
             vhost.seed(u64::from_le_bytes(seed));
             vhost.live_on(NODE_NAME);
+            if self.events.is_on() {
+                vhost.note_events();
+                if name == "/" {
+                    vhost.open_event_exchange();
+                }
+            }
         });
         if let Some(bells) = self.changes.bells() {
             cell.keep(Arc::clone(&self.budget), bells.clone());
@@ -76,6 +98,8 @@ impl Node {
             let logs = logs.into_iter().map(|(_, log)| log).collect();
             ((), Some(NodeChange::DeleteVhost { number: cell.number, logs }))
         });
+        cell.with_vhost(Vhost::tell_end);
+        self.events.done("vhost.deleted", |facts| facts.text("name", name));
         self.connections.close_where(&vhost_deleted(name), |connection| &*connection.vhost == name);
         if self.changes.bells().is_some() {
             self.removed.lock().push(cell);

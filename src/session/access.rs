@@ -2,11 +2,20 @@
 
 use super::{Context, Session};
 use crate::auth::Access;
+use crate::broker::compatibility::Hint;
 use crate::wire::reply::Exception;
 
 impl Session {
     pub(super) fn may_configure(&self, cx: &Context<'_>, kind: &str, name: &str) -> Result<(), Exception> {
         self.may(cx, Access::Configure, kind, name.as_bytes())
+    }
+
+    /// Leave for a passive declaration.
+    pub(super) fn may_look_at(&self, cx: &Context<'_>, kind: &str, name: &str) -> Result<(), Exception> {
+        if !cx.vhost.compatibility.guards_passive_declares() {
+            return Ok(());
+        }
+        self.may_configure(cx, kind, name).inspect_err(|_| Hint::PassiveDeclare.log_once())
     }
 
     pub(super) fn may_write(&self, cx: &Context<'_>, kind: &str, name: &[u8]) -> Result<(), Exception> {

@@ -47,12 +47,31 @@ impl Session {
         }
     }
 
-    /// `global` makes no difference, as in RabbitMQ 4.3: every consumer has a window of its own.
+    /// With `global` the limit is for all consumers of the channel together; in RabbitMQ 4.3 that makes no difference,
+    /// and every consumer to come has a window of its own.
     fn qos(&mut self, number: u16, qos: &basic::Qos, cx: &mut Context<'_>) -> Result<(), Exception> {
         let id = self.channel(number)?.id;
-        cx.vhost.set_prefetch(id, qos.prefetch_count);
+        if qos.global && cx.vhost.compatibility.has_channel_window() {
+            cx.vhost.set_window(id, qos.prefetch_count);
+        } else {
+            cx.vhost.set_prefetch(id, qos.prefetch_count);
+            if qos.global {
+                self.hint_at_global();
+            }
+        }
         self.reply(number, &AMQPClass::Basic(M::QosOk(basic::QosOk {})), cx);
         Ok(())
+    }
+
+    fn hint_at_global(&mut self) {
+        if !std::mem::replace(&mut self.hinted_at_global, true) {
+            tracing::warn!(
+                user = &*self.settings.user,
+                vhost = &*self.settings.vhost,
+                "basic.qos with global set limits each consumer and not the channel since RabbitMQ 4.3: do not set it, or \
+                 start with --compatibility 4.0"
+            );
+        }
     }
 
     fn consume(

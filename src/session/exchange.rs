@@ -65,7 +65,7 @@ impl Session {
         let name = strip_cr_lf(wanted.exchange.as_str());
         if wanted.passive {
             check_not_default(name.as_bytes())?;
-            self.may_configure(cx, "exchange", &name)?;
+            self.may_look_at(cx, "exchange", &name)?;
             return cx.vhost.check_exchange(name.as_bytes());
         }
         let kind = declare::kind(wanted.kind.as_str())?;

@@ -85,22 +85,37 @@ struct Login {
     heartbeat: u16,
 }
 
+/// Somebody has said who they are.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    pub user: String,
+    pub mechanism: String,
+    /// Why they were not believed.
+    pub refused: Option<String>,
+}
+
 pub struct Handshake {
     offer: Arc<Offer>,
     /// Whether the peer is on this machine.
     loopback: bool,
     phase: Phase,
     output: Vec<u8>,
+    attempt: Option<Attempt>,
 }
 
 impl Handshake {
     pub fn new(offer: Arc<Offer>, loopback: bool) -> Self {
-        Self { offer, loopback, phase: Phase::Header, output: Vec::new() }
+        Self { offer, loopback, phase: Phase::Header, output: Vec::new(), attempt: None }
     }
 
     /// What is to be sent; the caller empties it.
     pub fn output(&mut self) -> &mut Vec<u8> {
         &mut self.output
+    }
+
+    /// The login that was tried since this was called last.
+    pub fn take_attempt(&mut self) -> Option<Attempt> {
+        self.attempt.take()
     }
 
     /// Takes input and says how much of it was used. After [`Progress::Open`] the rest is the session's, unless
@@ -251,6 +266,12 @@ impl Handshake {
             Credentials::Password { user, password } => auth.login(user, password, self.loopback),
             Credentials::Anonymous => auth.login_trusted(&self.offer.anonymous_user, self.loopback),
         };
+        let user = match &credentials {
+            Credentials::Password { user, .. } => user,
+            Credentials::Anonymous => &self.offer.anonymous_user,
+        };
+        let refused = login.as_ref().err().map(ToString::to_string);
+        self.attempt = Some(Attempt { user: user.clone(), mechanism: mechanism.clone(), refused });
         let user = match login {
             Ok(user) => user,
             Err(why) => {

@@ -15,6 +15,7 @@ use crate::broker::ConnectionId;
 use crate::broker::commit::Commit;
 use crate::broker::effects::{Delivery, Effects, Got};
 use crate::wire::content::{self, Message, Sink as _};
+use crate::wire::reply::Exception;
 use crate::wire::{frame, method};
 
 /// A connection with this many octets on their way gets no deliveries until its writer has caught up.
@@ -88,6 +89,8 @@ pub struct Outbox {
     frame_max: usize,
     /// Whether the client announced `consumer_cancel_notify`.
     cancel_notify: bool,
+    /// Channels that the broker has closed and the session does not know of.
+    closed: Vec<u16>,
     dirty: bool,
     meter: Arc<Meter>,
     unconfirmed: Unconfirmed,
@@ -177,6 +180,7 @@ impl Outboxes {
             staged: Staged::default(),
             frame_max,
             cancel_notify,
+            closed: Vec::new(),
             dirty: false,
             meter,
             unconfirmed: Unconfirmed::default(),
@@ -217,6 +221,11 @@ impl Outboxes {
         }
         outbox.unconfirmed.add(channel, published, broken, outbox.staged.buffer());
         self.note_waiting(id);
+    }
+
+    /// The channels that the broker has closed since the last call.
+    pub fn take_closed(&mut self, id: ConnectionId) -> Vec<u16> {
+        self.boxes.get_mut(id).map(|outbox| std::mem::take(&mut outbox.closed)).unwrap_or_default()
     }
 
     /// Refuses a message of a channel, everything before it having been confirmed or left to wait.
@@ -354,6 +363,18 @@ impl Effects for Outboxes {
             if outbox.cancel_notify {
                 method::put_cancel(outbox.frames(), channel, consumer_tag);
             }
+        }
+    }
+
+    fn takes_cancel(&mut self, connection: ConnectionId) -> bool {
+        self.boxes.get(connection).is_some_and(|outbox| outbox.cancel_notify)
+    }
+
+    fn channel_closed(&mut self, connection: ConnectionId, channel: u16, why: &Exception) {
+        self.forget_confirms_of(connection, channel);
+        if let Some(outbox) = self.get(connection) {
+            outbox.closed.push(channel);
+            method::put_close(outbox.frames(), channel, why);
         }
     }
 

@@ -139,15 +139,11 @@ impl Session {
         let marks = if blind.is_some() { BLIND } else { 0 };
         let (kept, shown) =
             (Message { properties: &raw, ..*sent }, Message { properties: blind.unwrap_or(&raw), ..*sent });
-        let keys = copies.iter().flat_map(|copies| copies.keys.iter().copied());
-        let mut targets = Vec::new();
-        for routing_key in std::iter::once(sent.routing_key).chain(keys) {
-            let route = cx.vhost.route(&Message { routing_key, ..shown });
-            targets.extend_from_slice(&route.targets);
-            cx.vhost.give_back(route.targets);
+        let keys = copies.as_ref().map(|copies| &*copies.keys).unwrap_or_default();
+        let targets = cx.vhost.route_copies(&shown, keys).targets;
+        if cx.vhost.is_tracing() {
+            cx.vhost.trace_publish(self.id, number, &kept, &targets);
         }
-        targets.sort_unstable();
-        targets.dedup();
         let Some(channel) = self.channels.get_mut(&number) else { return Ok(()) };
         if let Mode::Tx(transaction) = &mut channel.mode {
             transaction.publish(&kept, marks, incoming.mandatory, &targets, cx.vhost);
@@ -163,6 +159,7 @@ impl Session {
         if targets.is_empty() {
             self.unroutable(number, &shown, incoming.mandatory, cx);
         }
+        cx.vhost.give_back(targets);
         Ok(())
     }
 

@@ -102,7 +102,7 @@ impl Session {
             return Ok((name.into(), counts));
         }
         if wanted.passive {
-            self.may_configure(cx, "queue", &name)?;
+            self.may_look_at(cx, "queue", &name)?;
             let counts = cx.vhost.check_queue(self.id, name.as_bytes())?;
             return Ok((name.into(), counts));
         }

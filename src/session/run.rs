@@ -47,7 +47,11 @@ impl Session {
     }
 
     fn run_some(&mut self, input: &[u8], commands: &mut impl Iterator<Item = Command>, cx: &mut Context<'_>) {
+        self.note_closed(cx);
         let begun = cx.vhost.work();
+        if cx.vhost.notes_events() {
+            cx.vhost.act_for_connection(self.id);
+        }
         for command in commands {
             match self.state {
                 State::Running => self.step(input, command, cx),
@@ -151,6 +155,17 @@ impl Session {
         }
         cx.outboxes.forget_confirms(self.id);
         cx.vhost.disconnect(self.id, cx.outboxes);
+    }
+
+    /// The broker may have closed channels since something was run.
+    fn note_closed(&mut self, cx: &mut Context<'_>) {
+        for number in cx.outboxes.take_closed(self.id) {
+            if let Some(channel) = self.channels.get_mut(&number) {
+                channel.give_back(cx);
+                channel.mode = Mode::Plain;
+                channel.closing = true;
+            }
+        }
     }
 
     fn end_channel(&mut self, number: u16, cx: &mut Context<'_>) {

@@ -123,12 +123,13 @@ impl Session {
         transaction: &Transaction,
         cx: &mut Context<'_>,
     ) -> Result<(), Exception> {
+        let id = self.channel(number)?.id;
         let (mut durable, mut refused) = (false, false);
         for publish in &transaction.publishes {
             let mut targets = publish.targets.iter().zip(&publish.names);
             if let Some((_, name)) = targets.find(|(id, _)| cx.vhost.queue_name(**id).is_none()) {
                 for (_, taken) in &transaction.settlements {
-                    cx.vhost.settle_collected(taken, Verdict::Fail, cx.outboxes);
+                    cx.vhost.settle_collected(id, taken, Verdict::Fail, cx.outboxes);
                 }
                 return Err(undeliverable(&cx.vhost.name, name));
             }
@@ -149,15 +150,14 @@ impl Session {
             }
         }
         let mark = cx.outboxes.mark(self.id);
-        let channel = self.channel(number)?.id;
         if !refused {
             self.reply(number, &AMQPClass::Tx(tx::AMQPMethod::CommitOk(tx::CommitOk {})), cx);
         }
         for (verdict, taken) in &transaction.settlements {
             if cx.vhost.is_tracing() {
-                cx.vhost.trace_collected(channel, taken, *verdict);
+                cx.vhost.trace_collected(id, taken, *verdict);
             }
-            cx.vhost.settle_collected(taken, *verdict, cx.outboxes);
+            cx.vhost.settle_collected(id, taken, *verdict, cx.outboxes);
         }
         if refused {
             return Err(Exception::precondition_failed("partial tx completion"));

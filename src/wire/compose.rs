@@ -57,6 +57,11 @@ impl Table {
         self
     }
 
+    /// A table that has been put together elsewhere, its length in front.
+    pub fn encoded(octets: &[u8]) -> Self {
+        Self(octets.get(4..).unwrap_or_default().into())
+    }
+
     /// Without a length in front.
     pub fn octets(&self) -> &[u8] {
         &self.0

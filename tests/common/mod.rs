@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use leveret::auth::password::PasswordHash;
 use leveret::auth::{Pattern, Permission};
 use leveret::net::listener;
-use leveret::node::Node;
+use leveret::node::{Node, clock};
 use tokio::runtime::Runtime;
 
 use client::Client;
@@ -79,6 +79,7 @@ impl Broker {
         let listener = runtime.block_on(listener::bind("127.0.0.1:0".parse().unwrap())).unwrap();
         let address = listener.local_addr().unwrap();
         runtime.spawn(listener::accept(listener, Arc::clone(&node)));
+        runtime.spawn(clock::run(Arc::clone(&node)));
         Self { node, address, runtime: Some(runtime) }
     }
 

@@ -6,6 +6,7 @@
 //! - [`full`]: no space, and space again
 //! - [`failed`]: an error of a write or a sync
 //! - [`unread`]: an error of a read
+//! - [`kept`]: what messages are kept with, found again after a loss of power
 //! - [`delayed`]: delayed messages, on disk and through every end of a node
 //! - [`spilled`]: no space for what has no room in memory
 //!
@@ -30,6 +31,7 @@ mod sim_disk;
 mod delayed;
 mod failed;
 mod full;
+mod kept;
 mod publisher;
 mod real;
 mod rig;

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use leveret::catalog::Catalog;
 use leveret::log::disk::Disk;
 use leveret::net::listener;
-use leveret::node::Node;
 use leveret::node::storage::Storage;
+use leveret::node::{Node, clock};
 use tokio::runtime::Runtime;
 
 use crate::common::client::{Client, Event};
@@ -71,6 +71,7 @@ impl Life {
         runtime.spawn(listener::accept(amqp, Arc::clone(&node)));
         runtime.spawn(leveret::node::clock::run(Arc::clone(&node)));
         runtime.spawn(leveret::http::serve(api, Arc::clone(&node)));
+        runtime.spawn(clock::run(Arc::clone(&node)));
         Self { node, address, http, storage: Some(storage), runtime: Some(runtime) }
     }
 }

@@ -9,8 +9,10 @@ mod common;
 
 mod channels;
 mod commits;
+mod compatibility;
 mod connections;
 mod consumers;
+mod events;
 mod exchanges;
 mod permissions;
 mod prefetch;

@@ -80,6 +80,11 @@ impl Bench {
         self.write();
     }
 
+    /// Follows another version of RabbitMQ.
+    pub fn follow(&mut self, level: &str) {
+        self.vhost.compatibility = level.parse().expect("a level of compatibility");
+    }
+
     pub fn is_connected(&self, client: u32) -> bool {
         self.clients.contains_key(&client)
     }

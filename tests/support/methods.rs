@@ -201,14 +201,19 @@ fn table(fields: &[(String, String)]) -> Vec<u8> {
     [&size.to_be_bytes(), inside.as_slice()].concat()
 }
 
-/// The property list of a publish: `reply-to=` and `expiration=` are properties, every other `key=value` a header.
+/// The property list of a publish: `priority=`, `reply-to=` and `expiration=` are properties, every other `key=value` a header.
 pub fn properties(line: &str) -> Vec<u8> {
     let (mut flags, mut texts, mut headers) = (0u16, Vec::new(), Vec::new());
+    let mut priority: Option<u8> = None;
     for (key, value) in Words::new(line).fields {
         match ["expiration", "reply-to"].iter().position(|name| *name == key) {
             Some(place) => {
                 flags |= 1 << (8 + place);
                 texts.push((1 - place, value));
+            }
+            None if key == "priority" => {
+                flags |= 1 << 11;
+                priority = Some(value.parse().expect("a priority"));
             }
             None => headers.push((key, value)),
         }
@@ -217,6 +222,7 @@ pub fn properties(line: &str) -> Vec<u8> {
     if !headers.is_empty() {
         out.extend_from_slice(&table(&headers));
     }
+    out.extend(priority);
     texts.sort_unstable();
     texts.iter().for_each(|(_, value)| put_short(&mut out, value.as_bytes()));
     out
@@ -261,8 +267,13 @@ pub fn show_properties(raw: &[u8]) -> String {
     let found = property_list::walk(raw).expect("a property list");
     let mut out = String::new();
     if let Some(headers) = found.headers {
-        let headers = leveret::wire::table::decode_table(headers).expect("a table");
-        out += &show_fields(&headers).iter().map(|field| format!(" {field}")).collect::<String>();
+        match leveret::wire::table::decode_table(headers) {
+            Some(headers) => show_fields(&headers).iter().for_each(|field| out += &format!(" {field}")),
+            None => out += " (headers that are not decoded)",
+        }
+    }
+    if let Some(priority) = found.priority {
+        out += &format!(" priority={priority}");
     }
     if let Some(name) = found.reply_to {
         out += &format!(" reply-to={}", String::from_utf8_lossy(name));

@@ -1,6 +1,7 @@
 //! The reference: queues so simple that they are easy to believe. Every queue is a list of messages in the order they
 //! came, every question is answered by looking through it.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use leveret::broker::{ChannelId, ConnectionId, QueueId};
@@ -36,14 +37,52 @@ pub enum Event {
 pub struct Message {
     pub number: usize,
     pub size: usize,
+    priority: u8,
     delivered: bool,
     /// Delivered and neither settled nor requeued since.
     unacked: bool,
+    /// When it was requeued last, in a quorum queue.
+    returned: Option<u64>,
+}
+
+/// What kind of queue it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Plain,
+    /// A classic queue with priorities up to this one.
+    Priorities(u8),
+    Quorum,
+}
+
+impl Kind {
+    fn priority(self, named: Option<u8>) -> u8 {
+        match (self, named) {
+            (Self::Plain, _) | (Self::Priorities(_), None) => 0,
+            (Self::Priorities(max), Some(named)) => named.min(max),
+            (Self::Quorum, None) => 4,
+            (Self::Quorum, Some(named)) => named.min(31),
+        }
+    }
+}
+
+/// Who of a queue's consumers get messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    All,
+    /// A single active one.
+    One,
+    /// A single active one, which stands down for one of a higher priority.
+    Best,
 }
 
 #[derive(Debug)]
 pub struct Queue {
+    kind: Kind,
     pub messages: Vec<Message>,
+    pub sharing: Sharing,
+    /// The active consumer where there is a single one, and whether it is to stand down.
+    active: Option<(String, bool)>,
+    returns: u64,
 }
 
 impl Queue {
@@ -55,12 +94,23 @@ impl Queue {
         self.messages.len() - self.ready().count()
     }
 
-    /// Marks the first ready message as delivered: it, and whether it had been before.
+    /// Marks the first ready message as delivered: it, and whether it had been before. Of those with the highest
+    /// priority it is the oldest; in a quorum queue those that came back go first.
     fn take(&mut self) -> Option<(Message, bool)> {
-        let message = self.messages.iter_mut().find(|message| !message.unacked)?;
+        let ready = self.messages.iter_mut().filter(|message| !message.unacked);
+        let turn = |message: &&mut Message| (message.returned.unwrap_or(u64::MAX), Reverse(message.priority));
+        let message = ready.min_by_key(turn)?;
         let before = std::mem::replace(&mut message.delivered, true);
-        message.unacked = true;
+        (message.unacked, message.returned) = (true, None);
         Some((message.clone(), before))
+    }
+
+    fn put_back(&mut self, number: usize) {
+        let message = self.messages.iter_mut().find(|message| message.number == number);
+        let message = message.expect("an unacknowledged message");
+        message.unacked = false;
+        self.returns += 1;
+        message.returned = (self.kind == Kind::Quorum).then_some(self.returns);
     }
 
     fn remove(&mut self, number: usize) {
@@ -137,26 +187,80 @@ impl Model {
         self.channels.insert(id, Channel { connection, number, last_tag: 0, unacked: Vec::new() });
     }
 
-    pub fn declare(&mut self, id: QueueId) {
-        self.queues.insert(id, Queue { messages: Vec::new() });
+    pub fn declare(&mut self, id: QueueId, kind: Kind, sharing: Sharing) {
+        self.queues.insert(id, Queue { kind, messages: Vec::new(), sharing, active: None, returns: 0 });
     }
 
-    pub fn publish(&mut self, queue: QueueId, number: usize, size: usize) {
+    pub fn publish(&mut self, queue: QueueId, number: usize, size: usize, priority: Option<u8>) {
         if let Some(found) = self.queues.get_mut(&queue) {
-            found.messages.push(Message { number, size, delivered: false, unacked: false });
+            let priority = found.kind.priority(priority);
+            let message =
+                Message { number, size, priority, delivered: false, unacked: false, returned: None };
+            found.messages.push(message);
             self.dispatch(queue);
         }
     }
 
     pub fn consume(&mut self, mut consumer: Consumer) {
         consumer.turn = self.tick();
-        let queue = consumer.queue;
+        let (queue, priority) = (consumer.queue, consumer.priority);
         self.consumers.push(consumer);
+        self.overtake(queue, priority);
+        self.elect(queue);
         self.dispatch(queue);
     }
 
     pub fn cancel(&mut self, name: &str) {
         self.consumers.retain(|consumer| consumer.name != name);
+        self.elect_everywhere();
+        self.dispatch_all();
+    }
+
+    /// The active consumer has to stand down for one of a higher priority, at once if it has nothing.
+    fn overtake(&mut self, id: QueueId, priority: i64) {
+        let Some(queue) = self.queues.get_mut(&id).filter(|queue| queue.sharing == Sharing::Best) else {
+            return;
+        };
+        let Some((name, leaving)) = &mut queue.active else { return };
+        let active = self.consumers.iter().find(|consumer| consumer.name == *name).expect("the active one");
+        if priority > active.priority {
+            *leaving = true;
+            if active.unacked == 0 {
+                self.stand_down(id);
+            }
+        }
+    }
+
+    fn stand_down(&mut self, id: QueueId) {
+        let (name, _) =
+            self.queues.get_mut(&id).and_then(|queue| queue.active.take()).expect("an active one");
+        let at = self.consumers.iter().position(|consumer| consumer.name == name).expect("the active one");
+        let consumer = self.consumers.remove(at);
+        self.consumers.push(consumer);
+    }
+
+    /// If a queue needs an active consumer it is the first of those with the highest priority.
+    fn elect(&mut self, id: QueueId) {
+        let Some(queue) = self.queues.get_mut(&id).filter(|queue| queue.sharing != Sharing::All) else {
+            return;
+        };
+        if queue.active.as_ref().is_some_and(|(name, _)| self.consumers.iter().any(|c| c.name == *name)) {
+            return;
+        }
+        let there = self.consumers.iter_mut().filter(|consumer| consumer.queue == id);
+        let best = there.min_by_key(|consumer| -consumer.priority);
+        queue.active = best.map(|consumer| {
+            consumer.stalled = false;
+            (consumer.name.clone(), false)
+        });
+    }
+
+    fn elect_everywhere(&mut self) {
+        self.queues.keys().copied().collect::<Vec<_>>().into_iter().for_each(|id| self.elect(id));
+    }
+
+    fn dispatch_all(&mut self) {
+        self.queues.keys().copied().collect::<Vec<_>>().into_iter().for_each(|id| self.dispatch(id));
     }
 
     fn tick(&mut self) -> u64 {
@@ -166,7 +270,13 @@ impl Model {
 
     /// Consumers who could take a message of a queue, the one whose turn it is first.
     pub fn able(&self, queue: QueueId) -> Vec<&Consumer> {
-        let able = |c: &&Consumer| c.queue == queue && !c.is_full() && !c.stalled;
+        let found = self.queues.get(&queue);
+        let is_active = |c: &Consumer| match found {
+            Some(Queue { sharing: Sharing::All, .. }) => true,
+            Some(Queue { active: Some((name, leaving)), .. }) => *name == c.name && !leaving,
+            _ => false,
+        };
+        let able = |c: &&Consumer| c.queue == queue && !c.is_full() && !c.stalled && is_active(c);
         let mut found: Vec<_> = self.consumers.iter().filter(able).collect();
         found.sort_by_key(|consumer| (-consumer.priority, consumer.turn));
         found
@@ -253,8 +363,7 @@ impl Model {
             let freed = self.free(one.consumer.as_deref());
             let Some(queue) = self.queues.get_mut(&one.queue) else { continue };
             if fate == Fate::Back {
-                let message = queue.messages.iter_mut().find(|message| message.number == one.message);
-                message.expect("an unacknowledged message").unacked = false;
+                queue.put_back(one.message);
             } else {
                 queue.remove(one.message);
             }
@@ -277,6 +386,13 @@ impl Model {
         if freed {
             consumer.turn = now;
         }
+        let (id, has_none) = (consumer.queue, consumer.unacked == 0);
+        let active = self.queues.get(&id).and_then(|queue| queue.active.as_ref());
+        if has_none && active.is_some_and(|(active, leaving)| Some(active.as_str()) == name && *leaving) {
+            self.stand_down(id);
+            self.elect(id);
+            return true;
+        }
         freed
     }
 
@@ -287,10 +403,12 @@ impl Model {
     /// The consumers go first, so that nothing comes back to channels that are about to close.
     fn close_channels(&mut self, ids: &[ChannelId]) {
         self.consumers.retain(|consumer| !ids.contains(&consumer.channel));
+        self.elect_everywhere();
         for id in ids {
             self.settle(*id, 0, true, Fate::Back);
             self.channels.remove(id);
         }
+        self.dispatch_all();
     }
 
     pub fn disconnect(&mut self, id: ConnectionId) {

@@ -9,6 +9,7 @@
 //! 2 connects without cancel-notify     other clients connect when they are first named
 //! 2 stops reading, 2 reads again       its writer is stuck, and is not
 //! 2 is lost                            its TCP connection is gone
+//! compatibility 4.0                    the RabbitMQ that is followed from here on
 //! count q                              = the queue in numbers
 //! delayed x                            = how many messages wait at an exchange
 //! take q r                             = the bodies of the ready messages, which are taken out
@@ -147,6 +148,8 @@ impl Run<'_> {
             for name in names.split_whitespace() {
                 self.out.push(format!("= {name}: {}", self.bench.delayed(name)));
             }
+        } else if let Some(level) = line.strip_prefix("compatibility ") {
+            self.bench.follow(level);
         } else if let Some(names) = line.strip_prefix("take ") {
             for name in names.split_whitespace() {
                 let bodies: Vec<_> =

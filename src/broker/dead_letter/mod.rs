@@ -14,9 +14,9 @@ pub mod death;
 pub mod safe;
 
 use super::effects::Effects;
+use super::queue::Queue;
 use super::queue::arguments::QueueType;
 use super::queue::dispatch::Accepted;
-use super::queue::{Next, Queue};
 use super::timers::Alarm;
 use super::vhost::Vhost;
 use super::{Now, QueueId};
@@ -104,7 +104,7 @@ impl Queue {
 
     /// A message of this queue, in memory, as a dead letter.
     fn letter(&self, dying: Dying, now: Now) -> Option<Letter> {
-        let record = self.log().get(dying.position)?;
+        let record = self.record(dying.position)?;
         let mut letter = self.letter_of(&record.parts, record.marks, dying.reason, now)?;
         if dying.redelivered {
             letter.marks |= REDELIVERED;
@@ -130,7 +130,7 @@ impl Queue {
             Body::Shared(bytes) => bytes.clone(),
         };
         let rerouted = if own_key.is_some() { REROUTED } else { 0 };
-        let marks = DIED | rerouted | (marks & (REROUTED | BLIND));
+        let marks = DIED | rerouted | (marks & (REDELIVERED | REROUTED | BLIND));
         Some(Letter { exchange: self.dead_letter_exchange()?.into(), keys, properties, body, marks })
     }
 }
@@ -160,13 +160,14 @@ impl<'a> Copies<'a> {
 
 impl Vhost {
     /// A message that is unacknowledged dies: it is dead-lettered soon, or settled where nobody wants it.
-    pub(super) fn kill(&mut self, id: QueueId, next: &Next, reason: Reason) {
+    pub(super) fn kill(&mut self, id: QueueId, position: Position, reason: Reason) {
         let Some(queue) = self.queues.get_mut(id) else { return };
         if queue.dead_letter_exchange().is_none() {
-            queue.settle(next.position);
+            queue.settle(position);
             return;
         }
-        queue.dying.push_back(Dying { position: next.position, redelivered: next.redelivered, reason });
+        let redelivered = queue.has_failed(position);
+        queue.dying.push_back(Dying { position, redelivered, reason });
         if queue.dying.len() == 1 {
             self.dead.push(id);
         }
@@ -208,7 +209,7 @@ impl Vhost {
                     self.set_alarm(id, Alarm::More, Some(now));
                     break;
                 }
-                if !queue.log_mut().fetch(dying.position) {
+                if !queue.fetch(dying.position) {
                     break;
                 }
                 queue.dying.pop_front();
@@ -248,14 +249,10 @@ impl Vhost {
 
     /// The queues a letter goes to, each once, and to how many more it would only go round and round.
     fn targets_of(&mut self, letter: &Letter, reason: Reason) -> (Vec<QueueId>, usize) {
-        let mut targets: Vec<QueueId> = Vec::new();
-        for key in &letter.keys {
-            let route = seen(&letter.message(key), letter.marks, |message| self.route(message));
-            targets.extend(&route.targets);
-            self.give_back(route.targets);
-        }
-        targets.sort_unstable();
-        targets.dedup();
+        let Some((key, more)) = letter.keys.split_first() else { return (Vec::new(), 0) };
+        let more: Vec<_> = more.iter().map(|key| &**key).collect();
+        let message = letter.message(key);
+        let mut targets = seen(&message, letter.marks, |message| self.route_copies(message, &more)).targets;
         let all = targets.len();
         if reason != Reason::Rejected {
             targets.retain(|target| !self.would_go_round(*target, &letter.properties));

@@ -51,11 +51,11 @@ impl Vhost {
         if !is_there {
             return Look::Gone;
         }
-        if !queue.log_mut().fetch(entry.1) {
+        if !queue.fetch(entry.1) {
             self.heed(id);
             return Look::Wait;
         }
-        queue.log().get(entry.1).map_or(Look::Gone, |record| Look::Seen(look(&record)))
+        queue.record(entry.1).map_or(Look::Gone, |record| Look::Seen(look(&record)))
     }
 
     /// Drops one of them, and says whether it was there.
@@ -92,7 +92,7 @@ impl Vhost {
 
     /// What was dropped does not come back after a crash, once somebody has been told.
     fn note_dropped(&mut self, id: QueueId) {
-        if self.queues.get(id).is_some_and(|queue| queue.log().is_durable()) {
+        if self.queues.get(id).is_some_and(|queue| queue.is_kept()) {
             self.commits.note_definition();
             self.commits.make_thorough();
         }

@@ -61,6 +61,7 @@ impl Vhost {
         let routing_key = routing_key.into();
         if let Some(id) = self.insert_binding(Binding { source, destination, routing_key, arguments }) {
             self.record(|vhost| vhost.durable_binding(&vhost.bindings[id]).map(Change::PutBinding));
+            self.binding_created(id);
             self.replay(source, destination);
         }
         Ok(())
@@ -170,6 +171,7 @@ impl Vhost {
         let binding = self.bindings.remove(id)?;
         self.topology += 1;
         self.record(|vhost| vhost.durable_binding(&binding).map(Change::DeleteBinding));
+        self.binding_deleted(&binding);
         match binding.destination {
             Destination::Queue(queue) => {
                 if let Some(queue) = self.queues.get_mut(queue) {

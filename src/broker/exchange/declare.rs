@@ -75,6 +75,7 @@ impl Vhost {
         let id = self.insert_exchange(exchange);
         self.add_delays(id, None);
         self.record(|vhost| vhost.exchanges[id].durable().map(Change::PutExchange));
+        self.exchange_created(id);
         Ok(())
     }
 
@@ -130,6 +131,7 @@ impl Vhost {
                 self.remove_delays(behind);
             }
             self.remembered -= exchange.history.as_ref().map_or(0, |history| history.octets());
+            self.exchange_deleted(&exchange.name);
             self.record(|_| exchange.durable.then_some(Change::DeleteExchange(exchange.name)));
         }
         self.topology += 1;

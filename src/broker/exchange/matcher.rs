@@ -56,9 +56,8 @@ impl Matcher {
     pub fn matches(&self, message: &Message<'_>, chance: &mut Chance, out: &mut Vec<Destination>) {
         let routing_key = message.routing_key;
         match self {
-            Self::Direct(keys) => keys.get(routing_key).into_iter().for_each(|found| found.append_to(out)),
+            Self::Direct(_) | Self::Topic(_) => self.matches_key(routing_key, out),
             Self::Fanout(all) => all.append_to(out),
-            Self::Topic(trie) => trie.matches(routing_key, out),
             Self::Headers(patterns) => {
                 let headers = properties::find(message.properties, properties::HEADERS).unwrap_or_default();
                 let matching = patterns.values().filter(|(pattern, _)| pattern.matches(headers));
@@ -74,6 +73,15 @@ impl Matcher {
                 let chosen = choices.get(chance.below(choices.len()));
                 out.extend(chosen.map(|(_, _, destination)| *destination));
             }
+        }
+    }
+
+    /// Appends the destinations of the bindings that a routing key means, where keys mean bindings.
+    pub fn matches_key(&self, routing_key: &[u8], out: &mut Vec<Destination>) {
+        match self {
+            Self::Direct(keys) => keys.get(routing_key).into_iter().for_each(|found| found.append_to(out)),
+            Self::Topic(trie) => trie.matches(routing_key, out),
+            _ => {}
         }
     }
 

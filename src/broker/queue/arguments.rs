@@ -16,6 +16,7 @@ mod tests;
 
 use amq_protocol::types::{AMQPValue, FieldTable};
 
+use crate::broker::compatibility::{Compatibility, Hint};
 use crate::broker::exchange::arguments::{check_equivalence, check_exchange_name, integer, type_name};
 use crate::wire::reply::Exception;
 
@@ -181,6 +182,23 @@ pub fn parse(arguments: &FieldTable, declared: &Declared, described: &str) -> Re
     }
     check::stream_sizes(arguments)?;
     Ok(read(queue_type, arguments))
+}
+
+/// The same for a level of compatibility that accepts arguments which are refused now, and had no effect then.
+pub fn parse_as(
+    level: Compatibility,
+    arguments: &FieldTable,
+    declared: &Declared,
+    described: &str,
+) -> Result<Settings, Exception> {
+    let Some((without, hints)) = check::without_old(arguments) else {
+        return parse(arguments, declared, described);
+    };
+    if level.accepts_old_arguments() {
+        return parse(&without, declared, described);
+    }
+    hints.into_iter().for_each(Hint::log_once);
+    parse(arguments, declared, described)
 }
 
 /// Reads arguments that have been checked. The few that RabbitMQ does not check count as absent if bad.

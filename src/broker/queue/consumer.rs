@@ -11,6 +11,9 @@ use crate::broker::vhost::Vhost;
 use crate::broker::{ChannelId, ConnectionId, ConsumerId, QueueId, text};
 use crate::wire::reply::Exception;
 
+/// What consumers of quorum queues get at once that set no limit themselves.
+const QUORUM_PREFETCH: u16 = 2000;
+
 #[derive(Debug)]
 pub struct Consumer {
     pub connection: ConnectionId,
@@ -24,31 +27,48 @@ pub struct Consumer {
     pub priority: i64,
     /// How many deliveries may be unacknowledged; 0 is no limit.
     pub prefetch: u16,
+    /// How many deliveries really may be.
+    limit: u16,
     pub arguments: FieldTable,
+    /// Milliseconds that a delivery may take, if there is a limit.
+    pub(in crate::broker) timeout: Option<u64>,
     pub(in crate::broker) unacked: usize,
-    pub(super) place: Place,
+    /// Deliveries that it has been late with and has not settled since.
+    pub(in crate::broker) late: usize,
+    pub(in crate::broker) place: Place,
 }
 
 /// Where a consumer waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(in crate::broker) enum Place {
     /// In its queue's ring: it can take a message.
     Ring,
     /// Its prefetch count is reached; an acknowledgement brings it back.
     Full,
     /// Its connection's outbox is full; [`Vhost::resume`] brings it back.
     Stalled,
+    /// Its channel's window is full ([`window`](crate::broker::window)); what is settled there brings it back.
+    Shut,
+    /// Another consumer is the active one of its queue ([`single`](super::single)).
+    Waiting,
+    /// It has not acknowledged something in time ([`overdue`](crate::broker::overdue)).
+    Late,
+    /// The active one, which waits for its deliveries to be settled and is to make place for another then.
+    Quiescing,
 }
 
 impl Consumer {
     pub(super) fn is_full(&self) -> bool {
-        !self.no_ack && self.prefetch != 0 && self.unacked >= self.prefetch as usize
+        self.limit != 0 && self.unacked >= usize::from(self.limit)
     }
 
     /// Notes a delivery to it, which was in front of its queue's ring, and ends its turn.
     pub(super) fn await_ack(&mut self, delivery: Unacked, channel: &mut Channel, ring: &mut Ring) {
         self.unacked += 1;
         channel.unacked().push(delivery);
+        if let Some(window) = &mut channel.window {
+            window.note_delivery();
+        }
         if self.is_full() {
             self.place = Place::Full;
             ring.pop();
@@ -79,9 +99,14 @@ impl Vhost {
         self.check_consumer_tag(channel, wanted.tag)?;
         let queue = self.queue_id(wanted.queue)?;
         self.check_not_locked(queue, Some(connection))?;
-        self.check_consumable(queue, &wanted, prefetch)?;
+        self.check_consumable(queue, channel, &wanted)?;
         let priority = wanted.arguments.inner().get("x-priority").and_then(integer).unwrap_or(0);
+        let kind = self.queues[queue].settings.queue_type;
+        let own = wanted.arguments.inner().get("x-consumer-timeout").and_then(integer);
+        let timeout = self.queues[queue].timeout(own.and_then(|timeout| u64::try_from(timeout).ok()));
         let Consume { tag, no_ack, exclusive, arguments, .. } = wanted;
+        // Only classic queues have exclusive consumers.
+        let exclusive = exclusive && kind == QueueType::Classic;
         let id = self.consumers.insert(Consumer {
             connection,
             channel,
@@ -92,13 +117,17 @@ impl Vhost {
             exclusive,
             priority,
             prefetch,
+            limit: limit(kind, no_ack, prefetch),
             arguments,
+            timeout: if no_ack { None } else { timeout },
             unacked: 0,
+            late: 0,
             place: Place::Full,
         });
         self.channels[channel].consumers.insert(tag.into(), id);
         self.queues[queue].consumers.push(id);
         self.queues[queue].exclusive_consumer |= exclusive;
+        self.consumer_created(id);
         Ok(id)
     }
 
@@ -111,23 +140,33 @@ impl Vhost {
         Ok(())
     }
 
-    fn check_consumable(&self, queue: QueueId, wanted: &Consume<'_>, prefetch: u16) -> Result<(), Exception> {
+    fn check_consumable(
+        &self,
+        queue: QueueId,
+        channel: ChannelId,
+        wanted: &Consume<'_>,
+    ) -> Result<(), Exception> {
         let found = &self.queues[queue];
         let described = self.describe("queue", wanted.queue);
+        let windowed = self.channels.get(channel).is_some_and(Channel::has_window);
         if found.settings.queue_type == QueueType::Stream {
             if wanted.no_ack {
                 let text = format!("automatic acknowledgement not supported by stream {described}");
                 return Err(Exception::not_implemented(text));
             }
-            if prefetch == 0 {
+            if self.channels.get(channel).is_some_and(|on| on.prefetch == 0) {
                 let text = format!("consumer prefetch count is not set for stream {described}");
                 return Err(Exception::precondition_failed(text));
             }
         }
+        if windowed && found.settings.queue_type != QueueType::Classic {
+            return Err(Exception::not_implemented(format!("{described} does not support global qos")));
+        }
         check_arguments(&wanted.arguments, found.settings.queue_type, &described)?;
         let single = found.settings.single_active_consumer;
-        let in_use =
-            found.exclusive_consumer || (wanted.exclusive && (single || !found.consumers.is_empty()));
+        // The other types know no exclusive consumers, and let whoever asks to be one be one of many.
+        let exclusive = wanted.exclusive && found.settings.queue_type == QueueType::Classic;
+        let in_use = found.exclusive_consumer || (exclusive && (single || !found.consumers.is_empty()));
         if in_use {
             return Err(Exception::access_refused(format!("{described} in exclusive use")));
         }
@@ -136,27 +175,46 @@ impl Vhost {
 
     /// Lets a new consumer take its first turns.
     pub fn start_consumer(&mut self, id: ConsumerId, fx: &mut impl Effects) {
-        self.bring_back(id, fx);
+        if let Some(queue) = self.rejoin(id) {
+            self.dispatch(queue, fx);
+        }
     }
 
-    /// Cancels a consumer of a channel; one that is not there is as good as cancelled.
+    /// A consumer that has been out of everything takes part. Returns its queue, which is to be dispatched.
+    pub(in crate::broker) fn rejoin(&mut self, id: ConsumerId) -> Option<QueueId> {
+        let queue = self.consumers.get(id)?.queue;
+        if self.queues.get(queue)?.settings.single_active_consumer {
+            self.line_up(id);
+            return Some(queue);
+        }
+        self.take_place(id)
+    }
+
+    /// Cancels a consumer of a channel; one that is not there is as good as cancelled. If another one becomes active for
+    /// it, what that gets is sent by [`dispatch_due`](Self::dispatch_due), which has to follow; so that the caller can
+    /// answer `cancel-ok` first.
     pub fn cancel(&mut self, channel: ChannelId, tag: &[u8], fx: &mut impl Effects) {
         let Some(id) = self.channels.get(channel).and_then(|c| c.consumers.get(tag)).copied() else {
             return;
         };
+        self.consumer_deleted(id);
         for queue in self.detach_consumers(&[id]) {
             self.delete_if_deserted(queue, fx);
+            self.due.push(queue);
         }
     }
 
-    /// Takes consumers out of everything that knows them, and says which queues they were on. What they have not
-    /// acknowledged stays their channels'.
+    /// Takes consumers out of everything that knows them, and says which queues they were on, which are to be
+    /// dispatched. What they have not acknowledged stays their channels'.
     pub(in crate::broker) fn detach_consumers(&mut self, ids: &[ConsumerId]) -> Vec<QueueId> {
         let mut queues = Vec::new();
         for id in ids {
             let Some(consumer) = self.consumers.remove(*id) else { continue };
             if let Some(channel) = self.channels.get_mut(consumer.channel) {
                 channel.consumers.remove(&consumer.tag);
+                if let Some(window) = &mut channel.window {
+                    window.forget(*id);
+                }
             }
             if let Some(queue) = self.queues.get_mut(consumer.queue) {
                 queue.exclusive_consumer &= !consumer.exclusive;
@@ -170,6 +228,12 @@ impl Vhost {
             if let Some(queue) = all.get_mut(*id) {
                 queue.consumers.retain(|id| consumers.contains_key(*id));
                 queue.ring.retain(|id| consumers.contains_key(id));
+                queue.active = queue.active.filter(|id| consumers.contains_key(*id));
+            }
+        }
+        for id in &queues {
+            if self.queues.get(*id).is_some_and(|queue| queue.settings.single_active_consumer) {
+                self.activate_next(*id);
             }
         }
         queues.iter().for_each(|id| self.note_use(*id));
@@ -178,6 +242,15 @@ impl Vhost {
 
     pub fn consumer(&self, id: ConsumerId) -> Option<&Consumer> {
         self.consumers.get(id)
+    }
+}
+
+/// How many deliveries a consumer may have that are not acknowledged. Quorum queues do not go without a limit.
+fn limit(kind: QueueType, no_ack: bool, prefetch: u16) -> u16 {
+    match (no_ack, prefetch) {
+        (true, _) => 0,
+        (false, 0) if kind == QueueType::Quorum => QUORUM_PREFETCH,
+        (false, prefetch) => prefetch,
     }
 }
 

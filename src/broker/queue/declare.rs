@@ -72,25 +72,29 @@ impl Vhost {
         let described = self.describe("queue", declaration.name.as_bytes());
         let Declaration { name, durable, exclusive, auto_delete, arguments } = declaration;
         let declared = Declared { durable, exclusive, auto_delete };
-        let settings = arguments::parse(&arguments, &declared, &described)?;
+        let settings = arguments::parse_as(self.compatibility, &arguments, &declared, &described)?;
         let owner = connection.filter(|_| exclusive);
         let durable = durable && !exclusive;
         let log = self.new_log(durable);
         let mut queue = Queue::new(name, durable, owner, auto_delete, log);
-        queue.arguments = arguments;
-        queue.settings = settings;
+        queue.define(settings, arguments);
         let id = self.insert_queue(queue);
         self.note_use(id);
         if let Some(owner) = owner.and_then(|owner| self.connections.get_mut(owner)) {
             owner.exclusive_queues.insert(id);
         }
         self.record(|vhost| vhost.queues[id].durable().map(Change::PutQueue));
+        self.queue_created(id);
         Ok(Counts { ready: 0, consumers: 0 })
     }
 
     fn counts(&self, id: QueueId) -> Counts {
         let queue = &self.queues[id];
-        Counts { ready: queue.ready(), consumers: queue.consumer_count() }
+        // Consumers that wait to be the active one of a quorum queue do not count.
+        let others_count =
+            queue.settings.queue_type != QueueType::Quorum || !queue.settings.single_active_consumer;
+        let consumers = if others_count { queue.consumer_count() } else { queue.consumer_count().min(1) };
+        Counts { ready: queue.ready(), consumers }
     }
 
     fn check_same_queue(
@@ -144,7 +148,7 @@ impl Vhost {
         self.check_not_locked(id, connection)?;
         self.check_not_stream(id, "queue.purge")?;
         let count = self.queues[id].purge();
-        if count > 0 && self.queues[id].log().is_durable() {
+        if count > 0 && self.queues[id].is_kept() {
             // Purged messages do not come back after a crash, once the client has been told.
             self.commits.note_definition();
             self.commits.make_thorough();
@@ -219,6 +223,7 @@ impl Vhost {
 
     /// Takes a queue away with its bindings and consumers, who are told. Returns the ready messages lost.
     pub(in crate::broker) fn remove_queue(&mut self, id: QueueId, fx: &mut impl Effects) -> usize {
+        self.consumers_deleted(id);
         self.remove_bindings_of(id);
         Alarm::ALL.into_iter().for_each(|alarm| self.set_alarm(id, alarm, None));
         let Some(queue) = self.queues.remove(id) else { return 0 };
@@ -241,6 +246,7 @@ impl Vhost {
             }
         }
         let count = queue.ready();
+        self.queue_deleted(&queue);
         self.discard(queue);
         count
     }

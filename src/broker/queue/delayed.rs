@@ -7,6 +7,7 @@ use std::ops::Range;
 use super::Queue;
 use crate::broker::delay::index::{Entry, Index};
 use crate::broker::{ExchangeId, Now};
+use crate::log::chunk::Data;
 use crate::log::record::Record;
 use crate::log::{At, Position};
 use crate::wire::content::Message;
@@ -49,29 +50,28 @@ impl Delays {
     pub fn find(&mut self, messages: usize, end: Position) {
         (self.waiting, self.unread) = (messages, 0..end);
     }
-
-    /// The position from which on records are read one after the other.
-    pub fn cursor(&self, next: Position) -> Position {
-        if self.unread.is_empty() { next } else { self.unread.start }
-    }
 }
 
 impl Queue {
     /// Keeps a message until it is due. Returns whether it is to be on disk before its publisher may be told.
     pub(in crate::broker) fn delay(&mut self, due: Now, marks: u8, message: &Message<'_>) -> bool {
         self.storage.used = true;
-        let persistent = self.log.is_durable() && properties::is_persistent(message.properties);
-        let (position, kept) = self.log.append_marked(due, persistent, marks, message);
+        let persistent = self.is_kept() && properties::is_persistent(message.properties);
+        let (position, kept) = self.lane.log.append_marked(due, persistent, marks, message);
         if let Some(delays) = &mut self.delays {
             delays.index.insert((due, position));
             delays.waiting += 1;
+            if delays.unread.is_empty() {
+                self.lane.read_to(position);
+            }
         }
         kept
     }
 
     /// What is next. As long as not all records' times are known none of them goes, so that they keep their order.
     pub(in crate::broker) fn next_delayed(&mut self, now: Now) -> Step {
-        let Self { log, delays: Some(delays), .. } = self else { return Step::Nothing };
+        let Self { lane, delays: Some(delays), .. } = self else { return Step::Nothing };
+        let log = &mut lane.log;
         if !delays.unread.is_empty() {
             match log.seek(delays.unread.start) {
                 At::OnDisk => return Step::Wait,
@@ -80,6 +80,7 @@ impl Queue {
                         delays.index.insert((record.timestamp, position));
                     }
                     delays.unread.start = position + 1;
+                    lane.read_to(position + 1);
                 }
                 At::Here(_) | At::End => delays.unread = 0..0,
             }
@@ -110,7 +111,7 @@ impl Queue {
         if !delays.index.remove(entry) {
             return None;
         }
-        let taken = self.log.get(entry.1).map(|record| take(&record))?;
+        let taken = self.lane.get(entry.1).map(|record| take(&record))?;
         delays.waiting -= 1;
         self.unacked += 1;
         Some(taken)
@@ -123,7 +124,7 @@ impl Queue {
             return false;
         }
         delays.waiting -= 1;
-        self.log.settle(entry.1);
+        self.lane.settle(entry.1);
         true
     }
 
@@ -133,18 +134,21 @@ impl Queue {
         let count = delays.waiting;
         **delays = Delays::new(delays.exchange);
         // That some have gone where they go, and wait for that to be on disk, makes no difference to the log.
-        self.log.settle_all(0..self.log.next());
+        let log = &mut self.lane.log;
+        log.settle_all(0..log.next());
         count
     }
 
-    /// Positions that were on disk and cannot be read. Returns how many messages that waited are lost.
-    pub(super) fn lose_delayed(&mut self, positions: &[Position]) -> usize {
+    /// What its log has read from disk. Returns how many messages that waited turned out to be lost.
+    pub(super) fn delayed_arrive(&mut self, first: Position, data: Data) -> usize {
         let Some(delays) = &mut self.delays else { return 0 };
         let mut lost = 0;
-        // What has gone where it goes already is going to be settled.
-        for position in positions.iter().filter(|position| !self.pending_dead.is_written(**position)) {
-            lost += 1;
-            self.log.forget(*position);
+        for position in self.lane.log.arrive(first, data) {
+            // What has gone where it goes already is going to be settled.
+            if !self.pending_dead.is_written(position) {
+                lost += 1;
+                self.lane.log.forget(position);
+            }
         }
         delays.waiting = delays.waiting.saturating_sub(lost);
         lost

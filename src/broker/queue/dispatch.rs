@@ -3,10 +3,12 @@
 //! After every call the queue is empty, or its ring is, or its next message is being read from disk.
 
 use super::Taken;
+use super::arguments::QueueType;
 use super::consumer::Place;
 use crate::broker::channel::Unacked;
 use crate::broker::dead_letter::{REDELIVERED, seen};
 use crate::broker::effects::{Delivery, Effects, Got};
+use crate::broker::overdue::stamp;
 use crate::broker::post::Kept;
 use crate::broker::vhost::Vhost;
 use crate::broker::{ChannelId, ConsumerId, Now, QueueId};
@@ -41,6 +43,16 @@ pub enum Fetched {
     /// The message is on its way from the disk. The connection is to do nothing else and to try again when
     /// [`Effects::retry`] says so.
     Wait,
+}
+
+/// What a consumer's turn came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Taken,
+    /// Its channel's window is full, and it has left the ring.
+    Passed,
+    /// There is no message in memory.
+    Nothing,
 }
 
 impl Vhost {
@@ -84,7 +96,9 @@ impl Vhost {
         }
         // What goes straight to a consumer is never marked as redelivered, as in RabbitMQ.
         let kept = self.queues[queue].push(now, marks & !REDELIVERED, message);
-        self.deliver_next(queue, id, fx);
+        if self.deliver_next(queue, id, fx) == Turn::Passed {
+            self.dispatch(queue, fx);
+        }
         self.heed(queue);
         kept.into()
     }
@@ -94,10 +108,11 @@ impl Vhost {
         self.expire_first(queue);
         while self.queues.get(queue).is_some_and(|q| !q.is_empty() && !q.ring.is_empty()) {
             let Some(id) = self.whose_turn(queue, fx) else { break };
-            if !self.deliver_next(queue, id, fx) {
-                break;
+            match self.deliver_next(queue, id, fx) {
+                Turn::Taken => self.work += 1,
+                Turn::Passed => {}
+                Turn::Nothing => break,
             }
-            self.work += 1;
         }
         self.call_paced(queue, fx);
         self.enforce_length(queue);
@@ -124,15 +139,23 @@ impl Vhost {
         }
     }
 
-    /// Gives the next message of a queue to a consumer, whose turn is over then. Says no if there is none in memory.
-    fn deliver_next(&mut self, queue_id: QueueId, id: ConsumerId, fx: &mut impl Effects) -> bool {
+    /// Gives the next message of a queue to a consumer, whose turn is over then.
+    fn deliver_next(&mut self, queue_id: QueueId, id: ConsumerId, fx: &mut impl Effects) -> Turn {
         // Each is looked up once: this is where most messages leave.
         let mut told = None;
-        let Self { queues, consumers, channels, tracing, .. } = self;
+        let Self { queues, consumers, channels, watches, clock, tracing, .. } = self;
         let (Some(queue), Some(consumer)) = (queues.get_mut(queue_id), consumers.get_mut(id)) else {
-            return false;
+            return Turn::Nothing;
         };
-        let Some(channel) = channels.get_mut(consumer.channel) else { return false };
+        let Some(channel) = channels.get_mut(consumer.channel) else { return Turn::Nothing };
+        if let Some(window) = &mut channel.window {
+            if !consumer.no_ack && window.is_full() {
+                consumer.place = Place::Shut;
+                queue.ring.pop();
+                window.wait(id);
+                return Turn::Passed;
+            }
+        }
         let taken = queue.take_next_with(|next, message| {
             let to = Delivery {
                 connection: consumer.connection,
@@ -145,22 +168,31 @@ impl Vhost {
             told = tracing.then(|| Kept::of(message));
             to.delivery_tag
         });
-        let Some((next, delivery_tag)) = taken else { return false };
+        let Some((next, delivery_tag)) = taken else { return Turn::Nothing };
         let on = consumer.channel;
         if consumer.no_ack {
             queue.settle(next.position);
             queue.ring.rotate();
         } else {
             let (position, size) = (next.position, next.size);
-            let redelivered = next.redelivered;
-            let unacked =
-                Unacked { delivery_tag, queue: queue_id, position, size, redelivered, consumer: Some(id) };
+            let unacked = Unacked {
+                delivery_tag,
+                queue: queue_id,
+                position,
+                size,
+                late: false,
+                stamp: stamp(*clock),
+                consumer: Some(id),
+            };
+            if let Some(timeout) = consumer.timeout {
+                watches.note(&mut channel.watch, consumer.channel, *clock, timeout);
+            }
             consumer.await_ack(unacked, channel, &mut queue.ring);
         }
         if let Some(told) = told {
             self.trace_delivery(on, queue_id, next.redelivered, &told.message());
         }
-        true
+        Turn::Taken
     }
 
     fn send(&mut self, id: ConsumerId, message: &Message<'_>, fx: &mut impl Effects) -> u64 {
@@ -183,8 +215,14 @@ impl Vhost {
     pub(in crate::broker) fn release(&mut self, id: ConsumerId) -> bool {
         let Some(consumer) = self.consumers.get_mut(id) else { return false };
         consumer.unacked -= 1;
-        if consumer.place != Place::Full || consumer.is_full() {
-            return false;
+        match consumer.place {
+            Place::Full if !consumer.is_full() => {}
+            Place::Quiescing if consumer.unacked == 0 => {
+                let queue = consumer.queue;
+                self.stand_down(id, Place::Waiting);
+                return self.activate_next(queue);
+            }
+            _ => return false,
         }
         consumer.place = Place::Ring;
         let (queue, priority) = (consumer.queue, consumer.priority);
@@ -200,18 +238,22 @@ impl Vhost {
         }
     }
 
-    pub(super) fn bring_back(&mut self, id: ConsumerId, fx: &mut impl Effects) {
-        let Some(consumer) = self.consumers.get_mut(id) else { return };
-        if consumer.is_full() {
-            consumer.place = Place::Full;
-            return;
-        }
-        consumer.place = Place::Ring;
-        let (queue, priority) = (consumer.queue, consumer.priority);
-        if let Some(found) = self.queues.get_mut(queue) {
-            found.ring.push(id, priority);
+    pub(in crate::broker) fn bring_back(&mut self, id: ConsumerId, fx: &mut impl Effects) {
+        if let Some(queue) = self.take_place(id) {
             self.dispatch(queue, fx);
         }
+    }
+
+    /// A consumer goes to its queue's ring if it has room. Returns the queue then, which is to be dispatched.
+    pub(super) fn take_place(&mut self, id: ConsumerId) -> Option<QueueId> {
+        let consumer = self.consumers.get_mut(id)?;
+        if consumer.is_full() {
+            consumer.place = Place::Full;
+            return None;
+        }
+        consumer.place = Place::Ring;
+        self.queues.get_mut(consumer.queue)?.ring.push(id, consumer.priority);
+        Some(consumer.queue)
     }
 
     /// Fetches one message for `basic.get`.
@@ -227,6 +269,7 @@ impl Vhost {
         let (connection, number) = (on.connection, on.number);
         self.check_not_locked(id, Some(connection))?;
         self.check_not_stream(id, "basic.get")?;
+        self.check_not_single(id)?;
         self.note_use(id);
         self.expire_first(id);
         let found = &mut self.queues[id];
@@ -247,14 +290,22 @@ impl Vhost {
             }
             Taken::Nothing => return Ok(Fetched::Empty),
         };
-        let on = &mut self.channels[channel];
+        // What expires behind it no longer counts, but in a quorum queue.
+        if self.queues[id].settings.queue_type == QueueType::Classic {
+            self.expire_first(id);
+        }
+        let (found, on) = (&mut self.queues[id], &mut self.channels[channel]);
         let delivery_tag = on.next_delivery_tag();
         let got = Got { delivery_tag, redelivered: next.redelivered, left: found.ready() };
-        if let Some(record) = found.log().get(next.position) {
-            found.shown(next.position, &record, |message| fx.got(connection, number, &got, message));
+        let mut told = None;
+        if let Some(record) = found.record(next.position) {
+            found.shown(next.position, &record, |message| {
+                fx.got(connection, number, &got, message);
+                told = self.tracing.then(|| Kept::of(message));
+            });
         }
-        if self.tracing {
-            self.trace_fetched(channel, id, next.position, next.redelivered);
+        if let Some(told) = told {
+            self.trace_delivery(channel, id, next.redelivered, &told.message());
         }
         let (found, on) = (&mut self.queues[id], &mut self.channels[channel]);
         if no_ack {
@@ -265,9 +316,13 @@ impl Vhost {
                 queue: id,
                 position: next.position,
                 size: next.size,
-                redelivered: next.redelivered,
+                late: false,
+                stamp: stamp(self.clock),
                 consumer: None,
             });
+            if let Some(timeout) = found.timeout(None) {
+                self.watches.note(&mut on.watch, channel, self.clock, timeout);
+            }
         }
         self.watch(id);
         self.heed(id);

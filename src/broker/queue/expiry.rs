@@ -15,6 +15,11 @@ use crate::log::record::Record;
 use crate::wire::content::Message;
 use crate::wire::properties::{self, EXPIRATION};
 
+/// Milliseconds after a start until the first queue is looked at for messages that expire by what their publishers said,
+/// and until the next one is.
+const FIRST_LOOK: u64 = 2_000;
+const NEXT_LOOK: u64 = 10;
+
 /// Milliseconds out of an `expiration` property that has been checked.
 pub fn milliseconds(expiration: &[u8]) -> Option<u64> {
     std::str::from_utf8(expiration).ok()?.parse().ok()
@@ -45,12 +50,12 @@ impl Queue {
     fn head_due(&mut self, lane: usize) -> Option<Now> {
         // One on disk has been asked for; when it arrives this is asked again.
         let At::Here(position) = self.head_of(lane) else { return None };
-        self.log.get(position).and_then(|record| self.due(&record))
+        self.record(position).and_then(|record| self.due(&record))
     }
 
     /// When the next message expires.
     fn next_due(&mut self) -> Option<Now> {
-        (0..self.lane_count()).filter_map(|lane| self.head_due(lane)).min()
+        (0..self.head_count()).filter_map(|lane| self.head_due(lane)).min()
     }
 
     /// When nobody will have used the queue for as long as it may be there without.
@@ -65,13 +70,13 @@ impl Vhost {
     pub(in crate::broker) fn expire(&mut self, id: QueueId, most: u64) {
         let mut left = most.max(1);
         let clock = self.clock;
-        for lane in 0..self.queues.get(id).map_or(0, Queue::lane_count) {
+        for lane in 0..self.queues.get(id).map_or(0, Queue::head_count) {
             while let Some(queue) = self.queues.get_mut(id).filter(|_| left > 0) {
                 if queue.head_due(lane).is_none_or(|due| due > clock) {
                     break;
                 }
                 let Some(next) = queue.take_of(lane) else { break };
-                self.kill(id, &next, Reason::Expired);
+                self.kill(id, next.position, Reason::Expired);
                 self.work += 1;
                 left -= 1;
             }
@@ -84,7 +89,7 @@ impl Vhost {
     pub(super) fn expire_new(&mut self, id: QueueId) {
         // What is not at the head of its lane waits for what is, which has its alarm.
         let looked_at = |queue: &Queue| {
-            !queue.expiring || (queue.alarms.get(Alarm::Message).is_some() && queue.lane_count() == 1)
+            !queue.expiring || (queue.alarms.get(Alarm::Message).is_some() && queue.head_count() == 1)
         };
         if !self.queues.get(id).is_none_or(looked_at) {
             self.expire(id, u64::MAX);
@@ -106,6 +111,20 @@ impl Vhost {
             queue.expiring = false;
         }
         self.timers.set(&mut queue.alarms, id, Alarm::Message, due);
+    }
+
+    /// The same for a queue that was found on disk. Where messages have the queue's time to live, its head is read at once.
+    /// Where they only may have one of their own it is read later, one queue after the other, so that a node with many
+    /// long queues does not begin with reading all of them.
+    pub(in crate::broker) fn watch_recovered(&mut self, id: QueueId) {
+        let Some(queue) = self.queues.get_mut(id).filter(|queue| !queue.is_empty()) else { return };
+        queue.expiring = true;
+        if queue.settings.message_ttl.is_some() {
+            return self.watch(id);
+        }
+        self.recovered += 1;
+        let at = self.clock + FIRST_LOOK + self.recovered * NEXT_LOOK;
+        self.set_alarm(id, Alarm::Message, Some(at));
     }
 
     /// Somebody uses a queue: what it has left to live begins anew.

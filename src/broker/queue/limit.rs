@@ -64,7 +64,7 @@ impl Vhost {
                 return;
             }
             match queue.take_next() {
-                Taken::Next(next) => self.kill(id, &next, Reason::MaxLength),
+                Taken::Next(next) => self.kill(id, next.position, Reason::MaxLength),
                 // When it has arrived this is called again.
                 Taken::Wait => return self.heed(id),
                 Taken::Nothing => return,

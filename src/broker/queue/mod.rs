@@ -4,9 +4,11 @@
 //! [`Effects`](super::effects::Effects). This folder may not know exchanges but for the bindings it takes away.
 //!
 //! - this file: what a queue is, and which message is the next
+//! - [`lane`][], [`lanes`][]: the messages of one priority; which lane is whose turn
 //! - [`arguments`][]: the x-arguments, checked and typed
 //! - [`declare`][]: declaring, purging, deleting
 //! - [`consumer`][]: consuming and cancelling
+//! - [`single`][]: one consumer at a time
 //! - [`ring`][]: whose turn it is
 //! - [`dispatch`][]: messages to consumers, one turn each
 //! - [`pace`][]: publishers at the pace of consumers
@@ -23,20 +25,24 @@ pub mod declare;
 pub mod delayed;
 pub mod dispatch;
 pub mod expiry;
+pub mod lane;
+mod lanes;
 mod limit;
 pub mod pace;
 mod put_off;
 pub mod replies;
 mod returns;
 pub mod ring;
+mod single;
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 
 use amq_protocol::types::FieldTable;
 
 use self::arguments::{QueueType, Settings};
 pub use self::consumer::Consumer;
 use self::delayed::Delays;
+use self::lane::Lane;
 use self::put_off::PutOff;
 use self::returns::Returns;
 use self::ring::Ring;
@@ -44,7 +50,7 @@ use super::dead_letter::safe::Pending;
 use super::dead_letter::{Dying, REDELIVERED};
 use super::timers::Alarms;
 use super::{BindingId, ConnectionId, ConsumerId, Name, Now};
-use crate::log::{At, Calls, Log, LogId, Position};
+use crate::log::{Log, Position};
 use crate::wire::content::Message;
 use crate::wire::properties;
 
@@ -61,21 +67,20 @@ pub struct Queue {
     pub arguments: FieldTable,
     pub settings: Settings,
     pub(super) bindings: HashSet<BindingId, foldhash::fast::RandomState>,
-    log: Log,
-    /// What is before this position has been delivered at least once; the rest is ready.
-    read: Position,
-    /// How many messages that is.
-    unread: usize,
-    /// What is before this position may have been delivered before the node was started.
-    delivered: Position,
-    /// Delivered once and ready again. These go first, in their old order.
-    requeued: BTreeSet<Position>,
+    /// Its messages; where there are priorities, those of the usual one.
+    lane: Lane,
+    /// Those of other priorities that have been used, the highest first.
+    others: Vec<Lane>,
+    /// What has come back to a quorum queue, which goes before everything else, in the order in which it came back.
+    returned: VecDeque<Position>,
     unacked: usize,
     /// Octets of the bodies of ready messages, and of unacknowledged ones.
     ready_bytes: u64,
     pub(super) consumers: Vec<ConsumerId>,
     pub(super) ring: Ring,
     pub(super) exclusive_consumer: bool,
+    /// The consumer that gets the messages, where only one does.
+    pub(super) active: Option<ConsumerId>,
     /// What its vhost keeps in mind of its log.
     pub(in crate::broker) storage: Noted,
     /// The connections whose `basic.get` waits for a message to be read from disk.
@@ -144,16 +149,15 @@ impl Queue {
             arguments: FieldTable::default(),
             settings: Settings::default(),
             bindings: HashSet::default(),
-            log,
-            read: 0,
-            unread: 0,
-            delivered: 0,
-            requeued: BTreeSet::new(),
+            lane: Lane::new(0, 0, log),
+            others: Vec::new(),
+            returned: VecDeque::new(),
             unacked: 0,
             ready_bytes: 0,
             consumers: Vec::new(),
             ring: Ring::default(),
             exclusive_consumer: false,
+            active: None,
             storage: Noted::default(),
             fetchers: Vec::new(),
             paced: Vec::new(),
@@ -171,26 +175,19 @@ impl Queue {
         }
     }
 
-    /// Puts the queue on a log that has been found on disk. All its messages are ready; those before the position
-    /// `delivered` may have been delivered before.
-    pub(in crate::broker) fn stand_on(&mut self, log: Log, messages: usize, bytes: u64, delivered: Position) {
-        let end = log.next();
-        self.log = log;
-        if let Some(delays) = &mut self.delays {
-            return delays.find(messages, end);
-        }
-        (self.unread, self.ready_bytes, self.delivered) = (messages, bytes, delivered);
-        // Nobody knows before they are read.
-        self.expiring = messages > 0;
+    /// Says what it is declared to be. It has no messages yet.
+    pub(in crate::broker) fn define(&mut self, settings: Settings, arguments: FieldTable) {
+        (self.settings, self.arguments) = (settings, arguments);
+        self.lane.priority = self.default_priority();
     }
 
     /// Messages that wait for a consumer.
     pub fn ready(&self) -> usize {
-        self.unread + self.requeued.len()
+        self.lane.ready() + self.others.iter().map(Lane::ready).sum::<usize>() + self.returned.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.unread == 0 && self.requeued.is_empty()
+        self.lane.is_empty() && self.returned.is_empty() && self.others.iter().all(Lane::is_empty)
     }
 
     /// Messages delivered and not acknowledged.
@@ -207,36 +204,20 @@ impl Queue {
         self.consumers.len()
     }
 
-    /// The number of its log; 0 if it is not kept on disk.
-    pub fn log_id(&self) -> LogId {
-        self.log.id().unwrap_or_default()
-    }
-
-    pub(in crate::broker) fn log(&self) -> &Log {
-        &self.log
-    }
-
-    pub(in crate::broker) fn log_mut(&mut self) -> &mut Log {
-        &mut self.log
-    }
-
-    pub(in crate::broker) fn into_log(self) -> Log {
-        self.log
-    }
-
     /// Keeps a message that nobody takes now. `now` is in milliseconds since 1970, `marks` are those of
     /// [`dead_letter`](super::dead_letter). Returns whether it is to be on disk
     /// before its publisher may be told.
     pub(super) fn push(&mut self, now: Now, marks: u8, message: &Message<'_>) -> bool {
         self.ready_bytes += message.body.size() as u64;
-        self.unread += 1;
         self.storage.used = true;
         self.note_expiring(message);
         // Only classic queues make a difference.
-        let persistent = self.log.is_durable()
+        let persistent = self.is_kept()
             && (self.settings.queue_type != QueueType::Classic
                 || properties::is_persistent(message.properties));
-        self.log.append_marked(now, persistent, marks, message).1
+        let lane = self.lane_for(message);
+        lane.note_push();
+        lane.log.append_marked(now, persistent, marks, message).1
     }
 
     /// Takes the next ready message. It is unacknowledged until it is settled or put back.
@@ -250,33 +231,18 @@ impl Queue {
 
     /// What has just been taken.
     fn taken(&mut self, position: Position, redelivered: bool) -> Next {
-        let record = self.log.get(position);
+        let record = self.record(position);
         let size = record.map_or(0, |record| record.parts.body.size()) as u32;
         let redelivered = redelivered || record.is_some_and(|record| record.marks & REDELIVERED != 0);
         self.ready_bytes -= u64::from(size);
         Next { position, redelivered, size }
     }
 
-    pub(in crate::broker) fn lane_count(&self) -> usize {
-        1
-    }
-
-    /// The first ready message of a lane; if it is on disk it is asked for.
-    pub(super) fn head_of(&mut self, _lane: usize) -> At {
-        match self.requeued.first().copied() {
-            Some(position) if self.log.fetch(position) => At::Here(position),
-            Some(_) => At::OnDisk,
-            None if self.unread > 0 => self.log.seek(self.read),
-            None => At::End,
-        }
-    }
-
     /// Takes the first ready message of a lane, if it is in memory.
-    pub(super) fn take_of(&mut self, _lane: usize) -> Option<Next> {
-        match self.take_next() {
-            Taken::Next(next) => Some(next),
-            _ => None,
-        }
+    pub(super) fn take_of(&mut self, index: usize) -> Option<Next> {
+        let (position, redelivered) = self.advance_head(index).ok()?;
+        self.unacked += 1;
+        Some(self.taken(position, redelivered))
     }
 
     /// The same, with the message for `take` to look at.
@@ -285,113 +251,86 @@ impl Queue {
         take: impl FnOnce(&Next, &Message<'_>) -> R,
     ) -> Option<(Next, R)> {
         let (position, redelivered) = self.advance().ok()?;
-        let Some(record) = self.log.get(position) else {
+        let Some(record) = self.record(position) else {
             debug_assert!(false, "what is next is in memory");
             self.unacked -= 1;
             return None;
         };
         let redelivered = redelivered || record.marks & REDELIVERED != 0;
         let next = Next { position, redelivered, size: record.parts.body.size() as u32 };
+        let taken = self.shown(position, &record, |message| take(&next, message));
         self.ready_bytes -= u64::from(next.size);
-        Some((next, self.shown(position, &record, |message| take(&next, message))))
+        Some((next, taken))
     }
 
     /// Goes on to the next ready message, which is unacknowledged then, or says why not.
     fn advance(&mut self) -> Result<(Position, bool), Taken> {
         self.storage.used = true;
-        let (position, redelivered) = if let Some(position) = self.requeued.first().copied() {
-            if !self.log.fetch(position) {
-                return Err(Taken::Wait);
+        let found = match self.returned.front().copied() {
+            Some(position) if self.fetch(position) => {
+                self.returned.pop_front();
+                Ok((position, true))
             }
-            self.requeued.pop_first();
-            (position, true)
-        } else if self.unread > 0 {
-            match self.log.seek(self.read) {
-                At::Here(position) => {
-                    self.read = position + 1;
-                    self.unread -= 1;
-                    self.log.note_delivered(position);
-                    (position, position < self.delivered)
-                }
-                At::OnDisk => return Err(Taken::Wait),
-                At::End => return Err(Taken::Nothing),
-            }
-        } else {
-            return Err(Taken::Nothing);
+            Some(_) => Err(Taken::Wait),
+            None if self.others.is_empty() => self.lane.advance(),
+            None => self.advance_lanes(),
         };
-        self.unacked += 1;
-        Ok((position, redelivered))
+        self.unacked += usize::from(found.is_ok());
+        found
     }
 
-    /// Makes an unacknowledged message ready again, at its old place. `size` is that of its body in octets.
+    /// Makes an unacknowledged message ready again: at its old place, or in a quorum queue before all others. `size` is
+    /// that of its body in octets.
     pub(super) fn put_back(&mut self, position: Position, size: u32) {
         self.unacked -= 1;
         self.ready_bytes += u64::from(size);
-        self.requeued.insert(position);
+        if self.settings.queue_type == QueueType::Quorum {
+            self.returned.push_back(position);
+        } else if let Some(lane) = self.lane_at_mut(position) {
+            lane.put_back(position);
+        }
     }
 
     /// An unacknowledged message is done with.
     pub(in crate::broker) fn settle(&mut self, position: Position) {
         self.unacked -= 1;
         self.forget_returns(position);
-        self.log.settle(position);
+        if let Some(lane) = self.lane_at_mut(position) {
+            lane.settle(position);
+        }
     }
 
     /// Drops every ready message and says how many there were.
     pub(super) fn purge(&mut self) -> usize {
         let count = self.ready() + self.drop_put_off();
-        for position in std::mem::take(&mut self.requeued) {
-            self.log.settle(position);
+        for position in std::mem::take(&mut self.returned) {
+            self.forget_returns(position);
+            if let Some(lane) = self.lane_at_mut(position) {
+                lane.settle(position);
+            }
         }
-        self.log.settle_all(self.read..self.log.next());
-        self.read = self.log.next();
-        (self.unread, self.ready_bytes) = (0, 0);
+        self.lanes_mut().for_each(Lane::purge);
+        self.ready_bytes = 0;
         count
     }
 
     /// What its log has read from disk. Returns how many ready messages turned out to be lost.
     pub(in crate::broker) fn arrive(&mut self, first: Position, data: crate::log::chunk::Data) -> usize {
-        let missing = self.log.arrive(first, data);
         if self.delays.is_some() {
-            return self.lose_delayed(&missing);
+            return self.delayed_arrive(first, data);
         }
-        let mut lost = 0;
-        for position in missing {
-            if self.requeued.remove(&position) || self.lose_put_off(position) {
-                lost += 1;
-            } else if position >= self.read {
-                self.unread -= 1;
-                lost += 1;
-            } else {
-                // Somebody has it: its settlement is going to come.
-                continue;
-            }
-            self.log.forget(position);
-        }
+        let (mut returned, mut put_off) =
+            (std::mem::take(&mut self.returned), std::mem::take(&mut self.put_off));
+        let lost = self.lane_at_mut(first).map_or(0, |lane| {
+            lane.arrive(first, data, |position| {
+                let at = returned.iter().position(|other| *other == position);
+                at.is_some_and(|at| returned.remove(at).is_some()) || put_off::lose(&mut put_off, position)
+            })
+        });
+        (self.returned, self.put_off) = (returned, put_off);
         if self.is_empty() {
             self.ready_bytes = 0;
         }
         lost
-    }
-
-    /// Whether its vhost has to heed it.
-    pub(in crate::broker) fn asks(&self) -> bool {
-        !self.storage.resident || self.log.asks()
-    }
-
-    /// What its log asks for.
-    pub(in crate::broker) fn take_calls(&mut self) -> Option<Calls> {
-        self.log.take_calls()
-    }
-
-    /// Says on disk exactly what has been delivered.
-    pub(in crate::broker) fn note_stop(&mut self) {
-        let delivered = self.read.max(self.delivered);
-        self.log.note_stop(delivered);
-    }
-
-    /// Up to where it has been read.
-    pub(in crate::broker) fn read_position(&self) -> Position {
-        self.delays.as_ref().map_or(self.read, |delays| delays.cursor(self.log.next()))
     }
 }

@@ -28,7 +28,7 @@ pub struct Behind {
 
 impl Queue {
     fn backlog(&self) -> u64 {
-        self.ready_bytes + self.unread as u64 * OVERHEAD
+        self.ready_bytes + self.ready() as u64 * OVERHEAD
     }
 
     fn is_far_behind(&self) -> bool {
@@ -58,14 +58,14 @@ impl Vhost {
     pub fn pace(&mut self, connection: ConnectionId, queue: QueueId) -> Option<Position> {
         let queue = self.queues.get_mut(queue).filter(|queue| queue.is_far_behind())?;
         queue.paced.push(connection);
-        Some(queue.read)
+        Some(queue.read_position())
     }
 
     /// A connection waits no more, called back or not. Returns up to where the queue has been read.
     pub fn unpace(&mut self, connection: ConnectionId, queue: QueueId) -> Option<Position> {
         let queue = self.queues.get_mut(queue)?;
         queue.paced.retain(|id| *id != connection);
-        Some(queue.read)
+        Some(queue.read_position())
     }
 
     /// Calls back who waits for a queue, if that has caught up or is not going to.

@@ -58,17 +58,19 @@ impl Queue {
         let count = dropped.len();
         for ((_, position), _) in dropped {
             self.forget_returns(position);
-            self.log.settle(position);
+            if let Some(lane) = self.lane_at_mut(position) {
+                lane.settle(position);
+            }
         }
         count
     }
+}
 
-    /// One that waited was lost on the disk. Says whether there was such a one.
-    pub(super) fn lose_put_off(&mut self, position: Position) -> bool {
-        let before = self.put_off.len();
-        self.put_off.retain(|(_, other), _| *other != position);
-        self.put_off.len() < before
-    }
+/// One that waited was lost on the disk. Says whether there was such a one.
+pub fn lose(put_off: &mut PutOff, position: Position) -> bool {
+    let before = put_off.len();
+    put_off.retain(|(_, other), _| *other != position);
+    put_off.len() < before
 }
 
 impl Vhost {

@@ -2,7 +2,8 @@
 //!
 //! As RabbitMQ 4.3 counts: `x-acquired-count` is how often a message has been taken before, `x-delivery-count` how often
 //! that has failed. `basic.nack` with requeue gives a message back without failure; `basic.reject` with requeue and the
-//! end of a channel are failures. Classic queues count nothing.
+//! end of a channel are failures. Classic queues show nothing of that; they count failures where they dead-letter, since a
+//! dead letter that has failed before is marked as redelivered, and another is not.
 
 use super::Queue;
 use super::arguments::QueueType;
@@ -30,6 +31,9 @@ impl Queue {
     /// Counts a message that comes back. Returns whether it has failed too often to be delivered once more.
     pub(in crate::broker) fn count_return(&mut self, position: Position, failed: bool) -> bool {
         if self.settings.queue_type != QueueType::Quorum {
+            if failed && self.settings.dead_letter_exchange.is_some() {
+                self.returns.0.entry(position).or_default().failed = 1;
+            }
             return false;
         }
         let counts = self.returns.0.entry(position).or_default();
@@ -44,6 +48,11 @@ impl Queue {
         self.returns.0.get(&position).map_or(0, |counts| counts.failed)
     }
 
+    /// Whether a message has come back after a failure.
+    pub(in crate::broker) fn has_failed(&self, position: Position) -> bool {
+        self.returns.0.get(&position).is_some_and(|counts| counts.failed > 0)
+    }
+
     /// A message is gone, and with it what was counted.
     pub(super) fn forget_returns(&mut self, position: Position) {
         if !self.returns.0.is_empty() {
@@ -52,13 +61,13 @@ impl Queue {
     }
 
     /// Shows a message as whoever gets it sees it, with its counts in its headers if it has any.
-    pub(super) fn shown<R>(
+    pub(in crate::broker) fn shown<R>(
         &self,
         position: Position,
         record: &Record<'_>,
         show: impl FnOnce(&Message<'_>) -> R,
     ) -> R {
-        if self.returns.0.is_empty() {
+        if self.returns.0.is_empty() || self.settings.queue_type != QueueType::Quorum {
             return seen(&record.parts, record.marks, show);
         }
         let Some(counts) = self.returns.0.get(&position) else {

@@ -3,6 +3,7 @@
 use amq_protocol::types::{AMQPValue, FieldTable};
 
 use super::{Declared, MAX_AGE, QueueType, TYPE, invalid, text};
+use crate::broker::compatibility::Hint;
 use crate::broker::exchange::arguments::{integer, type_name};
 use crate::wire::reply::Exception;
 
@@ -11,6 +12,7 @@ const EXPIRY_MAX: i64 = 315_360_000_000;
 const SEGMENT_SIZE_MAX: i64 = 3_000_000_000;
 const SEGMENT_SIZE: &str = "x-stream-max-segment-size-bytes";
 const FILTER_SIZE: &str = "x-stream-filter-size-bytes";
+const VERSION: &str = "x-queue-version";
 const MASTER_LOCATOR: &str = "x-queue-master-locator";
 
 /// What is wrong with a value, as an Erlang term, given all the arguments.
@@ -46,7 +48,7 @@ pub const RULES: [Rule; 28] = [
     rule("x-max-priority", CLASSIC, max_priority),
     rule("x-overflow", QUEUES, overflow),
     rule("x-queue-mode", CLASSIC, anything),
-    rule("x-queue-version", CLASSIC, version),
+    rule(VERSION, CLASSIC, version),
     rule("x-single-active-consumer", QUEUES, boolean),
     rule(TYPE, ALL, anything), // checked before all others
     rule("x-consumer-timeout", QUORUM, not_negative),
@@ -88,6 +90,29 @@ pub fn no_foreign(queue_type: QueueType, arguments: &FieldTable, described: &str
             queue_type.module()
         ))),
     }
+}
+
+/// What is left of a classic queue's arguments without those that RabbitMQ has given up, and how to do without them. `None`
+/// if there are none.
+pub fn without_old(arguments: &FieldTable) -> Option<(FieldTable, Vec<Hint>)> {
+    let value = |key: &str| arguments.inner().get(key);
+    let is_classic = value(TYPE).is_none_or(|name| text(name) == Some(b"classic"));
+    let version = value(VERSION).and_then(integer) == Some(1);
+    let locator = value(MASTER_LOCATOR).is_some();
+    if !is_classic || !(version || locator) {
+        return None;
+    }
+    let (mut left, mut hints) = (FieldTable::default(), Vec::new());
+    for (key, value) in arguments.inner() {
+        match key.as_str() {
+            VERSION if version => hints.push(Hint::QueueVersion),
+            MASTER_LOCATOR => hints.push(Hint::MasterLocator),
+            _ => {
+                left.insert(key.clone(), value.clone());
+            }
+        }
+    }
+    Some((left, hints))
 }
 
 /// Refuses what RabbitMQ has given up. The text is whole as far as a reply text reaches, and a bit further.
