@@ -12,6 +12,7 @@ use super::refusal::Refusal;
 use super::resource::Names;
 use super::table;
 use crate::broker::exchange::{Exchange, Kind};
+use crate::broker::policy::Policy;
 use crate::broker::{Name, Vhost};
 use crate::node::Node;
 use crate::node::cell::VhostCell;
@@ -26,6 +27,7 @@ struct Seen {
     arguments: FieldTable,
     /// How many messages wait there, if it delays any.
     delayed: Option<usize>,
+    policy: Option<Arc<Policy>>,
 }
 
 impl Seen {
@@ -38,6 +40,7 @@ impl Seen {
             internal: exchange.internal,
             arguments: exchange.arguments.clone(),
             delayed: vhost.delayed(exchange.name.as_bytes()),
+            policy: exchange.policy.clone(),
         }
     }
 
@@ -53,6 +56,9 @@ impl Seen {
         });
         if let Some(delayed) = self.delayed {
             json["messages_delayed"] = delayed.into();
+        }
+        if let Some(policy) = &self.policy {
+            json["policy"] = (*policy.name).into();
         }
         json
     }

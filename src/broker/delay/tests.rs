@@ -6,10 +6,14 @@ use amq_protocol::types::{AMQPValue, FieldTable};
 
 use super::index::Entry;
 use super::manage::Look;
+use crate::broker::compatibility::Compatibility;
 use crate::broker::dead_letter::BLIND;
 use crate::broker::definitions::tests::Nobody;
 use crate::broker::effects::{Delivery, Effects, Got};
 use crate::broker::exchange::Kind;
+use crate::broker::policy::book::Policies;
+use crate::broker::policy::rollout::Rollout;
+use crate::broker::policy::{Policy, Rank};
 use crate::broker::publish::Outcome;
 use crate::broker::queue::declare::Declaration;
 use crate::broker::{ChannelId, ConnectionId, Now, Vhost, exchange};
@@ -288,4 +292,24 @@ fn nothing_is_left_of_an_exchange_that_goes() {
     rig.vhost.delete_exchange(b"x", false).expect("deleted");
     assert_eq!((rig.vhost.kept_queues().len(), rig.vhost.next_alarm()), (queues - 1, None));
     assert!(rig.vhost.calls().gather, "its files have to go");
+}
+
+/// What is behind an exchange has its name, and is no queue that a policy is for.
+#[test]
+fn policies_leave_it_alone() {
+    let mut rig = Rig::new();
+    let definition = serde_json::json!({ "expires": 5, "message-ttl": 5 });
+    let fields = serde_json::json!({ "pattern": "^x$", "definition": definition, "priority": 0 });
+    let fields = fields.as_object().expect("an object");
+    let policy = Policy::from_json("p", Rank::User, Compatibility::default(), fields).expect("a policy");
+    let mut policies = Policies::default();
+    policies.put(Rank::User, policy);
+    let mut rollout = Rollout::begin(&mut rig.vhost, Arc::new(policies));
+    while rollout.step(&mut rig.vhost) {
+        rollout.look_up();
+    }
+    rig.consume();
+    rig.publish(1, 100);
+    rig.wait_until(200);
+    assert_eq!(rig.came.bodies, [(100, 1)]);
 }

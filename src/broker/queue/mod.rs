@@ -16,6 +16,7 @@
 //! - [`delayed`][]: the queue behind a delayed exchange
 //! - [`limit`][]: how much a queue holds
 //! - [`replies`][]: direct reply-to
+//! - [`settings`][]: what follows when they change
 //! - [`returns`][]: how often messages have come back
 //! - [`put_off`][]: messages that have come back and wait
 
@@ -33,6 +34,7 @@ mod put_off;
 pub mod replies;
 mod returns;
 pub mod ring;
+mod settings;
 mod single;
 
 use std::collections::{HashSet, VecDeque};
@@ -48,6 +50,7 @@ use self::returns::Returns;
 use self::ring::Ring;
 use super::dead_letter::safe::Pending;
 use super::dead_letter::{Dying, REDELIVERED};
+use super::policy::book::Applied;
 use super::timers::Alarms;
 use super::{BindingId, ConnectionId, ConsumerId, Name, Now};
 use crate::log::{Log, Position};
@@ -65,7 +68,9 @@ pub struct Queue {
     pub hidden: bool,
     /// As they were declared.
     pub arguments: FieldTable,
+    /// What its arguments and policies say together.
     pub settings: Settings,
+    pub policies: Applied,
     pub(super) bindings: HashSet<BindingId, foldhash::fast::RandomState>,
     /// Its messages; where there are priorities, those of the usual one.
     lane: Lane,
@@ -148,6 +153,7 @@ impl Queue {
             hidden: false,
             arguments: FieldTable::default(),
             settings: Settings::default(),
+            policies: Applied::default(),
             bindings: HashSet::default(),
             lane: Lane::new(0, 0, log),
             others: Vec::new(),
