@@ -128,7 +128,8 @@ mod tests {
                 set.insert(entry);
                 for _ in 0..numbers.below(4) / 2 {
                     assert_eq!(index.first(), set.first().copied());
-                    set.pop_first().map(|first| assert!(index.remove(first)));
+                    let first = set.pop_first();
+                    assert!(first.is_none_or(|first| index.remove(first)));
                 }
                 let other = (numbers.below(times), numbers.below(8_000));
                 assert_eq!(index.remove(other), set.remove(&other), "{other:?}");
@@ -151,7 +152,8 @@ mod tests {
     fn an_entry_takes_little_memory_in_whatever_order_they_come() {
         const COUNT: u64 = 200_000;
         let mut numbers = Numbers(7);
-        let orders: [(&str, Box<dyn FnMut(u64) -> u64>, usize); 4] = [
+        type Order = Box<dyn FnMut(u64) -> u64>;
+        let orders: [(&str, Order, usize); 4] = [
             ("ever later", Box::new(|n| n), 17),
             ("ever earlier", Box::new(|n| COUNT - n), 17),
             ("inwards", Box::new(|n| if n % 2 == 0 { n } else { 2 * COUNT - n }), 26),
