@@ -23,6 +23,8 @@ pub struct DurableExchange {
     pub auto_delete: bool,
     pub internal: bool,
     pub arguments: FieldTable,
+    /// Where the messages are that it delays.
+    pub log: Option<LogId>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -169,11 +171,19 @@ impl Vhost {
     }
 
     fn restore_exchange(&mut self, stored: DurableExchange) -> Result<(), NotRestored> {
-        let DurableExchange { name, kind, auto_delete, internal, arguments } = stored;
+        let DurableExchange { name, kind, auto_delete, internal, arguments, log } = stored;
         if self.exchange(name.as_bytes()).is_some() {
             return Err(NotRestored::Twice(self.describe("exchange", name.as_bytes())));
         }
-        self.insert_exchange(Exchange::new(name, kind, true, auto_delete, internal, arguments));
+        if let Some(log) = log {
+            self.log_ids.fetch_max(log.0 + 1, Ordering::Relaxed);
+        }
+        let id = self.insert_exchange(Exchange::new(name, kind, true, auto_delete, internal, arguments));
+        self.add_delays(id, log);
+        if log.is_none() && self.exchanges[id].behind.is_some() {
+            // A version that knew nothing of delays has left it behind.
+            self.record(|vhost| vhost.exchanges[id].durable().map(Change::PutExchange));
+        }
         Ok(())
     }
 
@@ -230,6 +240,7 @@ impl Exchange {
             auto_delete: self.auto_delete,
             internal: self.internal,
             arguments: self.arguments.clone(),
+            log: self.behind.and_then(|behind| behind.log),
         })
     }
 }

@@ -19,6 +19,7 @@
 //! - [`events`][]: what comes and goes, for those who want to know
 //! - [`chance`][]: random choices, and hashes that stay the same
 //! - [`dedup`][]: duplicates, dropped by queues and exchanges
+//! - [`delay`][]: exchanges that keep a message for a while
 //! - [`dead_letter`][]: what becomes of messages that a queue gives up
 //! - [`timers`][]: what is to happen at some time
 //! - [`storage`][]: what queues' logs ask of whoever owns the disk, and what comes back
@@ -35,6 +36,7 @@ pub mod compatibility;
 pub mod dead_letter;
 pub mod dedup;
 pub mod definitions;
+pub mod delay;
 pub mod effects;
 pub mod events;
 pub mod exchange;

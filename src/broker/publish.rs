@@ -5,6 +5,7 @@ use std::hash::BuildHasher as _;
 use std::sync::Arc;
 
 use super::commit::Commit;
+use super::delay::header;
 use super::effects::Effects;
 use super::exchange::Destination;
 use super::queue::dispatch::Accepted;
@@ -37,6 +38,8 @@ pub(super) struct Way {
     preview: bool,
     /// Whether one of them is on the way: it has dropped the message, or has not decided.
     filtered: bool,
+    /// The exchange that has let the message in and kept it for a while already.
+    released: Option<ExchangeId>,
 }
 
 /// Room for so many queues or exchanges is kept for the next message.
@@ -57,7 +60,7 @@ impl Way {
         self.seen.clear();
         self.destinations.clear();
         self.historic.clear();
-        (self.preview, self.filtered) = (false, false);
+        (self.preview, self.filtered, self.released) = (false, false, None);
         self.queues.shrink_to(KEPT_MAX);
         self.exchanges.shrink_to(KEPT_MAX);
         self.seen.shrink_to(KEPT_MAX);
@@ -145,6 +148,24 @@ impl Vhost {
         targets
     }
 
+    /// The queues that an exchange leads a message to that it has delayed. More keys are as with
+    /// [`route_copies`](Self::route_copies).
+    pub(super) fn route_released(
+        &mut self,
+        exchange: ExchangeId,
+        message: &Message<'_>,
+        more: &[&[u8]],
+    ) -> Vec<QueueId> {
+        self.claims = None;
+        let mut way = std::mem::take(&mut self.way);
+        way.clear();
+        way.released = Some(exchange);
+        self.follow(exchange, message, more, &mut way);
+        let targets = std::mem::take(&mut way.queues);
+        self.way = way;
+        targets
+    }
+
     /// Takes back the list of a route.
     pub fn give_back(&mut self, targets: Vec<QueueId>) {
         self.way.queues = targets;
@@ -154,15 +175,16 @@ impl Vhost {
     /// to send a message to hands it to its alternate exchange. Returns whether the way is the same for all messages
     /// with this routing key. More keys lead to more bindings where an exchange knows bindings by their keys.
     fn follow(&mut self, first: ExchangeId, message: &Message<'_>, more: &[&[u8]], way: &mut Way) -> bool {
-        let Way { queues, exchanges, seen, destinations, historic, preview, filtered } = way;
+        let Way { queues, exchanges, seen, destinations, historic, preview, filtered, released } = way;
         exchanges.push(first);
         seen.insert(first);
         let mut cacheable = true;
         let mut at = 0;
         while let Some(id) = exchanges.get(at).copied() {
             let Some(mut exchange) = self.exchanges.get(id) else { break };
+            let is_released = *released == Some(id);
             cacheable &= exchange.goes_by_key();
-            if exchange.filter.is_some() {
+            if exchange.filter.is_some() && !is_released {
                 *filtered |= *preview;
                 if !*preview && self.drops(id, message) {
                     *filtered = true;
@@ -170,6 +192,14 @@ impl Vhost {
                     continue;
                 }
                 exchange = &self.exchanges[id];
+            }
+            if let Some(behind) = exchange.behind.filter(|_| !is_released) {
+                cacheable = false;
+                if header::wanted(message.properties).is_some() {
+                    at += 1;
+                    queues.push(behind.queue);
+                    continue;
+                }
             }
             if exchange.history.is_some() {
                 historic.push(id);

@@ -139,8 +139,8 @@ impl Vhost {
         match verdict {
             Verdict::Done => queue.settle(position),
             Verdict::Requeue | Verdict::Fail if !queue.count_return(position, verdict == Verdict::Fail) => {
-                queue.put_back(position, size);
-                return Some(delivery.queue);
+                let ready = self.come_back(delivery.queue, position, size, verdict == Verdict::Fail);
+                return (ready || freed).then_some(delivery.queue);
             }
             _ => {
                 if verdict == Verdict::Reject {

@@ -10,6 +10,7 @@ use super::commit::Commit;
 use super::effects::Effects;
 use super::queue::Queue;
 use super::queue::lane::inside;
+use super::timers::WORK_MAX;
 use super::vhost::Vhost;
 use crate::log::batch::Batch;
 use crate::log::budget::Budget;
@@ -75,6 +76,7 @@ impl Vhost {
             let is_ledger = queue.ledger_of.is_some();
             queue.stand_on(if is_ledger { Recovered { messages: 0, bytes: 0, ..found } } else { found });
             self.watch_recovered(id);
+            self.read_delayed(id);
             self.heed(id);
         }
     }
@@ -182,6 +184,7 @@ impl Vhost {
         self.exhume(id);
         self.enforce_length(id);
         self.expire(id, u64::MAX);
+        self.send_due(id, WORK_MAX, fx);
         self.heed(id);
         self.dispatch(id, fx);
         self.dispatch_due(fx);

@@ -10,7 +10,7 @@ use super::vhost::Vhost;
 use super::{Now, QueueId};
 
 /// Messages that one tick may move, so that many that expire at once do not keep the vhost from others.
-const WORK_MAX: u64 = 5_000;
+pub(super) const WORK_MAX: u64 = 5_000;
 
 /// What an alarm is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,13 +21,15 @@ pub enum Alarm {
     Unused,
     /// There are more messages to be dropped, or dead letters to be brought away.
     More,
+    /// Messages whose delivery was put off are due.
+    Due,
     /// Dead letters that could not be brought away are tried again.
     Retry,
 }
 
 impl Alarm {
-    const KINDS: usize = 4;
-    pub const ALL: [Self; Self::KINDS] = [Self::Message, Self::Unused, Self::More, Self::Retry];
+    const KINDS: usize = 5;
+    pub const ALL: [Self; Self::KINDS] = [Self::Message, Self::Unused, Self::More, Self::Due, Self::Retry];
 }
 
 /// When a queue's alarms are due.
@@ -92,6 +94,11 @@ impl Vhost {
             match alarm {
                 Alarm::Message => self.expire(queue, WORK_MAX.saturating_sub(self.work - begun)),
                 Alarm::Unused => self.expire_unused(queue, fx),
+                Alarm::Due => {
+                    let left = WORK_MAX.saturating_sub(self.work - begun);
+                    self.send_due(queue, left, fx);
+                    self.end_wait(queue, left, fx);
+                }
                 Alarm::Retry => self.retry_dead(queue),
                 Alarm::More => {
                     self.enforce_length(queue);

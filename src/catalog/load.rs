@@ -139,9 +139,10 @@ fn read_exchanges(transaction: &ReadTransaction, vhosts: &mut Vhosts) -> Result<
 
 fn exchange(name: &[u8], properties: &str, octets: &[u8]) -> Result<DurableExchange, Senseless> {
     let name = Name::from(std::str::from_utf8(name)?);
-    let ExchangeProperties { kind, auto_delete, internal } = serde_json::from_str(properties)?;
+    let ExchangeProperties { kind, auto_delete, internal, log } = serde_json::from_str(properties)?;
     let kind = Kind::from_name(&kind).ok_or(Senseless::Kind(kind))?;
-    Ok(DurableExchange { name, kind, auto_delete, internal, arguments: arguments(octets)? })
+    let (arguments, log) = (arguments(octets)?, log.map(LogId));
+    Ok(DurableExchange { name, kind, auto_delete, internal, arguments, log })
 }
 
 fn read_queues(transaction: &ReadTransaction, vhosts: &mut Vhosts) -> Result<(), redb::Error> {

@@ -133,6 +133,9 @@ pub struct ExchangeProperties {
     pub auto_delete: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub internal: bool,
+    /// Where the messages are that it delays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<u64>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -287,14 +290,16 @@ impl<'t> Writer<'t> {
     }
 
     fn put_exchange(&mut self, vhost: VhostNumber, exchange: &DurableExchange) -> Result<(), StorageError> {
-        let DurableExchange { name, kind, auto_delete, internal, arguments } = exchange;
+        let DurableExchange { name, kind, auto_delete, internal, arguments, log } = exchange;
         let properties = ExchangeProperties {
             kind: kind.name().to_owned(),
             auto_delete: *auto_delete,
             internal: *internal,
+            log: log.map(|log| log.0),
         };
         let value = (&*json(&properties)?, &*octets(arguments));
-        self.exchanges.insert((vhost, name.as_bytes()), value).map(drop)
+        self.exchanges.insert((vhost, name.as_bytes()), value)?;
+        log.map_or(Ok(()), |log| self.count_on(NEXT_LOG, log.0 + 1))
     }
 
     fn put_topic_permission(

@@ -143,7 +143,9 @@ fn everything() -> Definitions {
         ("t", Kind::Topic, false, false),
     ] {
         let arguments = if internal { all_types() } else { FieldTable::default() };
-        first.exchanges.push(DurableExchange { name: name.into(), kind, auto_delete, internal, arguments });
+        let log = internal.then_some(LogId(5));
+        let name = name.into();
+        first.exchanges.push(DurableExchange { name, kind, auto_delete, internal, arguments, log });
     }
     let longest = "q".repeat(255);
     for (name, log, auto_delete) in [("\0 \u{fffd}/", 3, true), (&longest, 1, false)] {
@@ -190,7 +192,7 @@ fn everything() -> Definitions {
         ],
         global_parameters: vec![global_parameter("a", "[]"), global_parameter("ü", "null")],
         next_vhost: Some(8),
-        next_log: 4,
+        next_log: 6,
     }
 }
 
@@ -313,6 +315,7 @@ fn a_vhost_goes_with_everything_in_it_and_nothing_else() {
             auto_delete: false,
             internal: false,
             arguments: FieldTable::default(),
+            log: None,
         };
         let mut changes = vec![
             vhost(number, name),

@@ -11,9 +11,9 @@ use super::caller::Caller;
 use super::refusal::Refusal;
 use super::resource::Names;
 use super::table;
-use crate::broker::Name;
 use crate::broker::exchange::{Exchange, Kind};
 use crate::broker::policy::Policy;
+use crate::broker::{Name, Vhost};
 use crate::node::Node;
 use crate::node::cell::VhostCell;
 
@@ -26,11 +26,13 @@ struct Seen {
     internal: bool,
     arguments: FieldTable,
     duplicates: Option<u64>,
+    /// How many messages wait there, if it delays any.
+    delayed: Option<usize>,
     policy: Option<Arc<Policy>>,
 }
 
 impl Seen {
-    fn new(exchange: &Exchange) -> Self {
+    fn new(vhost: &Vhost, exchange: &Exchange) -> Self {
         Self {
             name: Arc::clone(&exchange.name),
             kind: exchange.kind,
@@ -39,6 +41,7 @@ impl Seen {
             internal: exchange.internal,
             arguments: exchange.arguments.clone(),
             duplicates: exchange.duplicates(),
+            delayed: vhost.delayed(exchange.name.as_bytes()),
             policy: exchange.policy.clone(),
         }
     }
@@ -56,6 +59,9 @@ impl Seen {
         if let Some(dropped) = self.duplicates {
             json["duplicates_dropped"] = dropped.into();
         }
+        if let Some(delayed) = self.delayed {
+            json["messages_delayed"] = delayed.into();
+        }
         if let Some(policy) = &self.policy {
             json["policy"] = (*policy.name).into();
         }
@@ -65,7 +71,8 @@ impl Seen {
 
 /// All exchanges of a vhost, by name.
 fn all(vhost: &VhostCell) -> Vec<Value> {
-    let mut seen: Vec<_> = vhost.with(|vhost, _| vhost.exchanges().map(Seen::new).collect());
+    let mut seen: Vec<_> =
+        vhost.with(|vhost, _| vhost.exchanges().map(|exchange| Seen::new(vhost, exchange)).collect());
     seen.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     seen.iter().map(|exchange| exchange.to_json(&vhost.name)).collect()
 }
@@ -88,6 +95,6 @@ pub(super) async fn show(
     Names((vhost, name)): Names<(String, String)>,
 ) -> Result<Json<Value>, Refusal> {
     let cell = caller.vhost(&node, &vhost)?;
-    let seen = cell.with(|vhost, _| vhost.exchange(name.as_bytes()).map(Seen::new));
+    let seen = cell.with(|vhost, _| vhost.exchange(name.as_bytes()).map(|found| Seen::new(vhost, found)));
     seen.map(|exchange| Json(exchange.to_json(&vhost))).ok_or(Refusal::NotFound)
 }

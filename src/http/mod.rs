@@ -12,11 +12,12 @@
 //! - [`refusal`]: every reply that is no success
 //! - [`table`]: AMQP field tables as JSON, and back
 //! - one file per kind of thing: [`overview`], [`health`], [`vhosts`], [`users`], [`permissions`], [`topics`],
-//!   [`limits`], [`connections`], [`queues`], [`exchanges`], [`policies`], [`parameters`]
+//!   [`limits`], [`connections`], [`queues`], [`exchanges`], [`delayed`], [`policies`], [`parameters`]
 
 mod body;
 mod caller;
 mod connections;
+mod delayed;
 mod exchanges;
 mod health;
 mod limits;
@@ -51,6 +52,9 @@ use tokio::time::{sleep, timeout};
 
 use crate::node::Node;
 use resource::{CHANGE, GET, READ, other_method, resource};
+
+/// The methods of what can be looked at and dropped.
+const DELAYED: &str = "HEAD, GET, DELETE, OPTIONS";
 
 /// Octets a request's body may have (RabbitMQ's `management.http.max_body_size`).
 const BODY_MAX: usize = 20_000_000;
@@ -131,6 +135,7 @@ fn things() -> Router<Arc<Node>> {
     let protection = post(vhosts::protect).delete(vhosts::unprotect);
     let connection = get(connections::show).delete(connections::close);
     let of_user = get(connections::list_of_user).delete(connections::close_of_user);
+    let all_delayed = get(delayed::list).delete(delayed::drop_all);
     let queue = get(queues::show).put(queues::declare).delete(queues::delete);
     Router::new()
         .route("/api/overview", resource(READ, get(overview::overview)))
@@ -150,6 +155,15 @@ fn things() -> Router<Arc<Node>> {
         .route("/api/exchanges", resource(READ, get(exchanges::list)))
         .route("/api/exchanges/{vhost}", resource(READ, get(exchanges::list_of_vhost)))
         .route("/api/exchanges/{vhost}/{exchange}", resource(READ, get(exchanges::show)))
+        .route("/api/exchanges/{vhost}/{exchange}/delayed", resource(DELAYED, all_delayed))
+        .route(
+            "/api/exchanges/{vhost}/{exchange}/delayed/{id}",
+            resource(DELAYED, get(delayed::show).delete(delayed::drop_one)),
+        )
+        .route(
+            "/api/exchanges/{vhost}/{exchange}/delayed/{id}/deliver",
+            resource("POST, OPTIONS", post(delayed::deliver)),
+        )
         .route("/api/queues", resource(READ, get(queues::list)))
         .route("/api/queues/{vhost}", resource(READ, get(queues::list_of_vhost)))
         .route("/api/queues/{vhost}/{queue}", resource(CHANGE, queue))

@@ -60,6 +60,7 @@ fn exchange_type(kind: Kind) -> Value {
         Kind::Random => "Randomly picks a binding (queue) to route via (to).",
         Kind::LocalRandom => "Picks one random local binding (queue) to route via (to).",
         Kind::Deduplication => "Message Deduplication Exchange.",
+        Kind::Delayed => "Delayed Message Exchange.",
         Kind::RecentHistory => "Recent History Exchange.",
     };
     json!({ "name": kind.name(), "description": description, "enabled": true })

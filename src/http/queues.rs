@@ -39,6 +39,8 @@ struct Seen {
     arguments: FieldTable,
     ready: usize,
     unacknowledged: usize,
+    /// Those that have come back and wait.
+    delayed: usize,
     ready_bytes: u64,
     consumers: usize,
     duplicates: Option<u64>,
@@ -56,6 +58,7 @@ impl Seen {
             arguments: queue.arguments.clone(),
             ready: queue.ready(),
             unacknowledged: queue.unacked(),
+            delayed: queue.put_off_count(),
             ready_bytes: queue.ready_bytes(),
             consumers: queue.consumer_count(),
             duplicates: queue.duplicates(),
@@ -80,12 +83,15 @@ impl Seen {
             "policy": self.policies.user.as_ref().map(|policy| &*policy.name),
             "operator_policy": self.policies.operator.as_ref().map(|policy| &*policy.name),
             "effective_policy_definition": definition_to_json(&self.policies.definition()),
-            "messages": self.ready + self.unacknowledged,
+            "messages": self.ready + self.unacknowledged + self.delayed,
             "messages_ready": self.ready,
             "messages_unacknowledged": self.unacknowledged,
             "message_bytes_ready": self.ready_bytes,
             "consumers": self.consumers,
         });
+        if self.queue_type == QueueType::Quorum {
+            shown["messages_delayed"] = self.delayed.into();
+        }
         if let Some(dropped) = self.duplicates {
             shown["duplicates_dropped"] = dropped.into();
         }

@@ -7,6 +7,7 @@
 //! - [`failed`]: an error of a write or a sync
 //! - [`unread`]: an error of a read
 //! - [`kept`]: what messages are kept with, found again after a loss of power
+//! - [`delayed`]: delayed messages, on disk and through every end of a node
 //! - [`spilled`]: no space for what has no room in memory
 //!
 //! And the binary on a file system that is really full:
@@ -27,6 +28,7 @@ mod random;
 #[path = "../support/sim_disk.rs"]
 mod sim_disk;
 
+mod delayed;
 mod failed;
 mod full;
 mod kept;

@@ -69,6 +69,7 @@ impl Life {
         let (amqp, api) = runtime.block_on(async { (bind().await.unwrap(), bind().await.unwrap()) });
         let (address, http) = (amqp.local_addr().unwrap(), api.local_addr().unwrap());
         runtime.spawn(listener::accept(amqp, Arc::clone(&node)));
+        runtime.spawn(leveret::node::clock::run(Arc::clone(&node)));
         runtime.spawn(leveret::http::serve(api, Arc::clone(&node)));
         runtime.spawn(clock::run(Arc::clone(&node)));
         Self { node, address, http, storage: Some(storage), runtime: Some(runtime) }
@@ -119,6 +120,7 @@ impl Rig {
 
     /// Ends the node in order.
     pub fn stop(&mut self) {
+        self.node().shut_down();
         self.life = None;
     }
 

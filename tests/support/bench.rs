@@ -198,6 +198,12 @@ impl Bench {
         }
     }
 
+    /// The messages that wait at an exchange, in words.
+    pub fn delayed(&self, exchange: &str) -> String {
+        let count = self.vhost.delayed(exchange.as_bytes());
+        count.map_or("nothing is delayed".to_owned(), |count| format!("{count} delayed"))
+    }
+
     /// Takes every ready message out of a queue.
     pub fn take_all(&mut self, queue: &str) -> Vec<Vec<u8>> {
         let connection = self.vhost.connect();

@@ -11,6 +11,7 @@
 //! 2 is lost                            its TCP connection is gone
 //! compatibility 4.0                    the RabbitMQ that is followed from here on
 //! count q                              = the queue in numbers
+//! delayed x                            = how many messages wait at an exchange
 //! take q r                             = the bodies of the ready messages, which are taken out
 //! wait 500                             milliseconds go by
 //! ```
@@ -142,6 +143,10 @@ impl Run<'_> {
         } else if let Some(names) = line.strip_prefix("count ") {
             for name in names.split_whitespace() {
                 self.out.push(format!("= {name}: {}", self.bench.describe(name)));
+            }
+        } else if let Some(names) = line.strip_prefix("delayed ") {
+            for name in names.split_whitespace() {
+                self.out.push(format!("= {name}: {}", self.bench.delayed(name)));
             }
         } else if let Some(level) = line.strip_prefix("compatibility ") {
             self.bench.follow(level);

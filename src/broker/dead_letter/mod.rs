@@ -137,13 +137,13 @@ impl Queue {
 
 /// What the headers `CC` and `BCC` name.
 #[derive(Debug, Default)]
-struct Copies<'a> {
-    cc: Vec<&'a [u8]>,
-    bcc: Vec<&'a [u8]>,
+pub(super) struct Copies<'a> {
+    pub cc: Vec<&'a [u8]>,
+    pub bcc: Vec<&'a [u8]>,
 }
 
 impl<'a> Copies<'a> {
-    fn of(raw: &'a [u8]) -> Self {
+    pub fn of(raw: &'a [u8]) -> Self {
         let headers = properties::walk(raw).ok().and_then(|found| found.headers).unwrap_or_default();
         let keys = |name: &[u8]| match table::find(headers, name).map(|field| field.value()) {
             Some(Value::Array(octets)) => table::values(octets)

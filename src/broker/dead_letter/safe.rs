@@ -34,6 +34,13 @@ pub struct Pending {
     written: VecDeque<(Commit, Position)>,
 }
 
+impl Pending {
+    /// Whether a message waits for a commit.
+    pub fn is_written(&self, position: Position) -> bool {
+        self.written.iter().any(|(_, written)| *written == position)
+    }
+}
+
 impl Queue {
     pub(super) fn keeps_dead_letters(&self) -> bool {
         self.settings.dead_letter_strategy == DeadLetterStrategy::AtLeastOnce
@@ -66,21 +73,22 @@ impl Vhost {
         if !targets.is_empty() {
             return self.hold(id, dying, targets);
         }
-        let commit = self.commits.current().filter(|_| kept);
         let clock = self.clock;
-        let Some(queue) = self.queues.get_mut(id) else { return };
-        match commit {
-            Some(commit) => {
-                queue.pending_dead.written.push_back((commit, dying.position));
-                if queue.pending_dead.written.len() == 1 {
-                    self.writing_dead.push(id);
-                }
-            }
-            None => queue.settle(dying.position),
-        }
+        self.settle_when(id, dying.position, kept);
         // Where one finds room others may.
         if self.queues.get(id).is_some_and(|queue| !queue.pending_dead.held.is_empty()) {
             self.set_alarm(id, Alarm::Retry, Some(clock));
+        }
+    }
+
+    /// Settles a message that has gone elsewhere: if it is `kept` there, when it is on disk.
+    pub(in crate::broker) fn settle_when(&mut self, id: QueueId, position: Position, kept: bool) {
+        let commit = self.commits.current().filter(|_| kept);
+        let Some(queue) = self.queues.get_mut(id) else { return };
+        let Some(commit) = commit else { return queue.settle(position) };
+        queue.pending_dead.written.push_back((commit, position));
+        if queue.pending_dead.written.len() == 1 {
+            self.writing_dead.push(id);
         }
     }
 

@@ -295,6 +295,7 @@ fn what_would_be_refused_today_comes_back_and_the_rest_is_told() {
             auto_delete: false,
             internal: false,
             arguments: FieldTable::default(),
+            log: None,
         }],
         queues: vec![
             queue("later", unknown),

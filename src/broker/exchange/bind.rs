@@ -51,7 +51,8 @@ impl Vhost {
         routing_key: &[u8],
         arguments: FieldTable,
     ) -> Result<(), Exception> {
-        match self.exchanges[source].kind {
+        let exchange = &self.exchanges[source];
+        match exchange.kind.routing(&exchange.arguments) {
             Kind::Headers => headers::check(&arguments)?,
             Kind::ConsistentHash => hash::check_weight(routing_key)?,
             Kind::LocalRandom => self.check_local(destination, routing_key)?,

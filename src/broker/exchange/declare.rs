@@ -6,6 +6,7 @@ use super::arguments::{check_equivalence, check_exchange_name, inequivalent};
 use super::{Exchange, Kind, hash, history};
 use crate::broker::dedup;
 use crate::broker::definitions::{Change, End};
+use crate::broker::delay;
 use crate::broker::vhost::Vhost;
 use crate::broker::{ExchangeId, Name};
 use crate::wire::reply::Exception;
@@ -54,7 +55,11 @@ impl Vhost {
         let described = self.describe("exchange", declaration.name.as_bytes());
         check_exchange_name(&declaration.arguments, "alternate-exchange", &described)?;
         dedup::check_exchange(declaration.kind, &declaration.arguments)?;
-        match declaration.kind {
+        let kind = match declaration.kind {
+            Kind::Delayed => delay::exchange::check(&declaration.arguments)?,
+            other => other,
+        };
+        match kind {
             Kind::ConsistentHash => hash::check(&declaration.arguments),
             Kind::RecentHistory => history::check(&declaration.arguments),
             _ => Ok(()),
@@ -71,6 +76,7 @@ impl Vhost {
         let exchange = Exchange::new(name, kind, durable, auto_delete, internal, arguments);
         let deduplicates = exchange.filter.is_some();
         let id = self.insert_exchange(exchange);
+        self.add_delays(id, None);
         self.record(|vhost| vhost.exchanges[id].durable().map(Change::PutExchange));
         if deduplicates {
             let name = Name::clone(&self.exchanges[id].name);
@@ -129,6 +135,9 @@ impl Vhost {
         if let Some(exchange) = self.exchanges.remove(id) {
             self.exchange_names.remove(exchange.name.as_bytes());
             self.forget_topics(&exchange);
+            if let Some(behind) = exchange.behind {
+                self.remove_delays(behind);
+            }
             self.remembered -= exchange.history.as_ref().map_or(0, |history| history.octets());
             if let Some(filter) = &exchange.filter {
                 self.close_ledger(&filter.known);

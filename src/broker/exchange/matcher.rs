@@ -32,7 +32,8 @@ type Choices = Vec<(u64, BindingId, Destination)>;
 impl Matcher {
     pub fn new(kind: Kind, arguments: &FieldTable) -> Self {
         match kind {
-            Kind::Direct => Self::Direct(Map::default()),
+            // A delayed exchange routes as another type.
+            Kind::Direct | Kind::Delayed => Self::Direct(Map::default()),
             Kind::Fanout | Kind::RecentHistory | Kind::Deduplication => Self::Fanout(Destinations::default()),
             Kind::Topic => Self::Topic(topic::Trie::default()),
             Kind::Headers => Self::Headers(BTreeMap::new()),

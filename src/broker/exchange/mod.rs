@@ -31,6 +31,7 @@ use history::History;
 use matcher::Matcher;
 
 use super::dedup::Filter;
+use super::delay::exchange::Behind;
 use super::policy::rollout::ALTERNATE;
 use super::policy::{Policy, Value};
 use super::{BindingId, ExchangeId, Map, Name, QueueId};
@@ -48,15 +49,17 @@ pub enum Kind {
     LocalRandom,
     RecentHistory,
     Deduplication,
+    Delayed,
 }
 
 impl Kind {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Direct,
         Self::Fanout,
         Self::Headers,
         Self::Topic,
         Self::ConsistentHash,
+        Self::Delayed,
         Self::LocalRandom,
         Self::Deduplication,
         Self::ModulusHash,
@@ -76,6 +79,7 @@ impl Kind {
             Self::LocalRandom => "x-local-random",
             Self::RecentHistory => "x-recent-history",
             Self::Deduplication => "x-message-deduplication",
+            Self::Delayed => "x-delayed-message",
         }
     }
 
@@ -121,6 +125,8 @@ pub struct Exchange {
     pub(super) history: Option<Box<History>>,
     /// What drops duplicates.
     pub(in crate::broker) filter: Option<Box<Filter>>,
+    /// The queue of those that it delays, if it delays any.
+    pub(super) behind: Option<Behind>,
 }
 
 impl Exchange {
@@ -132,6 +138,7 @@ impl Exchange {
         internal: bool,
         arguments: FieldTable,
     ) -> Self {
+        let routing = kind.routing(&arguments);
         Self {
             name,
             kind,
@@ -141,9 +148,10 @@ impl Exchange {
             policy: None,
             bindings: Map::default(),
             inbound: HashSet::default(),
-            matcher: Matcher::new(kind, &arguments),
-            history: (kind == Kind::RecentHistory).then(|| Box::new(History::new(&arguments))),
+            matcher: Matcher::new(routing, &arguments),
+            history: (routing == Kind::RecentHistory).then(|| Box::new(History::new(&arguments))),
             filter: Filter::of_exchange(kind, &arguments),
+            behind: None,
             arguments,
         }
     }

@@ -58,10 +58,10 @@ impl Rollout {
                     vhost.exchanges.get(id).map(|found| (Object::Exchange(id), Name::clone(&found.name)));
                 self.named.extend(named);
             } else if let Some(id) = self.queues.pop() {
-                let named = vhost
-                    .queues
-                    .get(id)
-                    .map(|found| (Object::Queue(id, found.settings.queue_type), Name::clone(&found.name)));
+                let named =
+                    vhost.queues.get(id).filter(|found| !found.hidden).map(|found| {
+                        (Object::Queue(id, found.settings.queue_type), Name::clone(&found.name))
+                    });
                 self.named.extend(named);
             } else {
                 break;

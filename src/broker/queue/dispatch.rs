@@ -70,6 +70,9 @@ impl Vhost {
     ) -> Accepted {
         self.work += 1;
         let Some(found) = self.queues.get_mut(queue) else { return Accepted::Done };
+        if found.delays.is_some() {
+            return self.delay(queue, message, marks, now);
+        }
         let key = match found.look_at(message, now) {
             Seen::Plain => None,
             Seen::New(key) => Some(key),

@@ -90,7 +90,7 @@ impl Vhost {
     pub(super) fn expire_new(&mut self, id: QueueId) {
         // What is not at the head waits for what is, which has its alarm. With priorities it may be there.
         let looked_at = |queue: &Queue| {
-            !queue.expiring || (queue.alarms.get(Alarm::Message).is_some() && queue.lane_count() == 1)
+            !queue.expiring || (queue.alarms.get(Alarm::Message).is_some() && queue.head_count() == 1)
         };
         if !self.queues.get(id).is_none_or(looked_at) {
             self.expire(id, u64::MAX);

@@ -170,6 +170,11 @@ impl Lane {
         self.log.note_stop(delivered);
     }
 
+    /// It is read up to here, by somebody who looks after its messages without its help.
+    pub fn read_to(&mut self, position: Position) {
+        self.read = position;
+    }
+
     /// Up to where it has been read.
     pub fn read_position(&self) -> Position {
         self.read

@@ -101,10 +101,6 @@ impl Queue {
         std::iter::once(&mut self.lane).chain(&mut self.others)
     }
 
-    pub(in crate::broker) fn lane_count(&self) -> usize {
-        1 + self.others.len()
-    }
-
     /// The lane of the highest priority that has something ready; the usual one if none has.
     pub(super) fn front_lane(&mut self) -> &mut Lane {
         let usual = &mut self.lane;
@@ -116,7 +112,7 @@ impl Queue {
     /// At how many places messages expire, as in RabbitMQ: at the head of a classic queue, whatever lane that is in; in
     /// a quorum queue at the head of each lane and of what has come back.
     pub(super) fn head_count(&self) -> usize {
-        if self.settings.queue_type == QueueType::Quorum { self.lane_count() + 1 } else { 1 }
+        if self.settings.queue_type == QueueType::Quorum { self.others.len() + 2 } else { 1 }
     }
 
     /// The lane that one of these places is the head of, the highest first; none for what has come back.
@@ -159,6 +155,10 @@ impl Queue {
     pub(in crate::broker) fn stand_on(&mut self, found: Recovered) {
         let number = found.log.id().map_or(0, |log| queue_of(log).1);
         let Recovered { log, messages, bytes, delivered, .. } = found;
+        if let Some(delays) = &mut self.delays {
+            delays.find(messages, log.next());
+            return self.lane.stand_on(log, 0, 0);
+        }
         self.lane_with(number).stand_on(log, messages, delivered);
         self.ready += messages;
         self.ready_bytes += bytes;

@@ -1,6 +1,6 @@
 //! How much a queue holds: `x-max-length`, `x-max-length-bytes`, and what happens beyond.
 //!
-//! Only ready messages count, as in RabbitMQ.
+//! Only ready messages count, as in RabbitMQ, and those that wait to be ready again.
 
 use super::arguments::{Overflow, QueueType, Settings};
 use super::{Queue, Taken};
@@ -16,7 +16,8 @@ const AT_ONCE: usize = 5_000;
 
 impl Queue {
     fn holds_too_much(&self, more: usize, more_bytes: u64) -> bool {
-        let (count, bytes) = ((self.ready() + more) as u64, self.ready_bytes + more_bytes);
+        let (count, bytes) =
+            ((self.ready() + self.put_off.len() + more) as u64, self.ready_bytes + more_bytes);
         self.settings.max_length.is_some_and(|max| count > max)
             || self.settings.max_length_bytes.is_some_and(|max| bytes > max)
     }
@@ -32,7 +33,8 @@ impl Queue {
         // A quorum queue takes the message that is too much and refuses those after it, until it is a fifth below.
         let below = |max: Option<u64>, now: u64| max.is_none_or(|max| now <= max / 5 * 4 + max % 5 * 4 / 5);
         let Settings { max_length, max_length_bytes, .. } = self.settings;
-        let is_low = below(max_length, self.ready() as u64) && below(max_length_bytes, self.ready_bytes);
+        let is_low = below(max_length, (self.ready() + self.put_off.len()) as u64)
+            && below(max_length_bytes, self.ready_bytes);
         self.refusing = self.holds_too_much(0, 0) || (self.refusing && !is_low);
         self.refusing
     }

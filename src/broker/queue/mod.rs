@@ -13,20 +13,24 @@
 //! - [`dispatch`][]: messages to consumers, one turn each
 //! - [`pace`][]: publishers at the pace of consumers
 //! - [`expiry`][]: messages that expire, and queues that nobody uses
+//! - [`delayed`][]: the queue behind a delayed exchange
 //! - [`limit`][]: how much a queue holds
 //! - [`replies`][]: direct reply-to
 //! - [`settings`][]: what follows when they change
 //! - [`returns`][]: how often messages have come back
+//! - [`put_off`][]: messages that have come back and wait
 
 pub mod arguments;
 pub mod consumer;
 pub mod declare;
+pub mod delayed;
 pub mod dispatch;
 pub mod expiry;
 pub mod lane;
 mod lanes;
 mod limit;
 pub mod pace;
+mod put_off;
 pub mod replies;
 mod returns;
 pub mod ring;
@@ -39,7 +43,9 @@ use amq_protocol::types::FieldTable;
 
 use self::arguments::{QueueType, Settings};
 pub use self::consumer::Consumer;
+use self::delayed::Delays;
 use self::lane::Lane;
+use self::put_off::PutOff;
 use self::returns::Returns;
 use self::ring::Ring;
 use self::settings::FormerTtls;
@@ -108,6 +114,10 @@ pub struct Queue {
     pub(in crate::broker) filter: Option<Box<Filter>>,
     /// Whose keys its log holds, if that is what it is for.
     pub(in crate::broker) ledger_of: Option<End>,
+    /// Messages that have come back and wait until they are ready again.
+    put_off: PutOff,
+    /// What it keeps in mind if it is the queue behind a delayed exchange.
+    pub(in crate::broker) delays: Option<Box<Delays>>,
     /// Whether a quorum queue refuses messages since it was full.
     refusing: bool,
     /// How many messages are in memory, if not all are.
@@ -180,6 +190,8 @@ impl Queue {
             returns: Returns::default(),
             filter: None,
             ledger_of: None,
+            put_off: PutOff::new(),
+            delays: None,
             refusing: false,
             #[cfg(test)]
             warm: None,
@@ -333,7 +345,7 @@ impl Queue {
 
     /// Drops every ready message and says how many there were.
     pub(super) fn purge(&mut self) -> usize {
-        let count = std::mem::take(&mut self.ready);
+        let count = std::mem::take(&mut self.ready) + self.drop_put_off();
         for position in std::mem::take(&mut self.returned) {
             self.forget_returns(position);
             self.forget_key(position);
@@ -349,15 +361,20 @@ impl Queue {
 
     /// What its log has read from disk. Returns how many ready messages turned out to be lost.
     pub(in crate::broker) fn arrive(&mut self, first: Position, data: crate::log::chunk::Data) -> usize {
-        let mut returned = std::mem::take(&mut self.returned);
+        if self.delays.is_some() {
+            return self.delayed_arrive(first, data);
+        }
+        let (mut returned, mut put_off) =
+            (std::mem::take(&mut self.returned), std::mem::take(&mut self.put_off));
+        let waiting = put_off.len();
         let lost = self.lane_at_mut(first).map_or_else(Vec::new, |lane| {
             lane.arrive(first, data, |position| {
                 let at = returned.iter().position(|other| *other == position);
-                at.is_some_and(|at| returned.remove(at).is_some())
+                at.is_some_and(|at| returned.remove(at).is_some()) || put_off::lose(&mut put_off, position)
             })
         });
-        self.returned = returned;
-        self.ready -= lost.len();
+        self.ready -= lost.len() - (waiting - put_off.len());
+        (self.returned, self.put_off) = (returned, put_off);
         lost.iter().for_each(|position| self.forget_key(*position));
         if self.is_empty() {
             self.ready_bytes = 0;

@@ -43,6 +43,11 @@ impl Queue {
         limit >= 0 && i64::from(counts.failed) > limit
     }
 
+    /// How often a message has failed.
+    pub(super) fn failures(&self, position: Position) -> u32 {
+        self.returns.0.get(&position).map_or(0, |counts| counts.failed)
+    }
+
     /// Whether a message has come back after a failure.
     pub(in crate::broker) fn has_failed(&self, position: Position) -> bool {
         self.returns.0.get(&position).is_some_and(|counts| counts.failed > 0)
