@@ -8,6 +8,7 @@ use super::{Context, Session};
 use crate::broker::channel::Unacked;
 use crate::broker::dead_letter::seen;
 use crate::broker::publish::Outcome;
+use crate::broker::queue::replies;
 use crate::broker::settle::Verdict;
 use crate::broker::{Name, QueueId, Vhost};
 use crate::wire::content::{Body, Message};
@@ -127,7 +128,11 @@ impl Session {
         let (mut durable, mut refused) = (false, false);
         for publish in &transaction.publishes {
             let mut targets = publish.targets.iter().zip(&publish.names);
-            if let Some((_, name)) = targets.find(|(id, _)| cx.vhost.queue_name(**id).is_none()) {
+            // A requester may go when it likes.
+            let gone = |(id, name): &(&QueueId, &Name)| {
+                cx.vhost.queue_name(**id).is_none() && !replies::is_key(name.as_bytes())
+            };
+            if let Some((_, name)) = targets.find(gone) {
                 for (_, taken) in &transaction.settlements {
                     cx.vhost.settle_collected(id, taken, Verdict::Fail, cx.outboxes);
                 }

@@ -14,9 +14,9 @@ pub mod death;
 pub mod safe;
 
 use super::effects::Effects;
+use super::queue::Queue;
 use super::queue::arguments::QueueType;
 use super::queue::dispatch::Accepted;
-use super::queue::Queue;
 use super::timers::Alarm;
 use super::vhost::Vhost;
 use super::{Now, QueueId};
@@ -146,12 +146,7 @@ impl<'a> Copies<'a> {
     fn of(raw: &'a [u8]) -> Self {
         let headers = properties::walk(raw).ok().and_then(|found| found.headers).unwrap_or_default();
         let keys = |name: &[u8]| match table::find(headers, name).map(|field| field.value()) {
-            Some(Value::Array(octets)) => table::values(octets)
-                .filter_map(|field| match field.value() {
-                    Value::Octets(octets) => Some(octets),
-                    _ => None,
-                })
-                .collect(),
+            Some(Value::Array(octets)) => table::long_strings(octets).collect(),
             _ => Vec::new(),
         };
         Self { cc: keys(b"CC"), bcc: keys(b"BCC") }
