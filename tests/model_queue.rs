@@ -21,12 +21,14 @@ use leveret::broker::queue::dispatch::Fetched;
 use leveret::broker::settle::Verdict;
 use leveret::broker::{ChannelId, ConnectionId, QueueId, Vhost};
 use leveret::wire::content::{Body, Message};
-use model::{Consumer, Event, Fate, Model, Sharing};
+use leveret::wire::properties;
+use model::{Consumer, Event, Fate, Kind, Model, Sharing};
 use random::Random;
 
 const SEEDS: u64 = 600;
 const STEPS: usize = 120;
-const QUEUES: [&str; 3] = ["p", "q", "r"];
+const QUEUES: [(&str, Kind); 4] =
+    [("p", Kind::Plain), ("q", Kind::Priorities(5)), ("r", Kind::Quorum), ("s", Kind::Priorities(255))];
 const CONNECTIONS: usize = 3;
 
 /// Writes down what it is told, and refuses what its connections have no credit for.
@@ -34,8 +36,8 @@ const CONNECTIONS: usize = 3;
 struct Recorder {
     events: Vec<Event>,
     credit: BTreeMap<ConnectionId, usize>,
-    /// What was published, by number.
-    bodies: Vec<Bytes>,
+    /// What was published, by number: bodies and priorities.
+    bodies: Vec<(Bytes, Option<u8>)>,
 }
 
 impl Recorder {
@@ -44,9 +46,10 @@ impl Recorder {
         let body = message.body.octets();
         let number =
             std::str::from_utf8(&body[..8]).ok().and_then(|text| text.parse().ok()).expect("a number");
-        assert!(self.bodies[number] == body, "the body of message {number} has changed");
-        // Nothing, or headers alone, in which quorum queues count what comes back.
-        assert!(message.properties == [0, 0] || message.properties[..2] == [0x20, 0]);
+        let found = properties::walk(message.properties).expect("properties");
+        let (published, priority) = &self.bodies[number];
+        assert!(*published == body, "the body of message {number} has changed");
+        assert_eq!(found.priority, *priority);
         number
     }
 }
@@ -108,7 +111,7 @@ impl World {
             loud,
         };
         world.connect();
-        QUEUES.iter().for_each(|name| world.declare(name));
+        QUEUES.into_iter().for_each(|(name, kind)| world.declare(name, kind));
         world
     }
 
@@ -166,17 +169,25 @@ impl World {
         self.channels.push(id);
     }
 
-    fn declare(&mut self, name: &'static str) {
-        let sharing = self.pick(&[Sharing::All, Sharing::All, Sharing::One, Sharing::Best]);
+    fn declare(&mut self, name: &'static str, kind: Kind) {
+        let sharings = if kind == Kind::Quorum {
+            [Sharing::All, Sharing::All, Sharing::Best]
+        } else {
+            [Sharing::All, Sharing::All, Sharing::One]
+        };
+        let sharing = self.pick(&sharings);
         let mut arguments = FieldTable::default();
         if sharing != Sharing::All {
             arguments.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
         }
-        if sharing == Sharing::Best {
+        if let Kind::Priorities(max) = kind {
+            arguments.insert("x-max-priority".into(), AMQPValue::ShortInt(max.into()));
+        }
+        if kind == Kind::Quorum {
             arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
             arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(-1));
         }
-        let durable = sharing == Sharing::Best;
+        let durable = kind == Kind::Quorum;
         let declaration =
             Declaration { name: name.into(), durable, exclusive: false, auto_delete: false, arguments };
         let connection = self.connections[0];
@@ -186,8 +197,8 @@ impl World {
         let message =
             Message { exchange: b"", routing_key: queue, properties: &[0, 0], body: Body::Inline(b"") };
         let id = self.vhost.route(&message).targets[0];
-        self.say(format_args!("declare {name}: {id:?}, {sharing:?}"));
-        self.model.declare(id, sharing);
+        self.say(format_args!("declare {name}: {id:?}, {kind:?}, {sharing:?}"));
+        self.model.declare(id, kind, sharing);
         self.queues.insert(name, id);
     }
 
@@ -199,26 +210,28 @@ impl World {
             let mut octets = format!("{number:08}").into_bytes();
             octets.resize(size, number as u8);
             let body = Bytes::from(octets);
-            self.fx.bodies.push(body.clone());
-            let key = self.pick(&QUEUES);
+            let priority = self.random.chance(60).then(|| [0, 1, 3, 4, 5, 6, 31, 200][self.random.below(8)]);
+            let raw = priority.map_or(vec![0, 0], |priority| vec![8, 0, priority]);
+            self.fx.bodies.push((body.clone(), priority));
+            let (key, _) = self.pick(&QUEUES);
             let to_all = self.random.chance(20);
             let message = Message {
                 exchange: if to_all { b"amq.fanout" } else { b"" },
                 routing_key: key.as_bytes(),
-                properties: &[0, 0],
+                properties: &raw,
                 body: if size > 1000 { Body::Shared(&body) } else { Body::Inline(&body) },
             };
             self.say(format_args!(
-                "publish {number}, {size} octets, to {}",
+                "publish {number}, {size} octets, priority {priority:?}, to {}",
                 if to_all { "all" } else { key }
             ));
             let route = self.vhost.route(&message);
             self.vhost.publish(&route.targets, &message, 0, &mut self.fx);
             if to_all {
                 let all: Vec<_> = self.model.queues.keys().copied().collect();
-                all.into_iter().for_each(|queue| self.model.publish(queue, number, size));
+                all.into_iter().for_each(|queue| self.model.publish(queue, number, size, priority));
             } else if let Some(&queue) = self.queues.get(key) {
-                self.model.publish(queue, number, size);
+                self.model.publish(queue, number, size, priority);
             }
         }
     }
@@ -346,8 +359,8 @@ impl World {
     }
 
     fn delete_or_declare(&mut self) {
-        let name = self.pick(&QUEUES);
-        let Some(id) = self.queues.remove(name) else { return self.declare(name) };
+        let (name, kind) = self.pick(&QUEUES);
+        let Some(id) = self.queues.remove(name) else { return self.declare(name, kind) };
         self.say(format_args!("delete {name}"));
         let count =
             self.vhost.delete_queue(None, name.as_bytes(), false, false, &mut self.fx).expect("deleted");

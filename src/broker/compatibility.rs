@@ -72,6 +72,8 @@ pub enum Hint {
     QueueVersion,
     MasterLocator,
     PassiveDeclare,
+    Mirroring,
+    MasterLocatorPolicy,
 }
 
 impl Hint {
@@ -83,6 +85,14 @@ impl Hint {
             Self::MasterLocator => {
                 "x-queue-master-locator is refused since RabbitMQ 4.3: use x-queue-leader-locator, or start with \
                  --compatibility 4.0"
+            }
+            Self::Mirroring => {
+                "policies with ha-* are refused since RabbitMQ 4.0, which has no mirrored queues: use quorum queues, or \
+                 start with --compatibility 3.13"
+            }
+            Self::MasterLocatorPolicy => {
+                "policies with queue-master-locator are refused since RabbitMQ 4.3: use queue-leader-locator, or start \
+                 with --compatibility 4.0"
             }
             Self::PassiveDeclare => {
                 "passive declarations need the configure permission since RabbitMQ 4.3: grant it, or start with \

@@ -9,6 +9,7 @@
 //! - [`publish`][]: from an exchange and a routing key to queues, and the cache of that step
 //! - [`exchange`][]: exchanges, one file per type that needs one, and bindings
 //! - [`queue`][]: queues, their arguments, their consumers, and dispatch
+//! - [`policy`][]: settings by name for many queues and exchanges
 //! - [`channel`][]: a channel's consumers and unacknowledged deliveries
 //! - [`window`][]: a channel's own prefetch window
 //! - [`settle`][]: acknowledgement, rejection, requeueing, recovery
@@ -35,6 +36,7 @@ pub mod effects;
 pub mod events;
 pub mod exchange;
 pub mod overdue;
+pub mod policy;
 pub mod post;
 pub mod publish;
 pub mod queue;

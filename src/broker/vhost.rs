@@ -16,6 +16,7 @@ use super::effects::Effects;
 use super::events::{Actor, Event};
 use super::exchange::{Binding, Exchange, Kind};
 use super::overdue::Watches;
+use super::policy::book::Policies;
 use super::post::Post;
 use super::publish::Way;
 use super::queue::arguments::QueueType;
@@ -92,6 +93,7 @@ pub struct Vhost {
     /// How many queues with messages were found on disk.
     pub(super) recovered: u64,
     pub(super) timers: Timers,
+    pub(super) policies: Arc<Policies>,
     pub(super) watches: Watches,
     /// Queues with dead letters to be brought away.
     pub(super) dead: Vec<QueueId>,
@@ -144,6 +146,7 @@ impl Vhost {
             clock: 0,
             recovered: 0,
             timers: Timers::default(),
+            policies: Arc::default(),
             watches: Watches::default(),
             dead: Vec::new(),
             writing_dead: Vec::new(),
@@ -301,7 +304,8 @@ impl Vhost {
         self.work
     }
 
-    pub(super) fn insert_exchange(&mut self, exchange: Exchange) -> ExchangeId {
+    pub(super) fn insert_exchange(&mut self, mut exchange: Exchange) -> ExchangeId {
+        self.adopt_exchange(&mut exchange);
         let name = exchange.name.as_bytes().into();
         let id = self.exchanges.insert(exchange);
         self.exchange_names.insert(name, id);
@@ -309,7 +313,8 @@ impl Vhost {
         id
     }
 
-    pub(super) fn insert_queue(&mut self, queue: Queue) -> QueueId {
+    pub(super) fn insert_queue(&mut self, mut queue: Queue) -> QueueId {
+        self.adopt_queue(&mut queue);
         let name = queue.name.as_bytes().into();
         let id = self.queues.insert(queue);
         self.queue_names.insert(name, id);

@@ -45,6 +45,22 @@ pub struct PermissionDefinition {
     pub read: Box<str>,
 }
 
+/// A parameter of a vhost, such as a policy, as JSON. Components have their own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ParameterDefinition {
+    pub vhost: VhostNumber,
+    pub component: Box<str>,
+    pub name: Arc<str>,
+    pub value: Box<str>,
+}
+
+/// A parameter of the node, as JSON.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GlobalParameter {
+    pub name: Box<str>,
+    pub value: Box<str>,
+}
+
 /// A change of something durable on the node.
 #[derive(Clone, Debug, PartialEq)]
 pub enum NodeChange {
@@ -62,6 +78,14 @@ pub enum NodeChange {
         user: Arc<str>,
         vhost: VhostNumber,
     },
+    PutParameter(ParameterDefinition),
+    DeleteParameter {
+        vhost: VhostNumber,
+        component: Box<str>,
+        name: Box<str>,
+    },
+    PutGlobalParameter(GlobalParameter),
+    DeleteGlobalParameter(Box<str>),
     InVhost {
         vhost: VhostNumber,
         change: Change,
@@ -75,6 +99,8 @@ pub struct Definitions {
     pub vhosts: Vec<(VhostDefinition, definitions::Definitions)>,
     pub users: Vec<UserDefinition>,
     pub permissions: Vec<PermissionDefinition>,
+    pub parameters: Vec<ParameterDefinition>,
+    pub global_parameters: Vec<GlobalParameter>,
     /// The number for the next vhost; `None` if there has never been any vhost.
     pub next_vhost: Option<VhostNumber>,
     /// The number for the next queue's log.

@@ -4,15 +4,17 @@
 use std::collections::BTreeMap;
 
 use amq_protocol::types::FieldTable;
-use redb::{ReadTransaction, ReadableTable as _};
+use redb::{Key, ReadOnlyTable, ReadTransaction, ReadableTable as _, TableDefinition, TableError, Value};
 use serde::de::DeserializeOwned;
 
 use super::definitions::{
-    About, Definitions, PermissionDefinition, UserDefinition, VhostDefinition, VhostNumber,
+    About, Definitions, GlobalParameter, ParameterDefinition, PermissionDefinition, UserDefinition,
+    VhostDefinition, VhostNumber,
 };
 use super::tables::{
-    BINDINGS, EXCHANGES, ExchangeProperties, META, NEXT_LOG, NEXT_VHOST, PERMISSIONS, PermissionProperties,
-    QUEUES, QueueProperties, TO_EXCHANGE, TO_QUEUE, USERS, UserProperties, VHOSTS, VhostProperties,
+    BINDINGS, EXCHANGES, ExchangeProperties, GLOBAL_PARAMETERS, META, NEXT_LOG, NEXT_VHOST, PARAMETERS,
+    PERMISSIONS, PermissionProperties, QUEUES, QueueProperties, TO_EXCHANGE, TO_QUEUE, USERS, UserProperties,
+    VHOSTS, VhostProperties,
 };
 use crate::auth::password::{Algorithm, PasswordHash};
 use crate::broker::Name;
@@ -56,7 +58,10 @@ pub fn read(transaction: &ReadTransaction) -> Result<Definitions, redb::Error> {
     let next_vhost = number(NEXT_VHOST)?.map(|next| VhostNumber::try_from(next).unwrap_or(VhostNumber::MAX));
     let next_log = number(NEXT_LOG)?.unwrap_or(1);
     let (users, permissions) = (read_users(transaction)?, read_permissions(transaction)?);
-    Ok(Definitions { vhosts: vhosts.into_values().collect(), users, permissions, next_vhost, next_log })
+    let parameters = read_parameters(transaction, &vhosts)?;
+    let global_parameters = read_global_parameters(transaction)?;
+    let vhosts = vhosts.into_values().collect();
+    Ok(Definitions { vhosts, users, permissions, parameters, global_parameters, next_vhost, next_log })
 }
 
 fn read_vhosts(transaction: &ReadTransaction) -> Result<Vhosts, redb::Error> {
@@ -190,6 +195,46 @@ fn binding(
     };
     let (source, routing_key, arguments) = (Name::clone(source), routing_key.into(), arguments(octets)?);
     Ok(DurableBinding { source, destination, routing_key, arguments })
+}
+
+/// A table, if it is there: older catalogs lack those that came later.
+fn table<K: Key + 'static, V: Value + 'static>(
+    transaction: &ReadTransaction,
+    definition: TableDefinition<'static, K, V>,
+) -> Result<Option<ReadOnlyTable<K, V>>, redb::Error> {
+    match transaction.open_table(definition) {
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        table => Ok(Some(table?)),
+    }
+}
+
+fn read_parameters(
+    transaction: &ReadTransaction,
+    vhosts: &Vhosts,
+) -> Result<Vec<ParameterDefinition>, redb::Error> {
+    let mut parameters = Vec::new();
+    let Some(table) = table(transaction, PARAMETERS)? else { return Ok(parameters) };
+    for entry in table.iter()? {
+        let (key, value) = entry?;
+        let (vhost, component, name) = key.value();
+        if vhosts.contains_key(&vhost) {
+            let (component, name, value) = (component.into(), name.into(), value.value().into());
+            parameters.push(ParameterDefinition { vhost, component, name, value });
+        } else {
+            tell(component, name, &Senseless::Vhost(vhost));
+        }
+    }
+    Ok(parameters)
+}
+
+fn read_global_parameters(transaction: &ReadTransaction) -> Result<Vec<GlobalParameter>, redb::Error> {
+    let mut parameters = Vec::new();
+    let Some(table) = table(transaction, GLOBAL_PARAMETERS)? else { return Ok(parameters) };
+    for entry in table.iter()? {
+        let (name, value) = entry?;
+        parameters.push(GlobalParameter { name: name.value().into(), value: value.value().into() });
+    }
+    Ok(parameters)
 }
 
 fn in_vhost(vhosts: &mut Vhosts, number: VhostNumber) -> Result<&mut definitions::Definitions, Senseless> {

@@ -1,5 +1,5 @@
-//! The catalog: what outlives a restart beside messages. Vhosts, users, permissions, durable exchanges, queues and
-//! bindings, in an embedded transactional store (redb) of one file.
+//! The catalog: what outlives a restart beside messages. Vhosts, users, permissions, policies, durable exchanges,
+//! queues and bindings, in an embedded transactional store (redb) of one file.
 //!
 //! What comes in are changes, as the node and its vhosts note them; what goes out is all of it, once, at the start.
 //! A batch of changes is one transaction. Everything here may block, and nothing of it is called under a lock of a
@@ -25,7 +25,8 @@ use std::path::Path;
 use parking_lot::Mutex;
 
 pub use definitions::{
-    About, Definitions, NodeChange, PermissionDefinition, UserDefinition, VhostDefinition, VhostNumber,
+    About, Definitions, GlobalParameter, NodeChange, ParameterDefinition, PermissionDefinition,
+    UserDefinition, VhostDefinition, VhostNumber,
 };
 use file::{InFolder, Place};
 use store::Store;

@@ -8,13 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use redb::{Builder, Database, Key, ReadTransaction, ReadableDatabase as _, ReadableTable as _};
-use redb::{TableDefinition, Value, WriteTransaction};
+use redb::{TableDefinition, TableError, Value, WriteTransaction};
 
 use super::CatalogError;
 use super::definitions::{Definitions, NodeChange};
 use super::file::{BadHead, Place, Shared, VERSION};
 use super::load;
-use super::tables::{BINDINGS, EXCHANGES, META, PERMISSIONS, QUEUES, USERS, VHOSTS, Writer};
+use super::tables::{
+    BINDINGS, EXCHANGES, GLOBAL_PARAMETERS, META, PARAMETERS, PERMISSIONS, QUEUES, USERS, VHOSTS, Writer,
+};
 
 /// Octets that redb may keep of the file in memory.
 const CACHE: usize = 2 << 20;
@@ -61,7 +63,9 @@ impl Store {
             copy(PERMISSIONS, &old, new)?;
             copy(EXCHANGES, &old, new)?;
             copy(QUEUES, &old, new)?;
-            copy(BINDINGS, &old, new)
+            copy(BINDINGS, &old, new)?;
+            copy(PARAMETERS, &old, new)?;
+            copy(GLOBAL_PARAMETERS, &old, new)
         })
     }
 
@@ -167,7 +171,12 @@ fn copy<K: Key + 'static, V: Value + 'static>(
     new: &WriteTransaction,
 ) -> Result<(), redb::Error> {
     let mut to = new.open_table(table)?;
-    for entry in old.open_table(table)?.iter()? {
+    let from = match old.open_table(table) {
+        // It is new, and empty.
+        Err(TableError::TableDoesNotExist(_)) => return Ok(()),
+        from => from?,
+    };
+    for entry in from.iter()? {
         let (key, value) = entry?;
         to.insert(key.value(), value.value())?;
     }

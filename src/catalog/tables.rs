@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::definitions::{
-    About, NodeChange, PermissionDefinition, UserDefinition, VhostDefinition, VhostNumber,
+    About, GlobalParameter, NodeChange, PermissionDefinition, UserDefinition, VhostDefinition, VhostNumber,
 };
 use crate::broker::definitions::{Change, DurableBinding, DurableExchange, DurableQueue, End};
 use crate::wire::method;
@@ -35,6 +35,14 @@ pub const QUEUES: TableDefinition<'static, (VhostNumber, Octets), (u64, &str, Oc
     TableDefinition::new("queues");
 pub const BINDINGS: TableDefinition<'static, BindingKey<'static>, (&str, Octets)> =
     TableDefinition::new("bindings");
+
+/// By vhost, component and name. It is made when it is first written to.
+pub const PARAMETERS: TableDefinition<'static, ParameterKey<'static>, &str> =
+    TableDefinition::new("parameters");
+/// The same.
+pub const GLOBAL_PARAMETERS: TableDefinition<'static, &str, &str> = TableDefinition::new("global_parameters");
+
+pub type ParameterKey<'a> = (VhostNumber, &'a str, &'a str);
 
 /// Vhost, source, kind of destination, destination, routing key, and a hash of the arguments if there are any.
 pub type BindingKey<'a> = (VhostNumber, &'a [u8], u8, &'a [u8], &'a [u8], &'a [u8]);
@@ -122,6 +130,8 @@ pub struct Writer<'t> {
     exchanges: Table<'t, (VhostNumber, Octets), (&'static str, Octets)>,
     queues: Table<'t, (VhostNumber, Octets), (u64, &'static str, Octets)>,
     bindings: Table<'t, BindingKey<'static>, (&'static str, Octets)>,
+    parameters: Table<'t, ParameterKey<'static>, &'static str>,
+    global_parameters: Table<'t, &'static str, &'static str>,
     /// The vhost that was looked for last, and whether it is there.
     last_vhost: Option<(VhostNumber, bool)>,
 }
@@ -137,6 +147,8 @@ impl<'t> Writer<'t> {
             exchanges: transaction.open_table(EXCHANGES)?,
             queues: transaction.open_table(QUEUES)?,
             bindings: transaction.open_table(BINDINGS)?,
+            parameters: transaction.open_table(PARAMETERS)?,
+            global_parameters: transaction.open_table(GLOBAL_PARAMETERS)?,
             last_vhost: None,
         })
     }
@@ -154,10 +166,21 @@ impl<'t> Writer<'t> {
             NodeChange::DeletePermission { user, vhost } => {
                 self.permissions.remove((&**user, *vhost)).map(drop)
             }
+            NodeChange::PutParameter(parameter) if self.has_vhost(parameter.vhost)? => {
+                let key = (parameter.vhost, &*parameter.component, &*parameter.name);
+                self.parameters.insert(key, &*parameter.value).map(drop)
+            }
+            NodeChange::DeleteParameter { vhost, component, name } => {
+                self.parameters.remove((*vhost, &**component, &**name)).map(drop)
+            }
+            NodeChange::PutGlobalParameter(GlobalParameter { name, value }) => {
+                self.global_parameters.insert(&**name, &**value).map(drop)
+            }
+            NodeChange::DeleteGlobalParameter(name) => self.global_parameters.remove(&**name).map(drop),
             NodeChange::InVhost { vhost, change } if self.has_vhost(*vhost)? => {
                 self.apply_in_vhost(*vhost, change)
             }
-            NodeChange::PutPermission(_) | NodeChange::InVhost { .. } => Ok(()),
+            NodeChange::PutPermission(_) | NodeChange::PutParameter(_) | NodeChange::InVhost { .. } => Ok(()),
         }
     }
 
@@ -196,7 +219,8 @@ impl<'t> Writer<'t> {
         clear(&mut self.permissions, ("", 0).., |(_, vhost)| *vhost == number)?;
         clear(&mut self.exchanges, (number, none)..(next, none), |_| true)?;
         clear(&mut self.queues, (number, none)..(next, none), |_| true)?;
-        clear(&mut self.bindings, first(number)..first(next), |_| true)
+        clear(&mut self.bindings, first(number)..first(next), |_| true)?;
+        clear(&mut self.parameters, (number, "", "")..(next, "", ""), |_| true)
     }
 
     fn put_user(&mut self, user: &UserDefinition) -> Result<(), StorageError> {

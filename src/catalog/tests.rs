@@ -68,6 +68,15 @@ fn user(name: &str) -> NodeChange {
     NodeChange::PutUser(UserDefinition { name: name.into(), password, tags: vec!["monitoring".into()] })
 }
 
+fn parameter(vhost: VhostNumber, component: &str, name: &str) -> ParameterDefinition {
+    let value = format!("{{\"of\":\"{component}\"}}").into();
+    ParameterDefinition { vhost, component: component.into(), name: name.into(), value }
+}
+
+fn global_parameter(name: &str, value: &str) -> GlobalParameter {
+    GlobalParameter { name: name.into(), value: value.into() }
+}
+
 fn permission(user: &str, vhost: VhostNumber) -> PermissionDefinition {
     PermissionDefinition {
         user: user.into(),
@@ -160,6 +169,13 @@ fn everything() -> Definitions {
             user("ünder", last, vec!["a".into(), "b".into()]),
         ],
         permissions: vec![permission("guest", 1), permission("guest", 7), permission("ünder", 1)],
+        parameters: vec![
+            parameter(1, "operator_policy", "p"),
+            parameter(1, "policy", "p"),
+            parameter(1, "policy", "ü/"),
+            parameter(7, "policy", ""),
+        ],
+        global_parameters: vec![global_parameter("a", "[]"), global_parameter("ü", "null")],
         next_vhost: Some(8),
         next_log: 4,
     }
@@ -178,6 +194,8 @@ fn changes(all: &Definitions) -> Vec<NodeChange> {
     }
     changes.extend(all.users.iter().cloned().map(NodeChange::PutUser));
     changes.extend(all.permissions.iter().cloned().map(NodeChange::PutPermission));
+    changes.extend(all.parameters.iter().cloned().map(NodeChange::PutParameter));
+    changes.extend(all.global_parameters.iter().cloned().map(NodeChange::PutGlobalParameter));
     changes
 }
 
@@ -238,6 +256,7 @@ fn twice_is_no_different_from_once() {
             NodeChange::InVhost { vhost: 1, change: Change::DeleteBinding(gone) },
             user("short"),
             NodeChange::PutPermission(permission("short", 8)),
+            NodeChange::PutParameter(parameter(8, "policy", "short")),
             NodeChange::PutPermission(permission("short", 1)),
             NodeChange::DeleteUser("short".into()),
             NodeChange::DeleteVhost { number: 8, logs: vec![LogId(20)] },
@@ -247,6 +266,8 @@ fn twice_is_no_different_from_once() {
             NodeChange::DeleteVhost { number: 7, logs: Vec::new() },
             NodeChange::InVhost { vhost: 1, change: Change::DeleteExchange("d".into()) },
             NodeChange::DeletePermission { user: "ünder".into(), vhost: 1 },
+            NodeChange::DeleteParameter { vhost: 1, component: "policy".into(), name: "p".into() },
+            NodeChange::DeleteGlobalParameter("a".into()),
             NodeChange::InVhost {
                 vhost: 1,
                 change: Change::DeleteQueue { name: "\0 \u{fffd}/".into(), log: LogId(3) },
@@ -263,6 +284,8 @@ fn twice_is_no_different_from_once() {
     assert_eq!(all.vhosts.iter().map(|(vhost, _)| vhost.number).collect::<Vec<_>>(), [1, 9]);
     assert_eq!((all.next_vhost, all.next_log), (Some(10), 21), "numbers are never given again");
     assert_eq!(all.permissions, [permission("guest", 1)]);
+    assert_eq!(all.parameters, [parameter(1, "operator_policy", "p"), parameter(1, "policy", "ü/")]);
+    assert_eq!(all.global_parameters, [global_parameter("ü", "null")]);
     assert_eq!((all.vhosts[0].1.exchanges.len(), all.vhosts[0].1.queues.len()), (3, 1));
 }
 
@@ -281,6 +304,7 @@ fn a_vhost_goes_with_everything_in_it_and_nothing_else() {
             vhost(number, name),
             NodeChange::InVhost { vhost: number, change: Change::PutExchange(exchange) },
             NodeChange::PutPermission(permission("guest", number)),
+            NodeChange::PutParameter(parameter(number, "policy", "p")),
         ];
         for n in 0..(if number == 2 { 2100u32 } else { 100 }) {
             changes.push(queue(number, &n.to_string(), u64::from(number * 10_000 + n)));
@@ -294,18 +318,44 @@ fn a_vhost_goes_with_everything_in_it_and_nothing_else() {
     let before = loaded(&catalog);
     catalog.apply(&[NodeChange::DeleteVhost { number: 2, logs: Vec::new() }]).expect("room");
     // What comes too late for it goes nowhere.
-    let late = NodeChange::PutPermission(permission("guest", 2));
-    catalog
-        .apply(&[queue(2, "late", 1), bind(2, binding("x", "late", b"", all_types())), late])
-        .expect("room");
+    let late = [
+        NodeChange::PutPermission(permission("guest", 2)),
+        NodeChange::PutParameter(parameter(2, "policy", "late")),
+        queue(2, "late", 1),
+        bind(2, binding("x", "late", b"", all_types())),
+    ];
+    catalog.apply(&late).expect("room");
     let after = loaded(&catalog);
     let left: Vec<_> = before.vhosts.iter().filter(|(vhost, _)| vhost.number != 2).cloned().collect();
     assert_eq!((before.vhosts.len(), after.vhosts), (4, left));
     assert_eq!(after.permissions.iter().map(|p| p.vhost).collect::<Vec<_>>(), [1, 3, 256]);
+    assert_eq!(after.parameters, [1, 3, 256].map(|vhost| parameter(vhost, "policy", "p")));
     // Nothing of it is left that a later vhost of that number would find.
     catalog.apply(&[vhost(2, "new")]).expect("room");
     let empty = crate::broker::definitions::Definitions::default();
     assert_eq!(loaded(&catalog).vhosts[1].1, empty);
+}
+
+#[test]
+fn a_catalog_from_before_there_were_parameters() {
+    use super::tables::{GLOBAL_PARAMETERS, PARAMETERS};
+    let disk = disk::Disk::default();
+    let catalog = Catalog::open_in(Box::new(disk.clone())).expect("a new one");
+    catalog.apply(&[vhost(1, "/"), NodeChange::PutParameter(parameter(1, "policy", "p"))]).expect("room");
+    catalog.state.lock().store(&disk).expect("open").write_raw(|transaction| {
+        assert!(transaction.delete_table(PARAMETERS)? && transaction.delete_table(GLOBAL_PARAMETERS)?);
+        Ok(())
+    });
+    let all = loaded(&catalog);
+    assert_eq!((all.vhosts.len(), all.parameters, all.global_parameters), (1, vec![], vec![]));
+    let mut state = catalog.state.lock();
+    *state = match std::mem::replace(&mut *state, State::GivenUp { anew: true }) {
+        State::Open(store) => State::Open(store.written_anew(&disk).expect("room")),
+        given_up => given_up,
+    };
+    drop(state);
+    catalog.apply(&[NodeChange::PutParameter(parameter(1, "policy", "q"))]).expect("room");
+    assert_eq!(loaded(&catalog).parameters, [parameter(1, "policy", "q")]);
 }
 
 #[test]

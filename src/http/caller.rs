@@ -1,7 +1,7 @@
 //! Who asks, and what they may see and do.
 //!
 //! A handler says who may call it by what it takes: [`Caller`] is anybody with one of the management tags,
-//! [`Administrator`] only an administrator.
+//! [`Policymaker`] somebody who may set policies, [`Administrator`] only an administrator.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,6 +29,9 @@ pub(super) struct Caller {
     /// Users and permissions as they were when the request came.
     auth: Arc<Auth>,
 }
+
+/// A user of the API who may set policies, or look at parameters.
+pub(super) struct Policymaker(pub Caller);
 
 /// A user of the API who is an administrator.
 pub(super) struct Administrator(pub Caller);
@@ -59,6 +62,12 @@ impl Caller {
         if self.sees(name) { Ok(vhost) } else { Err(Refusal::out_of_reach()) }
     }
 
+    /// The same to put something in.
+    pub(super) fn vhost_to_change(&self, node: &Node, name: &str) -> Result<Arc<VhostCell>, Refusal> {
+        node.vhost(name).ok_or_else(|| Refusal::Missing("vhost_not_found".to_owned()))?;
+        self.vhost(node, name)
+    }
+
     /// Refuses what the user's permissions do not cover, be they an administrator or not. An empty name is that of the
     /// default exchange.
     pub(super) fn check(&self, vhost: &str, access: Access, name: &str) -> Result<(), Refusal> {
@@ -86,6 +95,18 @@ impl FromRequestParts<Arc<Node>> for Caller {
             return Err(Refusal::NotAuthorised("Not management user"));
         }
         Ok(Self { user, auth })
+    }
+}
+
+impl FromRequestParts<Arc<Node>> for Policymaker {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, node: &Arc<Node>) -> Result<Self, Refusal> {
+        let caller = Caller::from_request_parts(parts, node).await?;
+        if !caller.is_administrator() && !caller.user.has_tag("policymaker") {
+            return Err(Refusal::NotAuthorised("User not authorised to access object"));
+        }
+        Ok(Self(caller))
     }
 }
 

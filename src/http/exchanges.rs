@@ -13,6 +13,7 @@ use super::resource::Names;
 use super::table;
 use crate::broker::Name;
 use crate::broker::exchange::{Exchange, Kind};
+use crate::broker::policy::Policy;
 use crate::node::Node;
 use crate::node::cell::VhostCell;
 
@@ -24,6 +25,7 @@ struct Seen {
     auto_delete: bool,
     internal: bool,
     arguments: FieldTable,
+    policy: Option<Arc<Policy>>,
 }
 
 impl Seen {
@@ -35,11 +37,12 @@ impl Seen {
             auto_delete: exchange.auto_delete,
             internal: exchange.internal,
             arguments: exchange.arguments.clone(),
+            policy: exchange.policy.clone(),
         }
     }
 
     fn to_json(&self, vhost: &str) -> Value {
-        json!({
+        let mut json = json!({
             "name": &*self.name,
             "vhost": vhost,
             "type": self.kind.name(),
@@ -47,7 +50,11 @@ impl Seen {
             "auto_delete": self.auto_delete,
             "internal": self.internal,
             "arguments": table::to_json(&self.arguments),
-        })
+        });
+        if let Some(policy) = &self.policy {
+            json["policy"] = (*policy.name).into();
+        }
+        json
     }
 }
 

@@ -12,7 +12,7 @@
 //! - [`refusal`]: every reply that is no success
 //! - [`table`]: AMQP field tables as JSON, and back
 //! - one file per kind of thing: [`overview`], [`health`], [`vhosts`], [`users`], [`permissions`], [`connections`], [`queues`],
-//!   [`exchanges`]
+//!   [`exchanges`], [`policies`], [`parameters`]
 
 mod body;
 mod caller;
@@ -20,7 +20,9 @@ mod connections;
 mod exchanges;
 mod health;
 mod overview;
+mod parameters;
 mod permissions;
+mod policies;
 mod queues;
 mod refusal;
 mod resource;
@@ -111,7 +113,11 @@ async fn accept(
 
 /// All of the API. Paths are brought into form first, hence the router within a router.
 fn router(node: Arc<Node>) -> Router {
-    let paths = things().merge(people()).fallback(resource(READ, get(resource::unknown)));
+    let paths = things()
+        .merge(people())
+        .merge(policies::routes())
+        .merge(parameters())
+        .fallback(resource(READ, get(resource::unknown)));
     let paths = paths.layer(DefaultBodyLimit::max(BODY_MAX)).with_state(node);
     let paths = paths.layer(from_fn(caller::name));
     Router::new().fallback_service(paths).layer(map_request(resource::without_trailing_slash))
@@ -145,6 +151,19 @@ fn things() -> Router<Arc<Node>> {
         .route("/api/queues/{vhost}", resource(READ, get(queues::list_of_vhost)))
         .route("/api/queues/{vhost}/{queue}", resource(CHANGE, queue))
         .route("/api/queues/{vhost}/{queue}/contents", resource("DELETE, OPTIONS", delete(queues::purge)))
+}
+
+/// What RabbitMQ calls runtime parameters.
+fn parameters() -> Router<Arc<Node>> {
+    let parameter = get(parameters::show).put(parameters::put).delete(parameters::delete);
+    let global = get(parameters::show_global).put(parameters::put_global).delete(parameters::delete_global);
+    Router::new()
+        .route("/api/parameters", resource(READ, get(parameters::list)))
+        .route("/api/parameters/{component}", resource(READ, get(parameters::list_of_component)))
+        .route("/api/parameters/{component}/{vhost}", resource(READ, get(parameters::list_of_vhost)))
+        .route("/api/parameters/{component}/{vhost}/{name}", resource(CHANGE, parameter))
+        .route("/api/global-parameters", resource(READ, get(parameters::list_global)))
+        .route("/api/global-parameters/{name}", resource(CHANGE, global))
 }
 
 /// Who there is, and who may do what.

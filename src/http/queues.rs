@@ -16,6 +16,8 @@ use super::resource::Names;
 use super::table;
 use crate::auth::Access;
 use crate::broker::exchange::declare::check_not_reserved;
+use crate::broker::policy::book::Applied;
+use crate::broker::policy::json::definition_to_json;
 use crate::broker::queue::Queue;
 use crate::broker::queue::arguments::Declared;
 use crate::broker::queue::arguments::QueueType;
@@ -39,6 +41,7 @@ struct Seen {
     unacknowledged: usize,
     ready_bytes: u64,
     consumers: usize,
+    policies: Applied,
 }
 
 impl Seen {
@@ -54,6 +57,7 @@ impl Seen {
             unacknowledged: queue.unacked(),
             ready_bytes: queue.ready_bytes(),
             consumers: queue.consumer_count(),
+            policies: queue.policies.clone(),
         }
     }
 
@@ -71,9 +75,9 @@ impl Seen {
             "exclusive": self.exclusive,
             "internal": false,
             "arguments": arguments,
-            "policy": null,
-            "operator_policy": null,
-            "effective_policy_definition": {},
+            "policy": self.policies.user.as_ref().map(|policy| &*policy.name),
+            "operator_policy": self.policies.operator.as_ref().map(|policy| &*policy.name),
+            "effective_policy_definition": definition_to_json(&self.policies.definition()),
             "messages": self.ready + self.unacknowledged,
             "messages_ready": self.ready,
             "messages_unacknowledged": self.unacknowledged,
@@ -119,10 +123,7 @@ pub(super) async fn declare(
     Names((vhost, name)): Names<(String, String)>,
     body: Body,
 ) -> Result<StatusCode, Refusal> {
-    if node.vhost(&vhost).is_none() {
-        return Err(Refusal::Missing("vhost_not_found".to_owned()));
-    }
-    let cell = caller.vhost(&node, &vhost)?;
+    let cell = caller.vhost_to_change(&node, &vhost)?;
     let mut declaration = declaration(&body.fields()?, &name)?;
     check_not_reserved("queue", &declaration.name)?;
     caller.check(&vhost, Access::Configure, &declaration.name)?;

@@ -17,6 +17,8 @@ use super::events::{Events, acting};
 use super::now;
 use super::port::Port;
 use crate::broker::commit::Commit;
+use crate::broker::policy::book::Policies;
+use crate::broker::policy::rollout::Rollout;
 use crate::broker::trace::Who;
 use crate::broker::{ConnectionId, Now, Vhost};
 use crate::catalog::{About, VhostNumber};
@@ -39,6 +41,8 @@ pub struct VhostCell {
     pub name: Arc<str>,
     state: Mutex<State>,
     about: Mutex<About>,
+    /// Held while its policies are changed.
+    policies_change: Mutex<()>,
     /// Where the threads are that write and read for it, if it is kept on disk.
     bells: OnceLock<Bells>,
     clock: Arc<Clock>,
@@ -87,6 +91,7 @@ impl VhostCell {
             name: name.into(),
             state: Mutex::new(state),
             about: Mutex::default(),
+            policies_change: Mutex::default(),
             bells: OnceLock::new(),
             clock,
             events,
@@ -106,6 +111,29 @@ impl VhostCell {
         let vhost = &mut self.state.lock().vhost;
         vhost.default_queue_type = about.default_queue_type;
         vhost.set_tracing(about.tracing);
+    }
+
+    pub fn policies(&self) -> Arc<Policies> {
+        Arc::clone(self.state.lock().vhost.policies())
+    }
+
+    /// Changes the vhost's policies, and gives everything in it those that it has then, a thousand objects at a time.
+    /// `note` is called when they are in force. With many queues and patterns this takes a while. `None` of `change`
+    /// means that nothing has changed.
+    pub(super) fn change_policies<R>(
+        &self,
+        change: impl FnOnce(&mut Policies) -> Option<R>,
+        note: impl FnOnce(),
+    ) -> Option<R> {
+        let _one_at_a_time = self.policies_change.lock();
+        let mut policies = Policies::clone(&self.policies());
+        let result = change(&mut policies)?;
+        let mut rollout = self.with_vhost(|vhost| Rollout::begin(vhost, Arc::new(policies)));
+        note();
+        while self.with_vhost(|vhost| rollout.step(vhost)) {
+            rollout.look_up();
+        }
+        Some(result)
     }
 
     /// Runs something on the vhost, hands what it sent to the writers, and wakes these, once each, when the lock is

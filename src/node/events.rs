@@ -32,8 +32,16 @@ pub async fn acting_for<F: Future>(user: Arc<str>, run: F) -> F::Output {
     ACTING.scope(user, run).await
 }
 
+/// Does something on behalf of a user, or of nobody, on another thread than that of the request.
+pub fn acting_as<R>(user: Option<Arc<str>>, run: impl FnOnce() -> R) -> R {
+    match user {
+        Some(user) => ACTING.sync_scope(user, run),
+        None => run(),
+    }
+}
+
 /// Who does what is being done, if it is asked for over HTTP.
-pub(super) fn acting() -> Option<Arc<str>> {
+pub fn acting() -> Option<Arc<str>> {
     ACTING.try_with(Arc::clone).ok()
 }
 

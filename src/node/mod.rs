@@ -5,6 +5,7 @@
 //!
 //! - this file: the node
 //! - [`vhosts`][], [`people`][]: its vhosts; its users and their permissions
+//! - [`parameters`][]: policies, and parameters of its own
 //! - [`cell`][]: a vhost with its outboxes behind a mutex
 //! - [`port`][]: what an outbox hands to a connection's writer
 //! - [`connections`][]: who is connected
@@ -31,6 +32,7 @@ pub mod congestion;
 pub mod connections;
 pub mod events;
 pub mod folder;
+pub mod parameters;
 pub mod people;
 pub mod port;
 pub mod reader;
@@ -61,6 +63,7 @@ use clock::Clock;
 use congestion::Congestion;
 use connections::{ConnectionInfo, Connections};
 use events::Events;
+use parameters::Parameters;
 
 /// The name of the node and, in absence of another one, of the cluster.
 pub const NODE_NAME: &str = "rabbit@localhost";
@@ -85,6 +88,7 @@ pub struct Node {
     next_vhost: AtomicU32,
     /// The number of the next queue's log.
     log_ids: Arc<AtomicU64>,
+    parameters: Mutex<Parameters>,
     changes: Changes,
     budget: Arc<Budget>,
     shutdown: watch::Sender<bool>,
@@ -128,6 +132,7 @@ impl Node {
             removed: Mutex::default(),
             next_vhost: AtomicU32::new(0),
             log_ids: Arc::new(AtomicU64::new(1)),
+            parameters: Mutex::default(),
             changes: Changes::default(),
             budget: Arc::new(Budget::new(memory, u32::from_le_bytes([a, b, c, d]))),
             shutdown: watch::Sender::new(false),
@@ -147,7 +152,13 @@ impl Node {
         let password = PasswordHash::new(b"guest", salt());
         self.put_user("guest", Some(password), vec!["administrator".into()]);
         self.put_permission("guest", "/", Permission::all()?);
+        self.begin_parameters();
         Ok(())
+    }
+
+    /// The RabbitMQ whose behaviour is followed where versions differ.
+    pub fn compatibility(&self) -> Compatibility {
+        self.compatibility
     }
 
     /// What has changed beside the content of vhosts.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::cell::VhostCell;
+use super::parameters::restored_policies;
 use super::{NODE_NAME, Node, random, vhost_deleted};
 use crate::auth::{Auth, Pattern, Permission};
 use crate::broker::Vhost;
@@ -123,10 +124,14 @@ impl Node {
         self.next_vhost.fetch_max(stored.next_vhost.unwrap_or_default(), Ordering::Relaxed);
         let mut vhosts = self.vhosts.write();
         let mut names = BTreeMap::new();
+        let mut policies = restored_policies(stored.parameters, self.compatibility);
         for (definition, content) in stored.vhosts {
             let VhostDefinition { number, name, about } = definition;
             let cell = self.vhost_with(number, &name);
             cell.change_about(|found| *found = about);
+            if let Some(policies) = policies.remove(&number) {
+                cell.change_policies(|found| Some(std::mem::replace(found, policies)), || ());
+            }
             for why in cell.with_vhost(|vhost| vhost.restore_definitions(content)) {
                 tracing::error!(vhost = &*name, "not brought back as it was: {why}");
             }
@@ -134,6 +139,7 @@ impl Node {
             vhosts.insert(name, cell);
         }
         drop(vhosts);
+        self.restore_parameters(stored.global_parameters);
         self.change_auth(|auth| {
             for user in stored.users {
                 auth.put_user(&user.name, user.password, user.tags);

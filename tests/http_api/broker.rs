@@ -17,15 +17,20 @@ pub struct Broker {
 }
 
 pub async fn start() -> Broker {
-    let node = Arc::new(Node::new().expect("a node"));
-    let amqp = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let http = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let (amqp_address, http_address) = (amqp.local_addr(), http.local_addr());
-    tokio::spawn(leveret::net::listener::accept(amqp, Arc::clone(&node)));
-    Broker {
-        amqp: amqp_address.expect("an address"),
-        http: http_address.expect("an address"),
-        serving: tokio::spawn(leveret::http::serve(http, Arc::clone(&node))),
-        node,
+    Broker::of(Arc::new(Node::new().expect("a node"))).await
+}
+
+impl Broker {
+    pub async fn of(node: Arc<Node>) -> Self {
+        let amqp = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let http = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let (amqp_address, http_address) = (amqp.local_addr(), http.local_addr());
+        tokio::spawn(leveret::net::listener::accept(amqp, Arc::clone(&node)));
+        Broker {
+            amqp: amqp_address.expect("an address"),
+            http: http_address.expect("an address"),
+            serving: tokio::spawn(leveret::http::serve(http, Arc::clone(&node))),
+            node,
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The reference: queues so simple that they are easy to believe. Every queue is a list of messages in the order they
 //! came, every question is answered by looking through it.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use leveret::broker::{ChannelId, ConnectionId, QueueId};
@@ -36,9 +37,32 @@ pub enum Event {
 pub struct Message {
     pub number: usize,
     pub size: usize,
+    priority: u8,
     delivered: bool,
     /// Delivered and neither settled nor requeued since.
     unacked: bool,
+    /// When it was requeued last, in a quorum queue.
+    returned: Option<u64>,
+}
+
+/// What kind of queue it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Plain,
+    /// A classic queue with priorities up to this one.
+    Priorities(u8),
+    Quorum,
+}
+
+impl Kind {
+    fn priority(self, named: Option<u8>) -> u8 {
+        match (self, named) {
+            (Self::Plain, _) | (Self::Priorities(_), None) => 0,
+            (Self::Priorities(max), Some(named)) => named.min(max),
+            (Self::Quorum, None) => 4,
+            (Self::Quorum, Some(named)) => named.min(31),
+        }
+    }
 }
 
 /// Who of a queue's consumers get messages.
@@ -53,10 +77,12 @@ pub enum Sharing {
 
 #[derive(Debug)]
 pub struct Queue {
+    kind: Kind,
     pub messages: Vec<Message>,
     pub sharing: Sharing,
     /// The active consumer where there is a single one, and whether it is to stand down.
     active: Option<(String, bool)>,
+    returns: u64,
 }
 
 impl Queue {
@@ -68,12 +94,23 @@ impl Queue {
         self.messages.len() - self.ready().count()
     }
 
-    /// Marks the first ready message as delivered: it, and whether it had been before.
+    /// Marks the first ready message as delivered: it, and whether it had been before. Of those with the highest
+    /// priority it is the oldest; in a quorum queue those that came back go first.
     fn take(&mut self) -> Option<(Message, bool)> {
-        let message = self.messages.iter_mut().find(|message| !message.unacked)?;
+        let ready = self.messages.iter_mut().filter(|message| !message.unacked);
+        let turn = |message: &&mut Message| (message.returned.unwrap_or(u64::MAX), Reverse(message.priority));
+        let message = ready.min_by_key(turn)?;
         let before = std::mem::replace(&mut message.delivered, true);
-        message.unacked = true;
+        (message.unacked, message.returned) = (true, None);
         Some((message.clone(), before))
+    }
+
+    fn put_back(&mut self, number: usize) {
+        let message = self.messages.iter_mut().find(|message| message.number == number);
+        let message = message.expect("an unacknowledged message");
+        message.unacked = false;
+        self.returns += 1;
+        message.returned = (self.kind == Kind::Quorum).then_some(self.returns);
     }
 
     fn remove(&mut self, number: usize) {
@@ -150,13 +187,16 @@ impl Model {
         self.channels.insert(id, Channel { connection, number, last_tag: 0, unacked: Vec::new() });
     }
 
-    pub fn declare(&mut self, id: QueueId, sharing: Sharing) {
-        self.queues.insert(id, Queue { messages: Vec::new(), sharing, active: None });
+    pub fn declare(&mut self, id: QueueId, kind: Kind, sharing: Sharing) {
+        self.queues.insert(id, Queue { kind, messages: Vec::new(), sharing, active: None, returns: 0 });
     }
 
-    pub fn publish(&mut self, queue: QueueId, number: usize, size: usize) {
+    pub fn publish(&mut self, queue: QueueId, number: usize, size: usize, priority: Option<u8>) {
         if let Some(found) = self.queues.get_mut(&queue) {
-            found.messages.push(Message { number, size, delivered: false, unacked: false });
+            let priority = found.kind.priority(priority);
+            let message =
+                Message { number, size, priority, delivered: false, unacked: false, returned: None };
+            found.messages.push(message);
             self.dispatch(queue);
         }
     }
@@ -323,8 +363,7 @@ impl Model {
             let freed = self.free(one.consumer.as_deref());
             let Some(queue) = self.queues.get_mut(&one.queue) else { continue };
             if fate == Fate::Back {
-                let message = queue.messages.iter_mut().find(|message| message.number == one.message);
-                message.expect("an unacknowledged message").unacked = false;
+                queue.put_back(one.message);
             } else {
                 queue.remove(one.message);
             }

@@ -23,12 +23,15 @@ mod matcher;
 pub mod topic;
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use amq_protocol::types::{AMQPValue, FieldTable};
 
 use history::History;
 use matcher::Matcher;
 
+use super::policy::rollout::ALTERNATE;
+use super::policy::{Policy, Value};
 use super::{BindingId, ExchangeId, Map, Name, QueueId};
 
 /// The exchange types there are.
@@ -104,6 +107,7 @@ pub struct Exchange {
     pub auto_delete: bool,
     pub internal: bool,
     pub arguments: FieldTable,
+    pub policy: Option<Arc<Policy>>,
     /// The bindings that go out from here.
     pub(super) bindings: Map<BindingKey, BindingId>,
     /// The bindings that lead here from other exchanges.
@@ -128,6 +132,7 @@ impl Exchange {
             durable,
             auto_delete,
             internal,
+            policy: None,
             bindings: Map::default(),
             inbound: HashSet::default(),
             matcher: Matcher::new(kind, &arguments),
@@ -136,10 +141,14 @@ impl Exchange {
         }
     }
 
-    /// The exchange that takes what this one cannot route.
+    /// The exchange that takes what this one cannot route: as declared, or as its policy says. The default exchange has
+    /// none.
     pub fn alternate(&self) -> Option<&[u8]> {
-        match self.arguments.inner().get("alternate-exchange") {
-            Some(AMQPValue::LongString(name)) => Some(name.as_bytes()),
+        if let Some(AMQPValue::LongString(name)) = self.arguments.inner().get(ALTERNATE) {
+            return Some(name.as_bytes());
+        }
+        match self.policy.as_ref().filter(|_| !self.name.is_empty())?.definition.get(ALTERNATE)? {
+            Value::Text(name) => Some(name.as_bytes()),
             _ => None,
         }
     }

@@ -16,8 +16,11 @@ mod tests;
 
 use amq_protocol::types::{AMQPValue, FieldTable};
 
+pub(in crate::broker) use self::check::age;
 use crate::broker::compatibility::{Compatibility, Hint};
-use crate::broker::exchange::arguments::{check_equivalence, check_exchange_name, integer, type_name};
+use crate::broker::exchange::arguments::{check_equivalence, check_exchange_name, type_name};
+use crate::broker::policy::Definition;
+use crate::broker::policy::merge::Sources;
 use crate::wire::reply::Exception;
 
 const TYPE: &str = "x-queue-type";
@@ -100,7 +103,7 @@ pub struct DelayedRetry {
     pub max: u64,
 }
 
-/// What a queue's arguments say. None is an argument that is not there. Arguments that change nothing on a
+/// What a queue's arguments and its policies say. None is what neither says anything about. Arguments that change nothing on a
 /// single node (`x-queue-mode`, `x-queue-leader-locator`, sizes of clusters and filters...) are not here.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settings {
@@ -203,9 +206,18 @@ pub fn parse_as(
 
 /// Reads arguments that have been checked. The few that RabbitMQ does not check count as absent if bad.
 pub(in crate::broker) fn read(queue_type: QueueType, arguments: &FieldTable) -> Settings {
-    let value = |key: &str| arguments.inner().get(key);
-    let number = |key: &str| value(key).and_then(integer).and_then(|n| u64::try_from(n).ok());
-    let octets = |key: &str| value(key).and_then(text);
+    read_with(queue_type, arguments, &Definition::new())
+}
+
+/// The same together with what policies set.
+pub(in crate::broker) fn read_with(
+    queue_type: QueueType,
+    arguments: &FieldTable,
+    policies: &Definition,
+) -> Settings {
+    let sources = Sources { queue_type, arguments, policies };
+    let number = |key: &str| sources.number(key);
+    let octets = |key: &str| sources.octets(key);
     Settings {
         queue_type,
         message_ttl: number("x-message-ttl"),
@@ -224,15 +236,16 @@ pub(in crate::broker) fn read(queue_type: QueueType, arguments: &FieldTable) -> 
             Some(b"at-least-once") => DeadLetterStrategy::AtLeastOnce,
             _ => DeadLetterStrategy::AtMostOnce,
         },
-        delivery_limit: value("x-delivery-limit").and_then(integer),
-        single_active_consumer: value("x-single-active-consumer") == Some(&AMQPValue::Boolean(true)),
+        delivery_limit: sources.integer("x-delivery-limit"),
+        single_active_consumer: arguments.inner().get("x-single-active-consumer")
+            == Some(&AMQPValue::Boolean(true)),
         consumer_timeout: number("x-consumer-timeout"),
         delayed_retry: delayed_retry(
             octets("x-delayed-retry-type"),
             number("x-delayed-retry-min"),
             number("x-delayed-retry-max"),
         ),
-        max_age: octets(MAX_AGE).and_then(check::age).map(|ms| u64::try_from(ms).unwrap_or(u64::MAX)),
+        max_age: octets(MAX_AGE).and_then(age).map(|ms| u64::try_from(ms).unwrap_or(u64::MAX)),
         max_segment_size: number("x-stream-max-segment-size-bytes"),
     }
 }
@@ -319,14 +332,14 @@ fn comparable(arguments: &FieldTable) -> FieldTable {
     if !out.contains_key(TYPE) {
         out.insert(TYPE.into(), AMQPValue::LongString(QueueType::Classic.name().into()));
     }
-    if let Some(age) = out.inner().get(MAX_AGE).and_then(text).and_then(check::age) {
+    if let Some(age) = out.inner().get(MAX_AGE).and_then(text).and_then(age) {
         out.insert(MAX_AGE.into(), AMQPValue::LongString(age.to_string().into()));
     }
     out
 }
 
 /// The octets of a string; RabbitMQ does not take other types for one.
-fn text(value: &AMQPValue) -> Option<&[u8]> {
+pub(in crate::broker) fn text(value: &AMQPValue) -> Option<&[u8]> {
     match value {
         AMQPValue::LongString(text) => Some(text.as_bytes()),
         AMQPValue::ShortString(text) => Some(text.as_str().as_bytes()),

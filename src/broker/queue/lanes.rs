@@ -191,8 +191,8 @@ impl Queue {
         self.lanes_mut().for_each(Lane::note_stop);
     }
 
-    /// Up to where its first lane has been read.
+    /// Up to where its lanes have been read, taken together.
     pub(super) fn read_position(&self) -> Position {
-        self.lane.read_position()
+        self.lanes().map(Lane::read_position).sum()
     }
 }

@@ -37,6 +37,11 @@ impl Queue {
         self.refusing
     }
 
+    /// Whether messages at its head have to make room now.
+    pub(super) fn is_too_long(&self) -> bool {
+        self.drops() && self.holds_too_much(0, 0)
+    }
+
     /// Whether there is a limit that messages at its head have to make room for.
     fn drops(&self) -> bool {
         let limited = self.settings.max_length.is_some() || self.settings.max_length_bytes.is_some();
@@ -58,7 +63,7 @@ impl Vhost {
     pub(in crate::broker) fn enforce_length(&mut self, id: QueueId) {
         for _ in 0..AT_ONCE {
             let Some(queue) = self.queues.get_mut(id) else { return };
-            if !queue.drops() || !queue.holds_too_much(0, 0) {
+            if !queue.is_too_long() {
                 return;
             }
             match queue.take_next() {

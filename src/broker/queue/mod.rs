@@ -15,6 +15,7 @@
 //! - [`expiry`][]: messages that expire, and queues that nobody uses
 //! - [`limit`][]: how much a queue holds
 //! - [`replies`][]: direct reply-to
+//! - [`settings`][]: what follows when they change
 //! - [`returns`][]: how often messages have come back
 
 pub mod arguments;
@@ -29,6 +30,7 @@ pub mod pace;
 pub mod replies;
 mod returns;
 pub mod ring;
+mod settings;
 mod single;
 
 use std::collections::{HashSet, VecDeque};
@@ -42,6 +44,7 @@ use self::returns::Returns;
 use self::ring::Ring;
 use super::dead_letter::safe::Pending;
 use super::dead_letter::{Dying, REDELIVERED};
+use super::policy::book::Applied;
 use super::timers::Alarms;
 use super::{BindingId, ConnectionId, ConsumerId, Name, Now};
 use crate::log::{Log, Position};
@@ -59,7 +62,9 @@ pub struct Queue {
     pub hidden: bool,
     /// As they were declared.
     pub arguments: FieldTable,
+    /// What its arguments and policies say together.
     pub settings: Settings,
+    pub policies: Applied,
     pub(super) bindings: HashSet<BindingId, foldhash::fast::RandomState>,
     /// Its messages; where there are priorities, those of the usual one.
     lane: Lane,
@@ -138,6 +143,7 @@ impl Queue {
             hidden: false,
             arguments: FieldTable::default(),
             settings: Settings::default(),
+            policies: Applied::default(),
             bindings: HashSet::default(),
             lane: Lane::new(0, 0, log),
             others: Vec::new(),
