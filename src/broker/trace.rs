@@ -214,10 +214,8 @@ fn routing_keys(message: &Message<'_>) -> Array {
     let headers = properties::find(message.properties, HEADERS).unwrap_or_default();
     for name in [&b"CC"[..], b"BCC"] {
         if let Some(Value::Array(items)) = table::find(headers, name).map(|field| field.value()) {
-            table::values(items).for_each(|item| {
-                if let Value::Octets(key) = item.value() {
-                    keys.text(key);
-                }
+            table::long_strings(items).for_each(|key| {
+                keys.text(key);
             });
         }
     }

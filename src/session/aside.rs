@@ -80,6 +80,7 @@ mod tests {
             outboxes.open(id, FRAME_MAX, true, std::sync::Arc::default());
             let settings = Settings {
                 user: "guest".into(),
+                impersonates: false,
                 vhost: "/".into(),
                 frame_max: FRAME_MAX,
                 channel_max: 16,

@@ -4,6 +4,7 @@ use amq_protocol::protocol::{AMQPClass, basic};
 
 use super::exchange::strip_cr_lf;
 use super::queue::made_up;
+use super::reply_to;
 use super::run::{no_previous_queue, unimplemented_method};
 use super::{Context, Session, State};
 use crate::broker::ChannelId;
@@ -83,12 +84,16 @@ impl Session {
     ) -> Result<(), Exception> {
         let id = self.channel(number)?.id;
         // A tag that is taken is noticed before the queue is looked at.
-        cx.vhost.check_consumer_tag(id, wanted.consumer_tag.as_str().as_bytes())?;
+        let tag = wanted.consumer_tag.as_str().as_bytes();
+        // A requester that consumes once more is told so.
+        if !(reply_to::is_meant(wanted.queue.as_str()) && cx.vhost.consumes_replies(id, tag)) {
+            cx.vhost.check_consumer_tag(id, tag)?;
+        }
         self.check_consumer_max(id, cx)?;
         let name = self.queue_name(number, wanted.queue.as_str())?;
         if *name != *REPLY_TO {
-            self.refuse_replies(&name, "basic.consume", cx)?;
             self.may_read(cx, "queue", name.as_bytes())?;
+            self.check_consumable(id, &name, cx)?;
         }
         let tag = match wanted.consumer_tag.as_str() {
             "" => made_up("amq.ctag", "-", cx),
@@ -154,8 +159,8 @@ impl Session {
         } else {
             queue
         };
-        self.refuse_replies(name, "basic.get", cx)?;
         self.may_read(cx, "queue", name.as_bytes())?;
+        self.check_gettable(name, cx)?;
         match cx.vhost.get(id, name.as_bytes(), no_ack, cx.outboxes)? {
             Fetched::Message => {}
             Fetched::Empty => {

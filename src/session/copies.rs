@@ -45,7 +45,7 @@ pub(super) fn are_in(headers: &[u8]) -> bool {
     table::fields(headers).map_while(Result::ok).any(|(name, _)| name == b"CC" || name == b"BCC")
 }
 
-/// Elements that are no strings are passed over, as by RabbitMQ.
+/// Elements that are no long strings are passed over, as by RabbitMQ.
 fn add<'a>(name: &str, field: &Field<'a>, keys: &mut Vec<&'a [u8]>) -> Result<(), Exception> {
     let Value::Array(octets) = field.value() else {
         let kind = table::decode(field).as_ref().map_or("table", |value: &AMQPValue| type_name(value));
@@ -53,9 +53,39 @@ fn add<'a>(name: &str, field: &Field<'a>, keys: &mut Vec<&'a [u8]>) -> Result<()
             "invalid message: {{unacceptable_type_in_header,\"{name}\",{kind}}}"
         )));
     };
-    keys.extend(table::values(octets).filter_map(|value| match value.value() {
-        Value::Octets(key) => Some(key),
-        _ => None,
-    }));
+    keys.extend(table::long_strings(octets));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A property list with these fields as its headers.
+    fn with_headers(fields: &[u8]) -> Vec<u8> {
+        [&[0x20, 0][..], &(fields.len() as u32).to_be_bytes(), fields].concat()
+    }
+
+    #[test]
+    fn long_strings_are_keys_and_nothing_else_is() {
+        let raw = with_headers(
+            b"\x02CCA\0\0\0\x14S\0\0\0\x01ax\0\0\0\x01bVt\x01S\0\0\0\0\x03BCCA\0\0\0\x06S\0\0\0\x01c\x01hV",
+        );
+        let copies = Copies::find(&raw).expect("good").expect("some");
+        assert_eq!(copies.keys, [&b"a"[..], b"", b"c"]);
+        let shown = copies.shown.expect("without BCC");
+        let headers = properties::find(&shown, properties::HEADERS).expect("headers");
+        assert!(table::find(headers, b"BCC").is_none());
+        assert!(table::find(headers, b"CC").is_some() && table::find(headers, b"h").is_some());
+    }
+
+    #[test]
+    fn other_headers_mean_nothing() {
+        for raw in [with_headers(b"\x02ccV\x03bccV\x04xBCCV"), with_headers(b""), vec![0, 0]] {
+            assert!(Copies::find(&raw).expect("good").is_none());
+        }
+        assert!(are_in(b"\x01hV\x02CCV") && are_in(b"\x03BCCV") && !are_in(b"\x01hV\x02ccV"));
+        // What is cut off names none.
+        assert!(!are_in(b"\x09hV\x02CCV"));
+    }
 }

@@ -322,6 +322,7 @@ impl Handshake {
     fn open(&mut self, login: Login, open: &connection::Open) -> Progress {
         let settings = Settings {
             user: Arc::clone(&login.user.name),
+            impersonates: login.user.has_tag("impersonator"),
             vhost: open.virtual_host.as_str().into(),
             frame_max: login.frame_max as usize,
             channel_max: login.channel_max,

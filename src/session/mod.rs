@@ -13,6 +13,7 @@
 //! - [`channel`][]: one channel's state: confirms, transaction, routes
 //! - [`publish`][]: `basic.publish` up to the broker, returns, confirms
 //! - [`transaction`][]: `tx`
+//! - [`properties`][]: what a message's properties may be
 //! - [`copies`][], [`reply_to`][]: more keys for a message, replies without a queue
 //! - [`exchange`], [`queue`][], [`consume`][]: the other methods, one file a class
 //! - [`access`][]: may this user do that
@@ -31,6 +32,7 @@ mod copies;
 mod exchange;
 pub mod handshake;
 pub mod outbox;
+mod properties;
 mod publish;
 mod queue;
 mod reply_to;
@@ -63,6 +65,8 @@ pub struct Context<'a> {
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub user: Arc<str>,
+    /// Whether messages may claim to be another user's.
+    pub impersonates: bool,
     pub vhost: Arc<str>,
     /// The limit of a frame in octets, overhead included.
     pub frame_max: usize,

@@ -5,20 +5,20 @@ use amq_protocol::protocol::{AMQPClass, confirm};
 use super::channel::{Confirms, Mode};
 use super::command::Incoming;
 use super::copies::{self, Copies};
+use super::properties::{
+    check_expiration, check_properties, check_user_id, check_whole, is_plain, with_plain_expiration,
+};
 use super::reply_to;
 use super::run::{not_open, unimplemented_method};
 use super::{Context, Session};
+use crate::broker::QueueId;
 use crate::broker::dead_letter::BLIND;
 use crate::broker::publish::{Outcome, Route};
 use crate::broker::queue::replies;
-use crate::broker::{QueueId, text};
 use crate::wire::content::Message;
 use crate::wire::method::Publish;
-use crate::wire::properties::{self, EXPIRATION, HEADERS, REPLY_TO, USER_ID};
+use crate::wire::properties::{self, EXPIRATION, HEADERS, REPLY_TO};
 use crate::wire::reply::Exception;
-
-/// The longest time to live of a message or queue in milliseconds: ten years.
-const EXPIRATION_MAX: i128 = 315_360_000_000;
 
 impl Session {
     pub(super) fn publish(
@@ -61,7 +61,7 @@ impl Session {
         let Some(targets) = known else {
             return self.publish_anew(number, incoming, cx);
         };
-        check_properties(message, &self.settings.user)?;
+        check_properties(message.properties, &self.settings)?;
         if cx.vhost.is_tracing() {
             cx.vhost.trace_publish(self.id, number, message, targets);
         }
@@ -92,8 +92,10 @@ impl Session {
         let message = &incoming.message;
         self.may_write(cx, "exchange", message.exchange)?;
         cx.vhost.check_publishable(message.exchange)?;
+        check_whole(message.properties)?;
+        check_expiration(message.properties)?;
         self.may_write_topic(cx, message.exchange, message.routing_key)?;
-        check_properties(message, &self.settings.user)?;
+        check_user_id(message.properties, &self.settings)?;
         let in_tx = matches!(self.channel(number)?.mode, Mode::Tx(_));
         let found = if in_tx { cx.vhost.preview(message, &[]) } else { cx.vhost.route(message) };
         let Route { targets, cacheable, filtered } = found;
@@ -124,7 +126,8 @@ impl Session {
         Ok(())
     }
 
-    /// Publishes what asks for replies, or names more routing keys than one.
+    /// Publishes what does not go on as it came: what asks for replies, names more routing keys than one, or has an
+    /// expiration that is written otherwise than RabbitMQ writes it. The checks come in RabbitMQ's order here too.
     fn publish_special(
         &mut self,
         number: u16,
@@ -134,19 +137,21 @@ impl Session {
         let sent = &incoming.message;
         self.may_write(cx, "exchange", sent.exchange)?;
         cx.vhost.check_publishable(sent.exchange)?;
-        check_properties(sent, &self.settings.user)?;
+        check_whole(sent.properties)?;
         let channel = self.channel(number)?.id;
         let raw = reply_to::with_reply_to(sent.properties, channel, cx)?;
+        let raw = with_plain_expiration(raw)?;
         let copies = Copies::find(&raw)?;
+        let keys = copies.as_ref().map(|copies| &*copies.keys).unwrap_or_default();
+        for routing_key in std::iter::once(sent.routing_key).chain(keys.iter().copied()) {
+            self.may_write_topic(cx, sent.exchange, routing_key)?;
+        }
+        check_user_id(&raw, &self.settings)?;
         let blind = copies.as_ref().and_then(|copies| copies.shown.as_deref());
         let marks = if blind.is_some() { BLIND } else { 0 };
         let (kept, shown) =
             (Message { properties: &raw, ..*sent }, Message { properties: blind.unwrap_or(&raw), ..*sent });
         let in_tx = matches!(self.channel(number)?.mode, Mode::Tx(_));
-        let keys = copies.as_ref().map(|copies| &*copies.keys).unwrap_or_default();
-        for routing_key in std::iter::once(sent.routing_key).chain(keys.iter().copied()) {
-            self.may_write_topic(cx, sent.exchange, routing_key)?;
-        }
         let found = if in_tx { cx.vhost.preview(&shown, keys) } else { cx.vhost.route_copies(&shown, keys) };
         let Route { targets, filtered, .. } = found;
         if cx.vhost.is_tracing() {
@@ -233,77 +238,13 @@ fn routed(targets: &[QueueId], filtered: bool) -> Option<&[QueueId]> {
     (!filtered).then_some(targets)
 }
 
-/// Whether a message asks for replies or for copies. That it is well formed is seen to later.
+/// Whether a message is not to go on as it came. That it is well formed is seen to later.
 fn is_special(raw: &[u8]) -> bool {
-    if properties::flags(raw) & (HEADERS | REPLY_TO) == 0 {
+    if properties::flags(raw) & (HEADERS | REPLY_TO | EXPIRATION) == 0 {
         return false;
     }
     let Ok(found) = properties::walk(raw) else { return false };
-    found.headers.is_some_and(copies::are_in) || found.reply_to == Some(replies::REPLY_TO.as_bytes())
-}
-
-/// Refuses properties that RabbitMQ refuses. The flags say cheaply that there is nothing to look at.
-fn check_properties(message: &Message<'_>, user: &str) -> Result<(), Exception> {
-    let raw = message.properties;
-    properties::check(raw).map_err(|_| Exception::internal_error(""))?;
-    if properties::flags(raw) & (EXPIRATION | USER_ID) == 0 {
-        return Ok(());
-    }
-    let found = properties::walk(raw).map_err(|_| Exception::internal_error(""))?;
-    if let Some(expiration) = found.expiration {
-        expiration_ms(expiration).map_err(|why| {
-            let shown = text(expiration);
-            Exception::precondition_failed(format!("invalid expiration '{shown}': {why}"))
-        })?;
-    }
-    match found.user_id {
-        Some(id) if id != user.as_bytes() => Err(Exception::precondition_failed(format!(
-            "user_id property set to '{}' but authenticated user was '{user}'",
-            text(id)
-        ))),
-        _ => Ok(()),
-    }
-}
-
-/// Milliseconds out of an `expiration` property, or why it is none, as RabbitMQ writes it.
-fn expiration_ms(octets: &[u8]) -> Result<u64, String> {
-    let text = text(octets);
-    let sign = usize::from(text.starts_with(['+', '-']));
-    let digits = text[sign..].bytes().take_while(u8::is_ascii_digit).count();
-    if digits == 0 {
-        return Err("no_integer".to_owned());
-    }
-    let (number, rest) = text.split_at(sign + digits);
-    if !rest.is_empty() {
-        return Err(format!("{{leftover_string,\"{rest}\"}}"));
-    }
-    match number.parse::<i128>() {
-        Ok(ms) if ms < 0 => Err(format!("{{value_negative,{ms}}}")),
-        Ok(ms) if ms <= EXPIRATION_MAX => u64::try_from(ms).map_err(|_| "no_integer".to_owned()),
-        _ => Err(format!("{{value_too_large,{}}}", number.trim_start_matches(['+', '0']))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn expirations_as_rabbitmq_reads_them() {
-        for (text, wanted) in [
-            ("0", Ok(0)),
-            ("+5", Ok(5)),
-            ("010", Ok(10)),
-            ("315360000000", Ok(315_360_000_000)),
-            ("", Err("no_integer")),
-            (" 1", Err("no_integer")),
-            ("soon", Err("no_integer")),
-            ("1 ", Err("{leftover_string,\" \"}")),
-            ("1.5", Err("{leftover_string,\".5\"}")),
-            ("-1", Err("{value_negative,-1}")),
-            ("315360000001", Err("{value_too_large,315360000001}")),
-        ] {
-            assert_eq!(expiration_ms(text.as_bytes()), wanted.map_err(str::to_owned), "{text:?}");
-        }
-    }
+    found.headers.is_some_and(copies::are_in)
+        || found.reply_to == Some(replies::REPLY_TO.as_bytes())
+        || found.expiration.is_some_and(|expiration| !is_plain(expiration))
 }

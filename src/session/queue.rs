@@ -29,7 +29,7 @@ impl Session {
         let (no_wait, ok) = match method {
             M::Declare(declare) => {
                 let no_wait = declare.nowait;
-                let (name, counts) = self.declare_queue(declare, cx)?;
+                let (name, counts) = self.declare_queue(number, declare, cx)?;
                 self.channel(number)?.last_queue = Some(Arc::clone(&name));
                 let ok = queue::DeclareOk {
                     queue: (&*name).into(),
@@ -49,24 +49,24 @@ impl Session {
             }
             M::Purge(purge) => {
                 let name = self.queue_name(number, purge.queue.as_str())?;
-                if cx.vhost.awaits_replies(name.as_bytes()) {
-                    let ok = M::PurgeOk(queue::PurgeOk { message_count: 0 });
-                    self.reply_unless(purge.nowait, number, &AMQPClass::Queue(ok), cx);
-                    return Ok(());
-                }
-                self.refuse_replies(&name, "queue.purge", cx)?;
                 self.may_read(cx, "queue", name.as_bytes())?;
-                let message_count = count(cx.vhost.purge(Some(self.id), name.as_bytes(), cx.outboxes)?);
+                // There never is anything to purge.
+                let purged = if cx.vhost.awaits_replies(name.as_bytes()) {
+                    0
+                } else {
+                    cx.vhost.purge(Some(self.id), name.as_bytes(), cx.outboxes)?
+                };
+                let message_count = count(purged);
                 (purge.nowait, M::PurgeOk(queue::PurgeOk { message_count }))
             }
             M::Delete(delete) => {
                 let name = self.queue_name(number, delete.queue.as_str())?;
+                self.may_configure(cx, "queue", &name)?;
                 if reply_to::is_meant(&name) {
                     let ok = M::DeleteOk(queue::DeleteOk { message_count: 0 });
                     self.reply_unless(delete.nowait, number, &AMQPClass::Queue(ok), cx);
                     return Ok(());
                 }
-                self.may_configure(cx, "queue", &name)?;
                 let queue::Delete { if_unused, if_empty, .. } = delete;
                 let owner = Some(self.id);
                 // The deletion's own cancellations come after its reply.
@@ -93,12 +93,13 @@ impl Session {
 
     fn declare_queue(
         &mut self,
+        number: u16,
         mut wanted: queue::Declare,
         cx: &mut Context<'_>,
     ) -> Result<(Arc<str>, Counts), Exception> {
         let name = strip_cr_lf(wanted.queue.as_str());
         if reply_to::is_meant(&name) {
-            let counts = self.declare_replies(&name, cx)?;
+            let counts = self.declare_replies(number, &name, cx)?;
             return Ok((name.into(), counts));
         }
         if wanted.passive {
@@ -150,7 +151,7 @@ impl Session {
         let name = self.queue_name(number, bind.queue.as_str())?;
         let key = routing_key(&name, bind.queue.as_str(), bind.routing_key.as_str());
         let exchange = strip_cr_lf(bind.exchange.as_str());
-        self.refuse_replies(&name, "queue.bind", cx)?;
+        reply_to::check_bindable(&name)?;
         self.may_write(cx, "queue", name.as_bytes())?;
         self.may_read(cx, "exchange", exchange.as_bytes())?;
         self.may_read_topic(cx, exchange.as_bytes(), key)?;
@@ -166,6 +167,7 @@ impl Session {
         let name = self.queue_name(number, unbind.queue.as_str())?;
         let key = routing_key(&name, unbind.queue.as_str(), unbind.routing_key.as_str());
         let exchange = strip_cr_lf(unbind.exchange.as_str());
+        reply_to::check_bindable(&name)?;
         self.may_write(cx, "queue", name.as_bytes())?;
         self.may_read(cx, "exchange", exchange.as_bytes())?;
         self.may_read_topic(cx, exchange.as_bytes(), key)?;

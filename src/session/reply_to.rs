@@ -11,9 +11,21 @@ use crate::broker::{ChannelId, ConsumerId};
 use crate::wire::properties::{self, REPLY_TO as FLAG};
 use crate::wire::reply::Exception;
 
-/// Whether a queue's name means direct reply-to, or a requester.
+/// Whether a queue's name means direct reply-to, or a requester that is there or not.
 pub(super) fn is_meant(name: &str) -> bool {
-    name.strip_prefix(REPLY_TO).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    name == REPLY_TO || is_requester(name)
+}
+
+fn is_requester(name: &str) -> bool {
+    name.strip_prefix(REPLY_TO).is_some_and(|rest| rest.starts_with('.'))
+}
+
+/// Refuses to bind a requester, whoever asks and whatever to.
+pub(super) fn check_bindable(name: &str) -> Result<(), Exception> {
+    if is_requester(name) {
+        return Err(Exception::access_refused("cannot bind or unbind to a volatile (direct reply-to) queue"));
+    }
+    Ok(())
 }
 
 impl Session {
@@ -29,30 +41,48 @@ impl Session {
         cx.vhost.consume_replies(channel, &name, tag.as_bytes(), no_ack)
     }
 
-    /// What a declaration of such a name is answered: whether the requester is there.
-    pub(super) fn declare_replies(&self, name: &str, cx: &Context<'_>) -> Result<Counts, Exception> {
-        if name != REPLY_TO && !cx.vhost.awaits_replies(name.as_bytes()) {
-            return Err(no_queue(name, cx));
+    /// What a declaration of such a name is answered: whether another channel is there that gets what is sent to it.
+    pub(super) fn declare_replies(
+        &mut self,
+        number: u16,
+        name: &str,
+        cx: &Context<'_>,
+    ) -> Result<Counts, Exception> {
+        let own = cx.vhost.reply_to(self.channel(number)?.id).is_some_and(|own| **own == *name);
+        if own || name != REPLY_TO && !cx.vhost.awaits_replies(name.as_bytes()) {
+            let described = cx.vhost.describe("queue", name.as_bytes());
+            return Err(Exception::not_found(format!("no {described}")));
         }
         Ok(Counts { ready: 0, consumers: 1 })
     }
 
-    /// Refuses what cannot be done with such a name.
-    pub(super) fn refuse_replies(&self, name: &str, method: &str, cx: &Context<'_>) -> Result<(), Exception> {
-        if !is_meant(name) {
+    /// Refuses to consume what is for a requester by its name.
+    pub(super) fn check_consumable(
+        &self,
+        channel: ChannelId,
+        name: &str,
+        cx: &Context<'_>,
+    ) -> Result<(), Exception> {
+        if !cx.vhost.awaits_replies(name.as_bytes()) {
             return Ok(());
         }
-        if method == "basic.get" && cx.vhost.awaits_replies(name.as_bytes()) {
-            let described = cx.vhost.describe("queue", name.as_bytes());
-            let text = format!("{method} not supported by volatile {described}");
-            return Err(Exception::not_implemented(text));
-        }
-        Err(no_queue(name, cx))
+        let described = cx.vhost.describe("queue", name.as_bytes());
+        let own = cx.vhost.reply_to(channel).is_some_and(|own| **own == *name);
+        Err(Exception::precondition_failed(if own {
+            format!("multiple consumers are unsupported for {described}")
+        } else {
+            format!("only creator channel may consume from {described}")
+        }))
     }
-}
 
-fn no_queue(name: &str, cx: &Context<'_>) -> Exception {
-    Exception::not_found(format!("no {}", cx.vhost.describe("queue", name.as_bytes())))
+    /// Refuses to get what is for a requester.
+    pub(super) fn check_gettable(&self, name: &str, cx: &Context<'_>) -> Result<(), Exception> {
+        if !cx.vhost.awaits_replies(name.as_bytes()) {
+            return Ok(());
+        }
+        let described = cx.vhost.describe("queue", name.as_bytes());
+        Err(Exception::not_implemented(format!("basic.get not supported by volatile {described}")))
+    }
 }
 
 /// The properties a request goes on with: the channel's own name in the place of the one that all requesters use.
@@ -67,17 +97,8 @@ pub(super) fn with_reply_to<'a>(
     }
     let missing = || Exception::precondition_failed("fast reply consumer does not exist");
     let name = cx.vhost.reply_to(channel).ok_or_else(missing)?;
-    let mut out = raw[..2].to_vec();
-    let written = properties::pieces(raw, |flag, piece| {
-        if flag == FLAG {
-            out.push(name.len() as u8);
-            out.extend_from_slice(name.as_bytes());
-        } else {
-            out.extend_from_slice(piece);
-        }
-    });
-    written.map_err(|_| Exception::internal_error(""))?;
-    Ok(out.into())
+    let request = properties::with_short(raw, FLAG, name.as_bytes());
+    Ok(request.map_err(|_| Exception::internal_error(""))?.into())
 }
 
 /// Whether a message went to a requester, there or not.

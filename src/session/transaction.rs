@@ -9,6 +9,7 @@ use super::{Context, Session};
 use crate::broker::channel::Unacked;
 use crate::broker::dead_letter::seen;
 use crate::broker::publish::{Outcome, Route};
+use crate::broker::queue::replies;
 use crate::broker::settle::Verdict;
 use crate::broker::{Name, QueueId, Vhost};
 use crate::wire::content::{Body, Message};
@@ -141,7 +142,11 @@ impl Session {
         for publish in &transaction.publishes {
             let known = publish.targets.as_deref().unwrap_or_default();
             let mut names = known.iter().zip(&publish.names);
-            if let Some((_, name)) = names.find(|(id, _)| cx.vhost.queue_name(**id).is_none()) {
+            // A requester may go when it likes.
+            let gone = |(id, name): &(&QueueId, &Name)| {
+                cx.vhost.queue_name(**id).is_none() && !replies::is_key(name.as_bytes())
+            };
+            if let Some((_, name)) = names.find(gone) {
                 for (_, taken) in &transaction.settlements {
                     cx.vhost.settle_collected(id, taken, Verdict::Fail, cx.outboxes);
                 }

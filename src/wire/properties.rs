@@ -122,6 +122,22 @@ pub fn pieces<'a>(raw: &'a [u8], mut each: impl FnMut(u16, &'a [u8])) -> Result<
     Ok(())
 }
 
+/// A raw list with other octets (255 at most) for one short string that it has.
+pub fn with_short(raw: &[u8], wanted: u16, octets: &[u8]) -> Result<Vec<u8>, Malformed> {
+    let size = u8::try_from(octets.len()).map_err(|_| Malformed::Length)?;
+    let mut out = Vec::with_capacity(raw.len() + octets.len());
+    out.extend_from_slice(raw.get(..2).ok_or(Malformed::Length)?);
+    pieces(raw, |flag, piece| {
+        if flag == wanted {
+            out.push(size);
+            out.extend_from_slice(octets);
+        } else {
+            out.extend_from_slice(piece);
+        }
+    })?;
+    Ok(out)
+}
+
 /// Checks a raw list whole, header table included. Costs nothing for the usual short ones.
 pub fn check(raw: &[u8]) -> Result<(), Malformed> {
     match *raw {
@@ -195,6 +211,21 @@ mod tests {
         for cut in 0..raw.len() {
             assert!(each(&raw[..cut]).count() < 14, "{cut} octets");
         }
+    }
+
+    #[test]
+    fn another_short_string() {
+        let raw = everything();
+        let other = with_short(&raw, REPLY_TO, b"someone else").expect("good");
+        assert!(check(&other).is_ok());
+        assert_eq!(
+            walk(&other),
+            Ok(Properties { reply_to: Some(b"someone else"), ..walk(&raw).expect("good") })
+        );
+        assert_eq!(find(&other, CORRELATION_ID), Some(&b"cid"[..]));
+        assert_eq!(with_short(&other, REPLY_TO, b"rt").expect("good"), raw);
+        assert!(with_short(&raw, REPLY_TO, &[b'a'; 256]).is_err());
+        assert!(with_short(&raw[..9], REPLY_TO, b"rt").is_err());
     }
 
     #[test]

@@ -202,6 +202,11 @@ fn decode_within(field: &Field<'_>, depth_max: usize) -> Option<AMQPValue> {
     Some(value)
 }
 
+/// The long strings of an array's octets. What else is in it is passed over.
+pub fn long_strings(array: &[u8]) -> impl Iterator<Item = &[u8]> {
+    values(array).filter(|field| field.kind == b'S').map(|field| field.octets)
+}
+
 /// Decodes a table's octets (without length prefix); `None` if they are none, or too deep.
 pub fn decode_table(octets: &[u8]) -> Option<FieldTable> {
     decode_table_within(octets, DEPTH_MAX)

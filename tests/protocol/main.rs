@@ -21,6 +21,7 @@ mod pressure;
 mod publishing;
 mod queue_arguments;
 mod queues;
+mod reply_to;
 mod routing;
 mod settling;
 mod topics;

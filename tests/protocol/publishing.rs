@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use leveret::auth::password::PasswordHash;
+
 use crate::Bench;
 use crate::common::Broker;
 use crate::common::client::{Client, PLAIN};
@@ -157,6 +159,34 @@ fn refused() {
     let both = [&(EXPIRATION | USER_ID).to_be_bytes()[..], b"\x01a\x05other"].concat();
     bench.publish_case("basic.publish routing-key=q", &both, &expiration("a", "no_integer"));
     assert_eq!(bench.broker.queue("q").unwrap().ready, 0);
+}
+
+/// Who has the tag may claim to be anybody, from the next connection on and as long as that lasts.
+#[test]
+fn impersonators() {
+    let broker = Broker::start();
+    broker.channel().all_ok(1, &["queue.declare queue=q"]);
+    broker.add_user("actor", (".*", ".*", ".*"));
+    let set_tags = |tags: &[&str]| {
+        let tags = tags.iter().map(|tag| (*tag).into()).collect();
+        broker.node.put_user("actor", Some(PasswordHash::new(b"actor", *b"salt")), tags);
+    };
+    let claim = |client: &mut Client| {
+        client.publish_with(1, "basic.publish routing-key=q", &short(USER_ID, "somebody"), b"x");
+        client.call(1, "basic.qos")
+    };
+    let refused = "channel.close 406 PRECONDITION_FAILED - user_id property set to 'somebody' but authenticated user was \
+                   'actor' (60,40)";
+    set_tags(&["administrator"]);
+    let mut before = Client::user(broker.address, "actor");
+    set_tags(&["monitoring", "impersonator"]);
+    let mut actor = Client::user(broker.address, "actor");
+    assert_eq!(claim(&mut before), refused);
+    assert_eq!(claim(&mut actor), "basic.qos-ok");
+    set_tags(&[]);
+    assert_eq!(claim(&mut actor), "basic.qos-ok");
+    assert_eq!(claim(&mut Client::user(broker.address, "actor")), refused);
+    broker.until("q", 2, 0);
 }
 
 /// A route that is remembered does not spare a message the look at its properties, nor at its exchange.

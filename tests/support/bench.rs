@@ -95,6 +95,7 @@ impl Bench {
         self.outboxes.open(id, FRAME_MAX, cancel_notify, Arc::clone(&meter));
         let settings = Settings {
             user: "guest".into(),
+            impersonates: false,
             vhost: "/".into(),
             frame_max: FRAME_MAX,
             channel_max: 16,

@@ -146,12 +146,7 @@ impl<'a> Copies<'a> {
     pub fn of(raw: &'a [u8]) -> Self {
         let headers = properties::walk(raw).ok().and_then(|found| found.headers).unwrap_or_default();
         let keys = |name: &[u8]| match table::find(headers, name).map(|field| field.value()) {
-            Some(Value::Array(octets)) => table::values(octets)
-                .filter_map(|field| match field.value() {
-                    Value::Octets(octets) => Some(octets),
-                    _ => None,
-                })
-                .collect(),
+            Some(Value::Array(octets)) => table::long_strings(octets).collect(),
             _ => Vec::new(),
         };
         Self { cc: keys(b"CC"), bcc: keys(b"BCC") }

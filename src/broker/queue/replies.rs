@@ -35,11 +35,11 @@ impl Vhost {
         no_ack: bool,
     ) -> Result<ConsumerId, Exception> {
         let error = |text: &str| Err(Exception::precondition_failed(text));
-        if self.reply_to(channel).is_some() {
-            return error("reply consumer already set");
-        }
         if !no_ack {
             return error("reply consumer cannot acknowledge");
+        }
+        if self.reply_to(channel).is_some() {
+            return error("reply consumer already set");
         }
         let log = self.new_log(false);
         let mut queue = Queue::new(Name::clone(name), false, None, true, log);
@@ -58,6 +58,12 @@ impl Vhost {
     pub fn reply_to(&self, channel: ChannelId) -> Option<&Name> {
         let consumer = self.consumers.get(self.channels.get(channel)?.replies?)?;
         self.queues.get(consumer.queue).map(|queue| &queue.name)
+    }
+
+    /// Whether a channel's consumer of replies has this tag.
+    pub fn consumes_replies(&self, channel: ChannelId, tag: &[u8]) -> bool {
+        let replies = self.channels.get(channel).and_then(|channel| channel.replies);
+        replies.and_then(|id| self.consumers.get(id)).is_some_and(|consumer| *consumer.tag == *tag)
     }
 
     /// Whether somebody waits for replies sent to a name.

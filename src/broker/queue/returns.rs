@@ -89,6 +89,7 @@ impl Counts {
         let names: [&[u8]; 2] = [b"x-acquired-count", b"x-delivery-count"];
         let both: [Named<'_>; 2] = [(names[0], &acquired), (names[1], &failed)];
         let added = if self.failed > 0 { &both[..] } else { &both[..1] };
-        headers::edit(raw, 0, |name| !names.contains(&name), added, out)
+        // What its publisher wrote stays where there is no count of ours for it.
+        headers::edit(raw, 0, |name| added.iter().all(|(ours, _)| *ours != name), added, out)
     }
 }
