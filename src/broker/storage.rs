@@ -181,10 +181,12 @@ impl Vhost {
         let Some(queue) = self.queues.get_mut(id) else { return 0 };
         let lost = queue.arrive(first, data);
         let fetchers = std::mem::take(&mut queue.fetchers);
-        self.exhume(id);
-        self.enforce_length(id);
-        self.expire(id, u64::MAX);
-        self.send_due(id, WORK_MAX, fx);
+        if !self.stopping {
+            self.exhume(id);
+            self.enforce_length(id);
+            self.expire(id, u64::MAX);
+            self.send_due(id, WORK_MAX, fx);
+        }
         self.heed(id);
         self.dispatch(id, fx);
         self.dispatch_due(fx);
@@ -252,8 +254,10 @@ impl Vhost {
         }
     }
 
-    /// The node stops in order: from then on it is known on disk exactly what has been delivered.
+    /// The node stops in order: from then on it is known on disk exactly what has been delivered, and nothing goes from
+    /// one queue to another any more. What has is settled here before the last commit, so that it is not there twice.
     pub fn note_stop(&mut self) {
+        self.stopping = true;
         let ids: Vec<_> = self.queues.keys().collect();
         for id in ids {
             if let Some(queue) = self.queues.get_mut(id) {

@@ -77,6 +77,9 @@ impl Vhost {
 
     /// When [`tick`](Self::tick) is to be called next.
     pub fn next_alarm(&self) -> Option<Now> {
+        if self.stopping {
+            return None;
+        }
         // What could not be sent where it came up is sent with a tick.
         if self.has_dead() {
             return Some(self.clock);
@@ -88,6 +91,9 @@ impl Vhost {
 
     /// Does what is due. When there is much to do the rest is left to another call, which is due at once.
     pub fn tick(&mut self, fx: &mut impl Effects) {
+        if self.stopping {
+            return;
+        }
         let begun = self.work;
         while let Some((_, queue, alarm)) = self.timers.first().filter(|(at, ..)| *at <= self.clock) {
             self.set_alarm(queue, alarm, None);

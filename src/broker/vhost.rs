@@ -94,6 +94,8 @@ pub struct Vhost {
     pub(super) node: Name,
     /// What exchanges have decided that drop duplicates, on the way of the message that is being published.
     pub(super) claims: Option<Box<Claims>>,
+    /// Whether the node stops: what would go on by itself stays where it is.
+    pub(super) stopping: bool,
     /// Octets that the histories of exchanges take.
     pub(super) remembered: usize,
     /// What time it is.
@@ -153,6 +155,7 @@ impl Vhost {
             actor: Actor::default(),
             node: "".into(),
             claims: None,
+            stopping: false,
             remembered: 0,
             clock: 0,
             recovered: 0,

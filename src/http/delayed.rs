@@ -30,6 +30,8 @@ const PAGE_MAX: usize = 1000;
 /// How long messages on disk are waited for. What does not come in time is shown without what it consists of.
 const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// Messages looked at in one go.
+const AT_ONCE: usize = 64;
 
 /// What names a message: when it is due, and its place.
 fn id_of(entry: Entry) -> String {
@@ -58,9 +60,12 @@ fn to_json(entry: Entry, record: Option<&Record<'_>>) -> Value {
 async fn look(cell: &VhostCell, exchange: &[u8], entries: &[Entry]) -> Vec<Value> {
     let mut seen: BTreeMap<Entry, Option<Value>> = BTreeMap::new();
     let until = Instant::now() + PATIENCE;
+    let mut places = entries.to_vec();
+    places.sort_unstable_by_key(|(_, position)| *position);
     loop {
-        let missing = entries.iter().filter(|entry| !seen.contains_key(entry));
-        let missing: Vec<_> = missing.copied().collect();
+        // By their places, so that each part of the log is read once, and few, so that none has gone before it is seen.
+        let missing: Vec<_> =
+            places.iter().copied().filter(|entry| !seen.contains_key(entry)).take(AT_ONCE).collect();
         if missing.is_empty() {
             break;
         }

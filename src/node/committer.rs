@@ -113,11 +113,8 @@ impl Committer {
     /// What is on disk now may be all that others were kept for: they are let go, so that nothing is there twice when the
     /// node is started again.
     fn let_go(&mut self) {
-        // Once more for what has happened meanwhile.
-        for _ in 0..2 {
-            if let Err(error) = self.cycle(true) {
-                return self.fail(&error);
-            }
+        if let Err(error) = self.cycle(true) {
+            self.fail(&error);
         }
     }
 
