@@ -250,6 +250,7 @@ impl Vhost {
     }
 
     /// The same with marks that stay with it (`broker/dead_letter`).
+    #[inline]
     pub fn publish_marked(
         &mut self,
         targets: &[QueueId],

@@ -70,7 +70,14 @@ impl Vhost {
 
     /// Has queues go on that may, after a run of settlements: once for all of them, since acknowledgements come in
     /// batches. And brings dead letters to where they go.
+    #[inline]
     pub fn dispatch_due(&mut self, fx: &mut impl Effects) {
+        if !(self.widened.is_empty() && self.due.is_empty() && self.posts.is_empty()) || self.has_dead() {
+            self.dispatch_all_due(fx);
+        }
+    }
+
+    fn dispatch_all_due(&mut self, fx: &mut impl Effects) {
         self.resume_widened(fx);
         while !self.due.is_empty() || self.has_dead() || !self.posts.is_empty() {
             let mut due = std::mem::take(&mut self.due);

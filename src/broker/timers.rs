@@ -32,13 +32,21 @@ impl Alarm {
     pub const ALL: [Self; Self::KINDS] = [Self::Message, Self::Unused, Self::More, Self::Due, Self::Retry];
 }
 
-/// When a queue's alarms are due.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Alarms([Option<Now>; Alarm::KINDS]);
+/// When a queue's alarms are due; [`NEVER`] if they are not set.
+#[derive(Clone, Copy, Debug)]
+pub struct Alarms([Now; Alarm::KINDS]);
+
+const NEVER: Now = Now::MAX;
 
 impl Alarms {
     pub fn get(&self, alarm: Alarm) -> Option<Now> {
-        self.0[alarm as usize]
+        Some(self.0[alarm as usize]).filter(|at| *at != NEVER)
+    }
+}
+
+impl Default for Alarms {
+    fn default() -> Self {
+        Self([NEVER; Alarm::KINDS])
     }
 }
 
@@ -51,16 +59,16 @@ pub struct Timers {
 impl Timers {
     /// Sets a queue's alarm, or takes it away.
     pub fn set(&mut self, alarms: &mut Alarms, queue: QueueId, alarm: Alarm, at: Option<Now>) {
-        let slot = &mut alarms.0[alarm as usize];
-        if *slot == at {
+        let at = at.unwrap_or(NEVER);
+        let before = std::mem::replace(&mut alarms.0[alarm as usize], at);
+        if before == at {
             return;
         }
-        if let Some(before) = slot.take() {
+        if before != NEVER {
             self.due.remove(&(before, queue, alarm));
         }
-        if let Some(at) = at {
+        if at != NEVER {
             self.due.insert((at, queue, alarm));
-            *slot = Some(at);
         }
     }
 

@@ -262,11 +262,13 @@ impl Log {
     }
 
     /// The record at a position, if it is in memory.
+    #[inline]
     pub fn get(&self, position: Position) -> Option<Record<'_>> {
         self.chunks.get(self.index(position)?)?.get(position)
     }
 
     /// The first record at or after a position.
+    #[inline]
     pub fn seek(&mut self, from: Position) -> At {
         let mut index = match self.index(from) {
             Some(index) => index,

@@ -185,6 +185,7 @@ pub fn shared(data: &[u8]) -> Option<usize> {
 }
 
 /// The record at the front of `data`.
+#[inline]
 pub fn get<'a>(data: &'a [u8], shared: &'a [Bytes]) -> Option<Record<'a>> {
     let head = Head::read(data)?;
     let octets = data.get(HEAD..head.size)?;

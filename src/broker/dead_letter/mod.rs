@@ -62,6 +62,7 @@ pub const REROUTED: u8 = 0x40;
 pub const BLIND: u8 = 0x80;
 
 /// Shows a message with these marks without what nobody is to see.
+#[inline]
 pub fn seen<R>(message: &Message<'_>, marks: u8, show: impl FnOnce(&Message<'_>) -> R) -> R {
     let stripped = if marks & BLIND == 0 { None } else { headers::without(message.properties, b"BCC") };
     match stripped {

@@ -52,7 +52,7 @@ impl Queue {
 impl Vhost {
     /// Brings a dead letter of a queue that keeps it to where it goes, or holds it.
     pub(super) fn bury_safely(&mut self, id: QueueId, dying: Dying, letter: &Letter, fx: &mut impl Effects) {
-        let owed = self.queues.get_mut(id).and_then(|queue| queue.pending_dead.owed.remove(&dying.position));
+        let owed = self.pending_of(id).and_then(|pending| pending.owed.remove(&dying.position));
         let (mut targets, rounds) = match owed {
             Some(targets) => (targets, 0),
             None => self.targets_of(letter, dying.reason),
@@ -76,7 +76,7 @@ impl Vhost {
         let clock = self.clock;
         self.settle_when(id, dying.position, kept);
         // Where one finds room others may.
-        if self.queues.get(id).is_some_and(|queue| !queue.pending_dead.held.is_empty()) {
+        if self.pending_of(id).is_some_and(|pending| !pending.held.is_empty()) {
             self.set_alarm(id, Alarm::Retry, Some(clock));
         }
     }
@@ -86,19 +86,25 @@ impl Vhost {
         let commit = self.commits.current().filter(|_| kept);
         let Some(queue) = self.queues.get_mut(id) else { return };
         let Some(commit) = commit else { return queue.settle(position) };
-        queue.pending_dead.written.push_back((commit, position));
-        if queue.pending_dead.written.len() == 1 {
+        let pending = queue.pending_dead.get_or_insert_default();
+        pending.written.push_back((commit, position));
+        if pending.written.len() == 1 {
             self.writing_dead.push(id);
         }
+    }
+
+    fn pending_of(&mut self, id: QueueId) -> Option<&mut Pending> {
+        self.queues.get_mut(id)?.pending_dead.as_deref_mut()
     }
 
     fn hold(&mut self, id: QueueId, dying: Dying, owed: Vec<QueueId>) {
         let at = self.clock + RETRY;
         let Some(queue) = self.queues.get_mut(id) else { return };
+        let pending = queue.pending_dead.get_or_insert_default();
         if !owed.is_empty() {
-            queue.pending_dead.owed.insert(dying.position, owed);
+            pending.owed.insert(dying.position, owed);
         }
-        queue.pending_dead.held.push_back(dying);
+        pending.held.push_back(dying);
         self.set_alarm(id, Alarm::Retry, Some(at));
     }
 
@@ -106,9 +112,10 @@ impl Vhost {
     pub(in crate::broker) fn retry_dead(&mut self, id: QueueId) {
         let at = self.clock + RETRY;
         let Some(queue) = self.queues.get_mut(id) else { return };
-        let some = queue.pending_dead.held.len().min(TRIED);
-        queue.dying.extend(queue.pending_dead.held.drain(..some));
-        if !queue.pending_dead.held.is_empty() {
+        let Some(pending) = &mut queue.pending_dead else { return };
+        let some = pending.held.len().min(TRIED);
+        queue.dying.extend(pending.held.drain(..some));
+        if !pending.held.is_empty() {
             self.set_alarm(id, Alarm::Retry, Some(at));
         }
         self.exhume(id);
@@ -119,13 +126,15 @@ impl Vhost {
         self.commits.announce(commit);
         for id in std::mem::take(&mut self.writing_dead) {
             let Some(queue) = self.queues.get_mut(id) else { continue };
-            let written = &mut queue.pending_dead.written;
+            let Some(written) = queue.pending_dead.as_mut().map(|pending| &mut pending.written) else {
+                continue;
+            };
             let count = written.partition_point(|(at, _)| *at <= commit);
             let safe: Vec<_> = written.drain(..count).collect();
-            safe.into_iter().for_each(|(_, position)| queue.settle(position));
-            if !queue.pending_dead.written.is_empty() {
+            if !written.is_empty() {
                 self.writing_dead.push(id);
             }
+            safe.into_iter().for_each(|(_, position)| queue.settle(position));
             self.heed(id);
         }
     }

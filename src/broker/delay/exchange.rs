@@ -79,6 +79,7 @@ impl Vhost {
         let mut queue = Queue::new(name, durable, None, false, log);
         queue.hidden = true;
         queue.delays = Some(Box::new(Delays::new(id)));
+        queue.note_plain();
         // It has no name among queues.
         let queue = self.queues.insert(queue);
         if let Some(exchange) = self.exchanges.get_mut(id) {

@@ -127,12 +127,17 @@ pub(in crate::broker) const ALTERNATE: &str = "alternate-exchange";
 
 impl Queue {
     /// Puts policies in the place of those it has, and returns its settings from before if they are different for that.
-    fn take_policies(&mut self, applied: Applied) -> Option<Settings> {
+    fn take_policies(&mut self, applied: Applied) -> Option<Arc<Settings>> {
         if self.policies.is(&applied) {
             return None;
         }
         let settings = arguments::read_with(self.settings.queue_type, &self.arguments, &applied.definition());
         self.policies = applied;
-        (self.settings != settings).then(|| std::mem::replace(&mut self.settings, settings))
+        if *self.settings == settings {
+            return None;
+        }
+        let before = std::mem::replace(&mut self.settings, settings.shared());
+        self.note_plain();
+        Some(before)
     }
 }

@@ -14,6 +14,8 @@ mod check;
 #[cfg(test)]
 mod tests;
 
+use std::sync::{Arc, LazyLock};
+
 use amq_protocol::types::{AMQPValue, FieldTable};
 
 pub(in crate::broker) use self::check::age;
@@ -131,6 +133,14 @@ pub struct Settings {
     pub max_age: Option<u64>,
     /// Octets, 0 to 3 000 000 000. Only of streams.
     pub max_segment_size: Option<u64>,
+}
+
+impl Settings {
+    /// Most queues have the usual settings, and share them.
+    pub fn shared(self) -> Arc<Self> {
+        static USUAL: LazyLock<Arc<Settings>> = LazyLock::new(Arc::default);
+        if self == **USUAL { Arc::clone(&USUAL) } else { Arc::new(self) }
+    }
 }
 
 /// The flags of the declaration as they were sent.

@@ -145,7 +145,7 @@ impl Queue {
         let mut lost = 0;
         for position in self.lane.log.arrive(first, data) {
             // What has gone where it goes already is going to be settled.
-            if !self.pending_dead.is_written(position) {
+            if !self.pending_dead.as_ref().is_some_and(|pending| pending.is_written(position)) {
                 lost += 1;
                 self.lane.log.forget(position);
             }

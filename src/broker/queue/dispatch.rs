@@ -2,9 +2,9 @@
 //!
 //! After every call the queue is empty, or its ring is, or its next message is being read from disk.
 
-use super::Taken;
 use super::arguments::QueueType;
 use super::consumer::Place;
+use super::{Missing, Next};
 use crate::broker::channel::Unacked;
 use crate::broker::dead_letter::{REDELIVERED, seen};
 use crate::broker::dedup::key::Key;
@@ -70,51 +70,85 @@ impl Vhost {
     ) -> Accepted {
         self.work += 1;
         let Some(found) = self.queues.get_mut(queue) else { return Accepted::Done };
-        if found.delays.is_some() {
-            return self.delay(queue, message, marks, now);
-        }
-        let key = match found.look_at(message, now) {
-            Seen::Plain => None,
-            Seen::New(key) => Some(key),
-            Seen::Duplicate => return self.drop_duplicate(queue).into(),
+        let key = if found.plain {
+            None
+        } else {
+            match self.admit(queue, message, marks, now, fx) {
+                Ok(key) => key,
+                Err(accepted) => return accepted,
+            }
         };
-        if found.refuses(message) {
-            self.turn_away(queue, message, marks, fx);
-            return Accepted::Refused;
-        }
+        let found = &self.queues[queue];
         let turn = if found.ring.is_empty() || !found.is_empty() { None } else { self.whose_turn(queue, fx) };
-        let Some(id) = turn else {
-            let kept = self.push(queue, key, marks, message, now);
-            self.note_behind(queue);
-            self.enforce_length(queue);
-            self.expire_new(queue);
-            self.heed(queue);
-            return kept.into();
-        };
+        let Some(id) = turn else { return self.store(queue, key, marks, message, now).into() };
         if self.consumers[id].no_ack {
             if let Some(key) = key {
                 self.note_key(queue, key, None, message, now);
             }
-            seen(message, marks, |message| {
-                self.send(id, message, fx);
-                if self.tracing {
-                    self.trace_delivery(self.consumers[id].channel, queue, false, message);
-                }
-            });
+            seen(message, marks, |message| self.send(id, message, fx));
+            if self.tracing {
+                let channel = self.consumers[id].channel;
+                seen(message, marks, |message| self.trace_delivery(channel, queue, false, message));
+            }
             self.queues[queue].ring.rotate();
             return Accepted::Done;
         }
         // What goes straight to a consumer is never marked as redelivered, as in RabbitMQ.
         let kept = self.push(queue, key, marks & !REDELIVERED, message, now);
-        if self.deliver_next(queue, id, fx) == Turn::Passed {
+        if self.deliver(queue, id, fx) == Turn::Passed {
             self.dispatch(queue, fx);
         }
         self.heed(queue);
         kept.into()
     }
 
+    /// Looks at a message with the eyes of what makes a queue special: it has a key then if duplicates are to be known by
+    /// it. Or says what became of it.
+    fn admit(
+        &mut self,
+        id: QueueId,
+        message: &Message<'_>,
+        marks: u8,
+        now: Now,
+        fx: &mut impl Effects,
+    ) -> Result<Option<Key>, Accepted> {
+        let queue = &mut self.queues[id];
+        if queue.delays.is_some() {
+            return Err(self.delay(id, message, marks, now));
+        }
+        let key = match queue.look_at(message, now) {
+            Seen::Plain => None,
+            Seen::New(key) => Some(key),
+            Seen::Duplicate => return Err(self.drop_duplicate(id).into()),
+        };
+        if queue.refuses(message) {
+            self.turn_away(id, message, marks, fx);
+            return Err(Accepted::Refused);
+        }
+        Ok(key)
+    }
+
+    /// Keeps a message that nobody takes now.
+    fn store(&mut self, id: QueueId, key: Option<Key>, marks: u8, message: &Message<'_>, now: Now) -> bool {
+        let kept = self.push(id, key, marks, message, now);
+        let queue = &self.queues[id];
+        let (plain, expiring) = (queue.plain, queue.expiring);
+        if queue.is_far_behind() {
+            self.note_behind(id);
+        }
+        if !plain {
+            self.enforce_length(id);
+        }
+        if expiring {
+            self.expire_new(id);
+        }
+        self.heed(id);
+        kept
+    }
+
     /// Keeps a message, and its key if that is to be known. Returns whether it is to be on disk before its publisher
     /// may be told.
+    #[inline]
     fn push(&mut self, id: QueueId, key: Option<Key>, marks: u8, message: &Message<'_>, now: Now) -> bool {
         let queue = &mut self.queues[id];
         let (position, kept) = queue.push(now, marks, message);
@@ -129,10 +163,8 @@ impl Vhost {
         self.expire_first(queue);
         while self.queues.get(queue).is_some_and(|q| !q.is_empty() && !q.ring.is_empty()) {
             let Some(id) = self.whose_turn(queue, fx) else { break };
-            match self.deliver_next(queue, id, fx) {
-                Turn::Taken => self.work += 1,
-                Turn::Passed => {}
-                Turn::Nothing => break,
+            if self.deliver(queue, id, fx) == Turn::Nothing {
+                break;
             }
         }
         self.call_paced(queue, fx);
@@ -160,60 +192,70 @@ impl Vhost {
         }
     }
 
-    /// Gives the next message of a queue to a consumer, whose turn is over then.
-    fn deliver_next(&mut self, queue_id: QueueId, id: ConsumerId, fx: &mut impl Effects) -> Turn {
-        // Each is looked up once: this is where most messages leave.
-        let mut told = None;
-        let Self { queues, consumers, channels, watches, clock, tracing, .. } = self;
+    /// Gives the next messages of a queue to a consumer, as long as it is its turn. It has room for the first one.
+    fn deliver(&mut self, queue_id: QueueId, id: ConsumerId, fx: &mut impl Effects) -> Turn {
+        // Each is looked up once: this is where most messages leave, and most of them to a consumer that is alone.
+        let Self { queues, consumers, channels, watches, clock, tracing, work, .. } = self;
         let (Some(queue), Some(consumer)) = (queues.get_mut(queue_id), consumers.get_mut(id)) else {
             return Turn::Nothing;
         };
         let Some(channel) = channels.get_mut(consumer.channel) else { return Turn::Nothing };
-        if let Some(window) = &mut channel.window {
-            if !consumer.no_ack && window.is_full() {
-                consumer.place = Place::Shut;
-                queue.ring.pop();
-                window.wait(id);
-                return Turn::Passed;
+        loop {
+            if let Some(window) = channel.window.as_mut().filter(|_| !consumer.no_ack) {
+                if window.is_full() {
+                    consumer.place = Place::Shut;
+                    queue.ring.pop();
+                    window.wait(id);
+                    return Turn::Passed;
+                }
+            }
+            let mut told = None;
+            let taken = queue.take_next_with(|next, message| {
+                let to = Delivery {
+                    connection: consumer.connection,
+                    channel: consumer.number,
+                    consumer_tag: &consumer.tag,
+                    delivery_tag: channel.next_delivery_tag(),
+                    redelivered: next.redelivered,
+                };
+                fx.deliver(&to, message);
+                if *tracing {
+                    told = Some(Box::new(Kept::of(message)));
+                }
+                to.delivery_tag
+            });
+            let Some((next, delivery_tag)) = taken else { return Turn::Nothing };
+            *work += 1;
+            let on = consumer.channel;
+            if consumer.no_ack {
+                queue.settle(next.position);
+                queue.ring.rotate();
+            } else {
+                let Next { position, size, .. } = next;
+                let (stamp, late, consumer_id) = (stamp(*clock), false, Some(id));
+                let unacked = Unacked {
+                    delivery_tag,
+                    queue: queue_id,
+                    position,
+                    size,
+                    late,
+                    stamp,
+                    consumer: consumer_id,
+                };
+                if let Some(timeout) = consumer.timeout {
+                    watches.note(&mut channel.watch, on, *clock, timeout);
+                }
+                consumer.await_ack(unacked, channel, &mut queue.ring);
+            }
+            if let Some(told) = told {
+                self.trace_delivery(on, queue_id, next.redelivered, &told.message());
+                return Turn::Taken;
+            }
+            let goes_on = !queue.is_empty() && queue.ring.front() == Some(id);
+            if !goes_on || !fx.has_credit(consumer.connection) {
+                return Turn::Taken;
             }
         }
-        let taken = queue.take_next_with(|next, message| {
-            let to = Delivery {
-                connection: consumer.connection,
-                channel: consumer.number,
-                consumer_tag: &consumer.tag,
-                delivery_tag: channel.next_delivery_tag(),
-                redelivered: next.redelivered,
-            };
-            fx.deliver(&to, message);
-            told = tracing.then(|| Kept::of(message));
-            to.delivery_tag
-        });
-        let Some((next, delivery_tag)) = taken else { return Turn::Nothing };
-        let on = consumer.channel;
-        if consumer.no_ack {
-            queue.settle(next.position);
-            queue.ring.rotate();
-        } else {
-            let (position, size) = (next.position, next.size);
-            let unacked = Unacked {
-                delivery_tag,
-                queue: queue_id,
-                position,
-                size,
-                late: false,
-                stamp: stamp(*clock),
-                consumer: Some(id),
-            };
-            if let Some(timeout) = consumer.timeout {
-                watches.note(&mut channel.watch, consumer.channel, *clock, timeout);
-            }
-            consumer.await_ack(unacked, channel, &mut queue.ring);
-        }
-        if let Some(told) = told {
-            self.trace_delivery(on, queue_id, next.redelivered, &told.message());
-        }
-        Turn::Taken
     }
 
     fn send(&mut self, id: ConsumerId, message: &Message<'_>, fx: &mut impl Effects) -> u64 {
@@ -303,13 +345,13 @@ impl Vhost {
             *warm = left;
         }
         let next = match found.take_next() {
-            Taken::Next(next) => next,
-            Taken::Wait => {
+            Ok(next) => next,
+            Err(Missing::Wait) => {
                 found.fetchers.push(connection);
                 self.heed(id);
                 return Ok(Fetched::Wait);
             }
-            Taken::Nothing => return Ok(Fetched::Empty),
+            Err(Missing::Nothing) => return Ok(Fetched::Empty),
         };
         // What expires behind it no longer counts, but in a quorum queue.
         if self.queues[id].settings.queue_type == QueueType::Classic {

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Taken;
+use super::Missing;
 use crate::log::record::Record;
 use crate::log::{At, Log, LogId, Position};
 
@@ -80,6 +80,7 @@ impl Lane {
         self.unread += 1;
     }
 
+    #[inline]
     pub fn get(&self, position: Position) -> Option<Record<'_>> {
         self.log.get(inside(position))
     }
@@ -98,16 +99,17 @@ impl Lane {
     }
 
     /// Goes on to the next ready message, and says whether it has been delivered before; or says why not.
-    pub fn advance(&mut self) -> Result<(Position, bool), Taken> {
+    #[inline]
+    pub fn advance(&mut self) -> Result<(Position, bool), Missing> {
         if let Some(position) = self.requeued.first().copied() {
             if !self.log.fetch(position) {
-                return Err(Taken::Wait);
+                return Err(Missing::Wait);
             }
             self.requeued.pop_first();
             return Ok((self.outside(position), true));
         }
         if self.unread == 0 {
-            return Err(Taken::Nothing);
+            return Err(Missing::Nothing);
         }
         match self.log.seek(self.read) {
             At::Here(position) => {
@@ -116,8 +118,8 @@ impl Lane {
                 self.log.note_delivered(position);
                 Ok((self.outside(position), position < self.delivered))
             }
-            At::OnDisk => Err(Taken::Wait),
-            At::End => Err(Taken::Nothing),
+            At::OnDisk => Err(Missing::Wait),
+            At::End => Err(Missing::Nothing),
         }
     }
 
@@ -126,6 +128,7 @@ impl Lane {
         self.requeued.insert(inside(position));
     }
 
+    #[inline]
     pub fn settle(&mut self, position: Position) {
         self.log.settle(inside(position));
     }

@@ -142,6 +142,7 @@ impl Queue {
     }
 
     /// A message, if it is in memory.
+    #[inline]
     pub(in crate::broker) fn record(&self, position: Position) -> Option<Record<'_>> {
         self.lane_at(position)?.get(position)
     }
@@ -226,7 +227,6 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::queue::Taken;
     use crate::broker::queue::arguments::Settings;
     use crate::wire::content::Body;
 
@@ -279,7 +279,7 @@ mod tests {
         let mut order = Vec::new();
         while !quorum.is_empty() {
             order.push(quorum.front_lane().priority);
-            assert!(matches!(quorum.take_next(), Taken::Next(_)));
+            assert!(quorum.take_next().is_ok());
         }
         assert_eq!(order, [9, 5, 4, 2, 0]);
         let mut classic = queue(QueueType::Classic, Some(9));

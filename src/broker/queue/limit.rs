@@ -3,7 +3,7 @@
 //! Only ready messages count, as in RabbitMQ, and those that wait to be ready again.
 
 use super::arguments::{Overflow, QueueType, Settings};
-use super::{Queue, Taken};
+use super::{Missing, Queue};
 use crate::broker::QueueId;
 use crate::broker::dead_letter::Reason;
 use crate::broker::effects::Effects;
@@ -32,7 +32,7 @@ impl Queue {
         }
         // A quorum queue takes the message that is too much and refuses those after it, until it is a fifth below.
         let below = |max: Option<u64>, now: u64| max.is_none_or(|max| now <= max / 5 * 4 + max % 5 * 4 / 5);
-        let Settings { max_length, max_length_bytes, .. } = self.settings;
+        let Settings { max_length, max_length_bytes, .. } = *self.settings;
         let is_low = below(max_length, (self.ready() + self.put_off.len()) as u64)
             && below(max_length_bytes, self.ready_bytes);
         self.refusing = self.holds_too_much(0, 0) || (self.refusing && !is_low);
@@ -69,10 +69,10 @@ impl Vhost {
                 return;
             }
             match queue.take_next() {
-                Taken::Next(next) => self.kill(id, next.position, Reason::MaxLength),
+                Ok(next) => self.kill(id, next.position, Reason::MaxLength),
                 // When it has arrived this is called again.
-                Taken::Wait => return self.heed(id),
-                Taken::Nothing => return,
+                Err(Missing::Wait) => return self.heed(id),
+                Err(Missing::Nothing) => return,
             }
         }
         let now = self.clock;

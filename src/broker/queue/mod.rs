@@ -38,6 +38,7 @@ mod settings;
 mod single;
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
 
 use amq_protocol::types::FieldTable;
 
@@ -72,7 +73,7 @@ pub struct Queue {
     /// As they were declared.
     pub arguments: FieldTable,
     /// What its arguments and policies say together.
-    pub settings: Settings,
+    pub settings: Arc<Settings>,
     pub policies: Applied,
     pub(super) bindings: HashSet<BindingId, foldhash::fast::RandomState>,
     /// Its messages; where there are priorities, those of the usual one.
@@ -101,6 +102,9 @@ pub struct Queue {
     takes: u64,
     /// Whether there may be messages that expire.
     pub(super) expiring: bool,
+    /// Whether it is a classic queue that takes all messages as they come, which most queues are: the only thing that
+    /// is looked at for each message, of all that may make a queue special.
+    pub(super) plain: bool,
     former_ttls: FormerTtls,
     /// When it was used last, where that counts.
     pub(super) used_at: Now,
@@ -108,7 +112,7 @@ pub struct Queue {
     /// Messages that have died and are still in the log, as unacknowledged ones.
     pub(in crate::broker) dying: VecDeque<Dying>,
     /// Those of them that have to be kept until they are safe elsewhere.
-    pub(in crate::broker) pending_dead: Pending,
+    pub(in crate::broker) pending_dead: Option<Box<Pending>>,
     returns: Returns,
     /// What drops duplicates.
     pub(in crate::broker) filter: Option<Box<Filter>>,
@@ -145,10 +149,9 @@ pub struct Next {
     pub size: u32,
 }
 
-/// What a queue gives whoever asks for the next message.
+/// Why there is no next message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
-    Next(Next),
+pub enum Missing {
     /// It is on disk, and has been asked for; [`Vhost::arrive`](super::Vhost::arrive) is going to bring it.
     Wait,
     Nothing,
@@ -164,7 +167,7 @@ impl Queue {
             auto_delete,
             hidden: false,
             arguments: FieldTable::default(),
-            settings: Settings::default(),
+            settings: Settings::default().shared(),
             policies: Applied::default(),
             bindings: HashSet::default(),
             lane: Lane::new(0, 0, log),
@@ -182,11 +185,12 @@ impl Queue {
             paced: Vec::new(),
             takes: 0,
             expiring: false,
+            plain: true,
             former_ttls: FormerTtls::default(),
             used_at: 0,
             alarms: Alarms::default(),
             dying: VecDeque::new(),
-            pending_dead: Pending::default(),
+            pending_dead: None,
             returns: Returns::default(),
             filter: None,
             ledger_of: None,
@@ -201,8 +205,20 @@ impl Queue {
     /// Says what it is declared to be. It has no messages yet.
     pub(in crate::broker) fn define(&mut self, settings: Settings, arguments: FieldTable) {
         self.filter = Filter::of_queue(settings.queue_type, &arguments);
-        (self.settings, self.arguments) = (settings, arguments);
+        (self.settings, self.arguments) = (settings.shared(), arguments);
+        self.note_plain();
         self.lane.priority = self.default_priority();
+    }
+
+    /// What makes it special may have changed.
+    pub(in crate::broker) fn note_plain(&mut self) {
+        let Settings { queue_type, max_length, max_length_bytes, max_priority, .. } = &*self.settings;
+        self.plain = *queue_type == QueueType::Classic
+            && max_length.is_none()
+            && max_length_bytes.is_none()
+            && max_priority.is_none()
+            && self.filter.is_none()
+            && self.delays.is_none();
     }
 
     /// Messages that wait for a consumer.
@@ -231,6 +247,7 @@ impl Queue {
     /// Keeps a message that nobody takes now. `now` is in milliseconds since 1970, `marks` are those of
     /// [`dead_letter`](super::dead_letter). Returns its position, and whether it is to be on disk
     /// before its publisher may be told.
+    #[inline]
     pub(super) fn push(&mut self, now: Now, marks: u8, message: &Message<'_>) -> (Position, bool) {
         self.ready_bytes += message.body.size() as u64;
         self.ready += 1;
@@ -240,19 +257,16 @@ impl Queue {
         let persistent = self.is_kept()
             && (self.settings.queue_type != QueueType::Classic
                 || properties::is_persistent(message.properties));
-        let lane = self.lane_for(message);
+        let lane = if self.plain { &mut self.lane } else { self.lane_for(message) };
         lane.note_push();
         let (position, kept) = lane.log.append_marked(now, persistent, marks, message);
         (lane.outside(position), kept)
     }
 
     /// Takes the next ready message. It is unacknowledged until it is settled or put back.
-    pub(super) fn take_next(&mut self) -> Taken {
-        let (position, redelivered) = match self.advance() {
-            Ok(found) => found,
-            Err(other) => return other,
-        };
-        Taken::Next(self.taken(position, redelivered))
+    pub(super) fn take_next(&mut self) -> Result<Next, Missing> {
+        let (position, redelivered) = self.advance()?;
+        Ok(self.taken(position, redelivered))
     }
 
     /// What has just been taken.
@@ -294,21 +308,24 @@ impl Queue {
     }
 
     /// Goes on to the next ready message, which is unacknowledged then, or says why not.
-    fn advance(&mut self) -> Result<(Position, bool), Taken> {
+    #[inline]
+    fn advance(&mut self) -> Result<(Position, bool), Missing> {
         self.storage.used = true;
-        let found =
-            if self.returned.is_empty() { self.front_lane().advance() } else { self.advance_returned() };
-        if found.is_ok() {
-            self.note_taken();
-        }
-        found
+        let found = if self.plain { self.lane.advance()? } else { self.advance_first()? };
+        self.note_taken();
+        Ok(found)
+    }
+
+    /// Goes on in the lane of the highest priority, or with what has come back.
+    fn advance_first(&mut self) -> Result<(Position, bool), Missing> {
+        if self.returned.is_empty() { self.front_lane().advance() } else { self.advance_returned() }
     }
 
     /// Goes on to the first of those that have come back to a quorum queue.
-    fn advance_returned(&mut self) -> Result<(Position, bool), Taken> {
-        let position = self.returned.front().copied().ok_or(Taken::Nothing)?;
+    fn advance_returned(&mut self) -> Result<(Position, bool), Missing> {
+        let position = self.returned.front().copied().ok_or(Missing::Nothing)?;
         if !self.fetch(position) {
-            return Err(Taken::Wait);
+            return Err(Missing::Wait);
         }
         self.returned.pop_front();
         Ok((position, true))
@@ -336,6 +353,9 @@ impl Queue {
     /// An unacknowledged message is done with.
     pub(in crate::broker) fn settle(&mut self, position: Position) {
         self.unacked -= 1;
+        if self.plain {
+            return self.lane.settle(position);
+        }
         self.forget_returns(position);
         self.forget_key(position);
         if let Some(lane) = self.lane_at_mut(position) {

@@ -30,17 +30,15 @@ impl Queue {
         self.ready_bytes + self.ready() as u64 * OVERHEAD
     }
 
-    fn is_far_behind(&self) -> bool {
+    /// Whether it has consumers and publishers are far ahead of them.
+    pub(super) fn is_far_behind(&self) -> bool {
         !self.consumers.is_empty() && self.backlog() > FAR
     }
 }
 
 impl Vhost {
-    /// Notes a message that consumers had no room for.
+    /// Notes a message that has come to a queue that is far behind.
     pub(super) fn note_behind(&mut self, id: QueueId) {
-        if !self.queues.get(id).is_some_and(Queue::is_far_behind) {
-            return;
-        }
         match &mut self.behind {
             Some(behind) if behind.queue == id => behind.messages += 1,
             behind => *behind = Some(Behind { queue: id, messages: 1 }),

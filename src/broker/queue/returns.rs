@@ -61,6 +61,7 @@ impl Queue {
     }
 
     /// Shows a message as whoever gets it sees it, with its counts in its headers if it has any.
+    #[inline]
     pub(in crate::broker) fn shown<R>(
         &self,
         position: Position,
