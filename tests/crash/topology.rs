@@ -70,7 +70,10 @@ pub const TO_MARKERS: u8 = 6;
 fn queue_declare(queue: &Queue) -> Method {
     let declare = method("queue.declare durable").set("queue", queue.name);
     match queue {
-        Queue { quorum: true, .. } => declare.args(&[("x-queue-type", text("quorum"))]),
+        // Consumers that come for a visit give back more than they take: beyond 20 times a message would be dropped.
+        Queue { quorum: true, .. } => {
+            declare.args(&[("x-queue-type", text("quorum")), ("x-delivery-limit", int(-1))])
+        }
         Queue { max_priority: 0, .. } => declare,
         Queue { max_priority, .. } => declare.args(&[("x-max-priority", int((*max_priority).into()))]),
     }
