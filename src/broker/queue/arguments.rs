@@ -116,7 +116,7 @@ pub struct Settings {
     pub expires: Option<u64>,
     pub max_length: Option<u64>,
     pub max_length_bytes: Option<u64>,
-    /// 0 to 255. 0 is one level, which is as good as none.
+    /// 1 to 255; 0 is as good as 1, as in RabbitMQ.
     pub max_priority: Option<u8>,
     pub overflow: Overflow,
     pub dead_letter_exchange: Option<Box<[u8]>>,
@@ -234,7 +234,7 @@ pub(in crate::broker) fn read_with(
         expires: number("x-expires"),
         max_length: number("x-max-length"),
         max_length_bytes: number("x-max-length-bytes"),
-        max_priority: number("x-max-priority").and_then(|n| u8::try_from(n).ok()),
+        max_priority: number("x-max-priority").and_then(|n| u8::try_from(n).ok()).map(|n| n.max(1)),
         overflow: match octets("x-overflow") {
             Some(b"reject-publish") => Overflow::RejectPublish,
             Some(b"reject-publish-dlx") => Overflow::RejectPublishDlx,
