@@ -86,8 +86,27 @@ pub fn erlang_text(octets: &[u8]) -> String {
     if text.is_ascii() { format!("<<\"{shown}\">>") } else { format!("<<\"{shown}\"/utf8>>") }
 }
 
-fn show_float(number: f64) -> String {
-    if number.fract() == 0.0 && number.abs() < 1e15 { format!("{number:.1}") } else { number.to_string() }
+/// A number as Erlang writes it: the fewest digits that name it, with an exponent where that is shorter (`100.0`, but `1.0e3`).
+pub fn show_float(number: f64) -> String {
+    let scientific = format!("{:e}", number.abs());
+    let Some((mantissa, exponent)) = scientific.split_once('e') else { return scientific };
+    let Ok(exponent) = exponent.parse::<i32>() else { return scientific };
+    let digits = mantissa.replace('.', "");
+    let (length, place) = (digits.len() as i32, exponent + 1);
+    let cost = exponent.to_string().len() as i32 + if length == 1 { 3 } else { 2 };
+    let zeros = |count: i32| "0".repeat(usize::try_from(count).unwrap_or_default());
+    let shown = if (1..length).contains(&place) {
+        let (whole, fraction) = digits.split_at(place as usize);
+        format!("{whole}.{fraction}")
+    } else if place <= 0 && (place == 0 || 2 - place <= cost) {
+        format!("0.{}{digits}", zeros(-place))
+    } else if place > 0 && place - length + 2 <= cost && number.abs() < (1_u64 << 53) as f64 {
+        format!("{digits}{}.0", zeros(place - length))
+    } else {
+        let (first, rest) = digits.split_at(1);
+        format!("{first}.{}e{exponent}", if rest.is_empty() { "0" } else { rest })
+    };
+    if number.is_sign_negative() { format!("-{shown}") } else { shown }
 }
 
 /// A value inside quotes: strings bare, everything else as a term.
@@ -170,6 +189,27 @@ pub fn check_exchange_name(arguments: &FieldTable, key: &str, described: &str) -
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_as_erlang_writes_them() {
+        for (number, text) in [
+            (0.0, "0.0"),
+            (-0.0, "-0.0"),
+            (100.0, "100.0"),
+            (1000.0, "1.0e3"),
+            (12000.0, "1.2e4"),
+            (123456.0, "123456.0"),
+            (0.01, "0.01"),
+            (0.001, "0.001"),
+            (0.00012, "1.2e-4"),
+            (-2.5, "-2.5"),
+            (1.0e22, "1.0e22"),
+            (9007199254740991.0, "9007199254740991.0"),
+            (9007199254740992.0, "9.007199254740992e15"),
+        ] {
+            assert_eq!(show_float(number), text);
+        }
+    }
 
     fn table(key: &str, value: Option<AMQPValue>) -> FieldTable {
         let mut out = FieldTable::default();

@@ -167,7 +167,12 @@ pub fn queue_type(arguments: &FieldTable, described: &str) -> Result<QueueType, 
 /// says class 0, method 0).
 pub fn check_server_named(arguments: &FieldTable) -> Result<(), Exception> {
     let Some(value) = arguments.inner().get(TYPE) else { return Ok(()) };
-    let name = text(value).ok_or_else(|| Exception::internal_error(""))?;
+    let name = match value {
+        // An atom is text enough.
+        AMQPValue::Boolean(true) => b"true",
+        AMQPValue::Boolean(false) => b"false".as_slice(),
+        other => text(other).ok_or_else(|| Exception::internal_error(""))?,
+    };
     match QueueType::from_name(name) {
         Some(QueueType::Classic) => Ok(()),
         Some(other) => Err(Exception::precondition_failed(format!(

@@ -316,6 +316,7 @@ fn without_a_name() {
         (s("stream"), "Cannot declare a server-named queue for type rabbit_stream_queue"),
         (s("bogus"), "unknown queue type 'bogus'"),
         (s("\u{1}"), "unknown queue type '\u{1}'"),
+        (AMQPValue::Boolean(true), "unknown queue type 'true'"),
     ];
     for (value, expected) in cases {
         assert_eq!(answer(check_server_named(&table([(TYPE, value), ("x-expires", bad())]))), expected);
