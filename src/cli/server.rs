@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::auth::InvalidPattern;
 use crate::broker::compatibility::Compatibility;
 use crate::broker::queue::arguments::QueueType;
-use crate::http;
+use crate::http::{self, settings::HttpSettings};
 use crate::net::listener::{self, ListenError};
 use crate::node::folder::{Folder, FolderError};
 use crate::node::limits::NodeLimits;
@@ -211,10 +211,11 @@ async fn serve(args: ServerArgs) -> Result<(), ServerError> {
         say_where("AMQP", &listener);
         tokio::spawn(listener::accept(listener, Arc::clone(&node)));
     }
+    let http_settings = Arc::new(HttpSettings::default());
     let mut serving = Vec::new();
     for listener in management {
         say_where("HTTP API", &listener);
-        serving.push(tokio::spawn(http::serve(listener, Arc::clone(&node))));
+        serving.push(tokio::spawn(http::serve(listener, Arc::clone(&node), Arc::clone(&http_settings))));
     }
     match &folder {
         Some(folder) => {

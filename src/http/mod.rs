@@ -5,8 +5,10 @@
 //! This folder may not know sockets or sessions.
 //!
 //! In the order of a request's way:
-//! - this file: serving, and the table of paths
-//! - [`resource`]: what all paths have in common (`Allow`, `OPTIONS`, 405, trailing slashes, names in paths)
+//! - [`server`], [`settings`]: listeners and connections; how they are served
+//! - this file: the table of paths
+//! - [`front`]: the prefix of all paths, and headers that are set
+//! - [`resource`]: what all paths have in common (`Allow`, `OPTIONS`, 405, names in paths)
 //! - [`caller`]: who asks, and what they may see and do
 //! - [`body`]: the JSON object in a request, and its fields
 //! - [`refusal`]: every reply that is no success
@@ -19,6 +21,7 @@ mod caller;
 mod connections;
 mod delayed;
 mod exchanges;
+mod front;
 mod health;
 mod limits;
 mod overview;
@@ -28,106 +31,40 @@ mod policies;
 mod queues;
 mod refusal;
 mod resource;
+mod server;
+pub mod settings;
 mod table;
 mod topics;
 mod users;
 mod vhosts;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::extract::{ConnectInfo, DefaultBodyLimit};
-use axum::middleware::{from_fn, map_request};
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::MethodRouter;
 use axum::routing::{delete, get, post, put};
 use axum::{Extension, Router};
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{sleep, timeout};
 
 use crate::node::Node;
+use front::front;
 use resource::{CHANGE, GET, READ, other_method, resource};
+pub use server::{HttpListener, serve};
+use settings::HttpSettings;
 
 /// The methods of what can be looked at and dropped.
 const DELAYED: &str = "HEAD, GET, DELETE, OPTIONS";
 
-/// Octets a request's body may have (RabbitMQ's `management.http.max_body_size`).
-const BODY_MAX: usize = 20_000_000;
-
-/// How long a connection may take to send a request's head, which is also how long it may be idle. (Cowboy, which
-/// serves RabbitMQ's API, ends idle connections after a minute.)
-const HEAD: Duration = Duration::from_secs(60);
-/// As many connections are served at a time; others wait to be accepted, so that AMQP always has sockets left.
-const CONNECTIONS_MAX: usize = 500;
-/// How long requests have to end when the node goes down.
-const DRAIN: Duration = Duration::from_secs(5);
-
-/// Serves the API until the node goes down, and ends what is under way.
-pub async fn serve(listener: TcpListener, node: Arc<Node>) {
-    let mut going_down = node.going_down();
-    let api = router(node);
-    let connections = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    loop {
-        let accepted = tokio::select! {
-            accepted = accept(&listener, &places) => accepted,
-            _ = going_down.wait_for(|down| *down) => break,
-        };
-        let Some((socket, peer, place)) = accepted else { continue };
-        let service = TowerToHyperService::new(api.clone().layer(Extension(ConnectInfo(peer))));
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD)
-            .serve_connection(TokioIo::new(socket), service);
-        let connection = connections.watch(connection);
-        tokio::spawn(async move {
-            if let Err(e) = connection.await {
-                tracing::debug!(%peer, "HTTP connection lost: {e}");
-            }
-            drop(place);
-        });
-    }
-    if timeout(DRAIN, connections.shutdown()).await.is_err() {
-        tracing::warn!("some HTTP requests did not end in time");
-    }
-}
-
-/// The next connection, when there is a place for it.
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((socket, peer)) => {
-            if let Err(e) = socket.set_nodelay(true) {
-                tracing::debug!("no TCP_NODELAY: {e}");
-            }
-            Some((socket, SocketAddr::new(peer.ip().to_canonical(), peer.port()), place))
-        }
-        Err(e) => {
-            tracing::error!("cannot accept an HTTP connection: {e}");
-            sleep(Duration::from_millis(100)).await;
-            None
-        }
-    }
-}
-
 /// All of the API. Paths are brought into form first, hence the router within a router.
-fn router(node: Arc<Node>) -> Router {
+fn router(node: Arc<Node>, settings: Arc<HttpSettings>) -> Router {
     let paths = things()
         .merge(people())
         .merge(policies::routes())
         .merge(parameters())
         .fallback(resource(READ, get(resource::unknown)));
-    let paths = paths.layer(DefaultBodyLimit::max(BODY_MAX)).with_state(node);
-    let paths = paths.layer(from_fn(caller::name));
-    Router::new().fallback_service(paths).layer(map_request(resource::without_trailing_slash))
+    let paths = paths.layer(DefaultBodyLimit::max(settings.body_max)).with_state(node);
+    let paths = paths.layer(from_fn(caller::name)).layer(Extension(Arc::clone(&settings)));
+    Router::new().fallback_service(paths).layer(from_fn_with_state(settings, front))
 }
 
 /// The node, and what is in its vhosts.

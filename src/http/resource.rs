@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Path, Request};
-use axum::http::header::{ALLOW, CACHE_CONTROL};
+use axum::extract::{FromRequestParts, Path};
+use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::request::Parts;
-use axum::http::uri::PathAndQuery;
-use axum::http::{HeaderValue, Method, StatusCode, Uri};
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::map_response;
 use axum::response::Response;
 use axum::routing::MethodRouter;
@@ -26,9 +25,11 @@ pub(super) const CHANGE: &str = "HEAD, GET, PUT, DELETE, OPTIONS";
 /// is not among them.
 pub(super) fn resource(allowed: &'static str, methods: MethodRouter<Arc<Node>>) -> MethodRouter<Arc<Node>> {
     let label = move |mut response: Response| async move {
+        let fresh = response.status() == StatusCode::OK && response.headers().contains_key(CONTENT_TYPE);
         let headers = response.headers_mut();
         headers.insert(ALLOW, HeaderValue::from_static(allowed));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        let cache = if fresh { "no-cache" } else { "public, max-age=0, must-revalidate" };
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache));
         response
     };
     methods.fallback(other_method).layer(map_response(label))
@@ -42,22 +43,6 @@ pub(super) async fn other_method(method: Method) -> StatusCode {
 /// A path that does not exist.
 pub(super) async fn unknown() -> Refusal {
     Refusal::NotFound
-}
-
-/// Drops a slash at the end of the path, which means nothing.
-pub(super) async fn without_trailing_slash(mut request: Request) -> Request {
-    let path = request.uri().path();
-    let trimmed = path.trim_end_matches('/');
-    if trimmed.len() == path.len() || trimmed.is_empty() {
-        return request;
-    }
-    let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
-    if let Ok(path_and_query) = format!("{trimmed}{query}").parse::<PathAndQuery>() {
-        let mut parts = std::mem::take(request.uri_mut()).into_parts();
-        parts.path_and_query = Some(path_and_query);
-        *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
-    }
-    request
 }
 
 /// The names in a path, percent-decoded. One that is not UTF-8 names nothing.

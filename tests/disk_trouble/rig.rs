@@ -70,7 +70,7 @@ impl Life {
         let (address, http) = (amqp.local_addr().unwrap(), api.local_addr().unwrap());
         runtime.spawn(listener::accept(amqp, Arc::clone(&node)));
         runtime.spawn(leveret::node::clock::run(Arc::clone(&node)));
-        runtime.spawn(leveret::http::serve(api, Arc::clone(&node)));
+        runtime.spawn(leveret::http::serve(api, Arc::clone(&node), Arc::default()));
         runtime.spawn(clock::run(Arc::clone(&node)));
         Self { node, address, http, storage: Some(storage), runtime: Some(runtime) }
     }

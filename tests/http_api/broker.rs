@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use leveret::http::settings::HttpSettings;
 use leveret::node::Node;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -23,6 +24,12 @@ pub async fn start() -> Broker {
 impl Broker {
     /// Serves a node, which may be on disk.
     pub async fn of(node: Arc<Node>) -> Self {
+        Self::with(node, HttpSettings::default()).await
+    }
+
+    /// Serves a node in another way.
+    pub async fn with(node: Arc<Node>, settings: HttpSettings) -> Self {
+        let settings = Arc::new(settings);
         let amqp = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let http = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let (amqp_address, http_address) = (amqp.local_addr(), http.local_addr());
@@ -30,7 +37,7 @@ impl Broker {
         Broker {
             amqp: amqp_address.expect("an address"),
             http: http_address.expect("an address"),
-            serving: tokio::spawn(leveret::http::serve(http, Arc::clone(&node))),
+            serving: tokio::spawn(leveret::http::serve(http, Arc::clone(&node), settings)),
             node,
         }
     }

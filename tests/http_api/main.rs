@@ -12,6 +12,7 @@ mod people;
 mod policies;
 mod queues;
 mod restart;
+mod serving;
 mod topics;
 mod vhosts;
 

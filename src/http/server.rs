@@ -1,0 +1,122 @@
+//! Listeners and the connections they accept.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::ConnectInfo;
+use axum::{Extension, Router};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
+
+use super::settings::HttpSettings;
+use crate::node::Node;
+
+/// How long requests have to end when the node goes down.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Where requests come from.
+#[derive(Debug)]
+pub enum HttpListener {
+    Tcp(TcpListener),
+    /// Whoever can open the socket is on this machine.
+    Unix(UnixListener),
+}
+
+impl From<TcpListener> for HttpListener {
+    fn from(listener: TcpListener) -> Self {
+        Self::Tcp(listener)
+    }
+}
+
+/// The octets of a connection.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// A connection that has been accepted, and where it comes from.
+type Accepted = (Box<dyn Stream>, SocketAddr);
+
+impl HttpListener {
+    async fn accept(&self) -> std::io::Result<Accepted> {
+        match self {
+            Self::Tcp(listener) => {
+                let (socket, peer) = listener.accept().await?;
+                if let Err(e) = socket.set_nodelay(true) {
+                    tracing::debug!("no TCP_NODELAY: {e}");
+                }
+                Ok((Box::new(socket), SocketAddr::new(peer.ip().to_canonical(), peer.port())))
+            }
+            Self::Unix(listener) => {
+                let (socket, _) = listener.accept().await?;
+                Ok((Box::new(socket), (Ipv4Addr::LOCALHOST, 0).into()))
+            }
+        }
+    }
+}
+
+/// Serves the API until the node goes down, and ends what is under way.
+pub async fn serve(listener: impl Into<HttpListener>, node: Arc<Node>, settings: Arc<HttpSettings>) {
+    let listener = listener.into();
+    let mut going_down = node.going_down();
+    let places = Arc::new(Semaphore::new(settings.connections_max.min(Semaphore::MAX_PERMITS)));
+    let idle = settings.idle;
+    let api = super::router(node, settings);
+    let connections = GracefulShutdown::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = accept(&listener, &places) => accepted,
+            _ = going_down.wait_for(|down| *down) => break,
+        };
+        let Some(((stream, peer), place)) = accepted else { continue };
+        talk(&connections, api.clone(), stream, peer, idle, place);
+    }
+    if timeout(DRAIN, connections.shutdown()).await.is_err() {
+        tracing::warn!("some HTTP requests did not end in time");
+    }
+}
+
+/// Serves a connection, in a task of its own.
+fn talk(
+    connections: &GracefulShutdown,
+    api: Router,
+    stream: Box<dyn Stream>,
+    peer: SocketAddr,
+    idle: Duration,
+    place: OwnedSemaphorePermit,
+) {
+    let service = TowerToHyperService::new(api.layer(Extension(ConnectInfo(peer))));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(idle)
+        .serve_connection(TokioIo::new(stream), service);
+    let connection = connections.watch(connection);
+    tokio::spawn(async move {
+        if let Err(e) = connection.await {
+            tracing::debug!(%peer, "HTTP connection lost: {e}");
+        }
+        drop(place);
+    });
+}
+
+/// The next connection, when there is a place for it.
+async fn accept(
+    listener: &HttpListener,
+    places: &Arc<Semaphore>,
+) -> Option<(Accepted, OwnedSemaphorePermit)> {
+    let place = Arc::clone(places).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok(accepted) => Some((accepted, place)),
+        Err(e) => {
+            tracing::error!("cannot accept an HTTP connection: {e}");
+            sleep(Duration::from_millis(100)).await;
+            None
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! How the API is served: prefixes, origins, headers, sizes, sockets.
+
+use std::sync::Arc;
+
+use leveret::http::settings::HttpSettings;
+use leveret::node::Node;
+use serde_json::{Value, json};
+
+use crate::broker::{Broker, start};
+use crate::http::{Reply, Request};
+use crate::{error, get, not_found};
+
+async fn with(settings: HttpSettings) -> Broker {
+    Broker::with(Arc::new(Node::new().expect("a node")), settings).await
+}
+
+fn origins(origins: &[&str]) -> HttpSettings {
+    let cors_origins = origins.iter().map(ToString::to_string).collect();
+    HttpSettings { cors_origins, ..HttpSettings::default() }
+}
+
+async fn from_origin(broker: &Broker, method: &str, origin: &str, asked: Option<&str>) -> Reply {
+    let request = Request::new(method, "/api/whoami").header("Origin", origin);
+    let request = match asked {
+        Some(headers) => request.header("Access-Control-Request-Headers", headers),
+        None => request,
+    };
+    request.send(broker.http).await
+}
+
+fn cors(reply: &Reply) -> [Option<&str>; 5] {
+    ["origin", "credentials", "max-age-", "headers", "methods"].map(|name| match name {
+        "max-age-" => reply.header("access-control-max-age"),
+        name => reply.header(&format!("access-control-allow-{name}")),
+    })
+}
+
+#[tokio::test]
+async fn pages_from_elsewhere() {
+    let broker = with(origins(&["https://a.example", "http://b.example:1"])).await;
+    for origin in ["https://a.example", "http://b.example:1"] {
+        let reply = from_origin(&broker, "GET", origin, None).await;
+        assert_eq!(cors(&reply), [Some(origin), Some("true"), None, None, None]);
+        assert_eq!(reply.header("vary"), Some("accept, accept-encoding, origin"));
+        let reply = from_origin(&broker, "OPTIONS", origin, Some("authorization")).await;
+        let allowed = Some("HEAD, GET, OPTIONS");
+        assert_eq!(reply.status, 200);
+        assert_eq!(cors(&reply), [Some(origin), Some("true"), Some("1800"), Some("authorization"), allowed]);
+    }
+    for origin in ["https://A.example", "https://a.example.evil", "null", "*"] {
+        let reply = from_origin(&broker, "OPTIONS", origin, None).await;
+        assert_eq!((reply.status, cors(&reply)), (200, [None; 5]), "{origin}");
+    }
+    let broker = with(HttpSettings { cors_max_age: 7, ..origins(&["*"]) }).await;
+    let reply = from_origin(&broker, "OPTIONS", "https://any", None).await;
+    assert_eq!(cors(&reply), [Some("*"), None, Some("7"), None, Some("HEAD, GET, OPTIONS")]);
+    let reply = from_origin(&start().await, "OPTIONS", "https://any", None).await;
+    assert_eq!(cors(&reply), [None; 5], "nobody by default");
+}
+
+#[tokio::test]
+async fn a_prefix() {
+    let broker = with(HttpSettings { path_prefix: "/mq/x".to_owned(), ..HttpSettings::default() }).await;
+    assert_eq!(get(&broker, "/mq/x/api/whoami/").await["name"], "guest");
+    for outside in ["/api/whoami", "/mq/api/whoami", "/mq/xapi/whoami"] {
+        let reply = Request::new("GET", outside).send(broker.http).await;
+        assert_eq!((reply.status, reply.body), (404, not_found()), "{outside}");
+    }
+    let reply = Request::new("GET", "/").send(broker.http).await;
+    assert_eq!((reply.status, reply.header("location")), (301, Some("/mq/x/")));
+}
+
+#[tokio::test]
+async fn headers() {
+    let names = [
+        "content-security-policy",
+        "strict-transport-security",
+        "x-content-type-options",
+        "x-xss-protection",
+        "x-frame-options",
+        "referrer-policy",
+    ];
+    let of = |reply: &Reply| names.map(|name| reply.header(name).map(str::to_owned));
+    let whoami = || Request::new("GET", "/api/whoami");
+    let reply = whoami().send(start().await.http).await;
+    let csp = Some("script-src 'self'; object-src 'self'".to_owned());
+    assert_eq!(of(&reply), [csp, None, None, None, None, None]);
+    assert_eq!(reply.header("cache-control"), Some("no-cache"));
+
+    let value = |text: &'static str| Some(text.parse().expect("a header's value"));
+    let broker = with(HttpSettings {
+        csp: None,
+        hsts: value("max-age=1"),
+        content_type_options: value("nosniff"),
+        xss_protection: value("1"),
+        frame_options: value("DENY"),
+        referrer_policy: value("no-referrer"),
+        hide_allow: true,
+        ..HttpSettings::default()
+    })
+    .await;
+    let expected = ["max-age=1", "nosniff", "1", "DENY", "no-referrer"].map(|text| Some(text.to_owned()));
+    let reply = whoami().send(broker.http).await;
+    assert_eq!((&of(&reply)[0], &of(&reply)[1..]), (&None, &expected[..]));
+    assert_eq!(reply.header("allow"), None);
+    let reply = whoami().authorization(None).send(broker.http).await;
+    assert_eq!((reply.status, &of(&reply)[1..]), (401, &expected[..]), "refusals have them as well");
+    let reply = Request::new("POST", "/api/whoami").send(broker.http).await;
+    assert_eq!((reply.status, reply.header("allow")), (405, Some("HEAD, GET, OPTIONS")));
+    assert_eq!(reply.header("cache-control"), Some("public, max-age=0, must-revalidate"));
+}
+
+#[tokio::test]
+async fn large_bodies() {
+    let broker = with(HttpSettings { body_max: 100, ..HttpSettings::default() }).await;
+    let put = async |size: usize| {
+        let body = json!({ "description": "x".repeat(size) }).to_string();
+        let reply = Request::new("PUT", "/api/vhosts/v").body(body).send(broker.http).await;
+        (reply.status, reply.body)
+    };
+    let refused = error("bad_request", "Exceeded HTTP request body size limit");
+    assert_eq!(put(100).await, (400, refused));
+    assert_eq!(put(50).await, (201, Value::Null));
+}
