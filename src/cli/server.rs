@@ -208,13 +208,13 @@ async fn serve(args: ServerArgs) -> Result<(), ServerError> {
         tokio::spawn(memory::watch(Arc::clone(&node), limit));
     }
     for listener in amqp {
-        say_where("AMQP", &listener);
+        note_where(&node, "amqp", "AMQP", &listener);
         tokio::spawn(listener::accept(listener, Arc::clone(&node)));
     }
     let http_settings = Arc::new(HttpSettings::default());
     let mut serving = Vec::new();
     for listener in management {
-        say_where("HTTP API", &listener);
+        note_where(&node, "http", "HTTP API", &listener);
         serving.push(tokio::spawn(http::serve(listener, Arc::clone(&node), Arc::clone(&http_settings))));
     }
     match &folder {
@@ -260,8 +260,10 @@ fn say(line: &str) {
     let _ = writeln!(io::stdout(), "{line}");
 }
 
-fn say_where(what: &str, listener: &TcpListener) {
+/// Tells where the node listens: those who ask it, and whoever started it.
+fn note_where(node: &Node, protocol: &'static str, what: &str, listener: &TcpListener) {
     if let Ok(address) = listener.local_addr() {
+        node.listeners.add(protocol, address, false);
         say(&format!("{what} on {address}"));
     }
 }

@@ -11,6 +11,7 @@
 //! - [`port`][]: what an outbox hands to a connection's writer
 //! - [`entrance`][]: who may connect, and how many
 //! - [`connections`][]: who is connected
+//! - [`listeners`][]: where it listens
 //! - [`limits`][]: limits of the node as a whole, and those of vhosts and users as they are set
 //! - [`events`][]: what happens, for those who listen
 //! - [`alarms`][]: what the node is short of
@@ -38,6 +39,7 @@ pub mod entrance;
 pub mod events;
 pub mod folder;
 pub mod limits;
+pub mod listeners;
 pub mod memory;
 pub mod parameters;
 pub mod people;
@@ -73,6 +75,7 @@ use clock::Clock;
 use congestion::Congestion;
 use connections::{ConnectionInfo, Connections};
 use events::Events;
+use listeners::Listeners;
 use parameters::Parameters;
 
 /// The name of the node and, in absence of another one, of the cluster.
@@ -82,6 +85,7 @@ pub struct Node {
     pub offer: Arc<Offer>,
     compatibility: Compatibility,
     pub connections: Connections,
+    pub listeners: Listeners,
     /// How many connections there are, and may be.
     connection_count: Arc<Count>,
     connection_max: Option<Limit>,
@@ -138,6 +142,7 @@ impl Node {
             offer: Arc::new(offer),
             compatibility: Compatibility::default(),
             connections: Connections::default(),
+            listeners: Listeners::default(),
             connection_count: Arc::default(),
             connection_max: None,
             default_queue_type: QueueType::Classic,
