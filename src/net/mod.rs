@@ -4,6 +4,7 @@
 //! only home of tokio's sockets and tasks. This folder may not hold broker state.
 //!
 //! - [`listener`][]: accepting
+//! - [`tls`][]: certificates and settings of TLS
 //! - [`connection`][]: a connection's life: handshake, batches, close
 //! - [`pace`][]: waiting for consumers that a publisher has got ahead of
 //! - [`input`][]: reading with large shared buffers
@@ -13,6 +14,7 @@ pub mod connection;
 pub mod input;
 pub mod listener;
 pub mod pace;
+pub mod tls;
 pub mod writer;
 
 #[cfg(test)]
