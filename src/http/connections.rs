@@ -6,9 +6,11 @@ use amq_protocol::types::AMQPValue;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::caller::Caller;
+use super::listing::Listing;
 use super::refusal::Refusal;
 use super::resource::Names;
 use super::table;
@@ -75,8 +77,12 @@ pub(super) fn visible(node: &Node, caller: &Caller) -> Vec<Arc<ConnectionInfo>> 
     all
 }
 
-pub(super) async fn list(State(node): State<Arc<Node>>, caller: Caller) -> Json<Value> {
-    Json(visible(&node, &caller).iter().map(|connection| to_json(&node, connection)).collect())
+pub(super) async fn list(
+    State(node): State<Arc<Node>>,
+    caller: Caller,
+    listing: Listing,
+) -> Result<Response, Refusal> {
+    listing.pages(visible(&node, &caller).iter().map(|connection| to_json(&node, connection)).collect()).await
 }
 
 pub(super) async fn show(
@@ -101,7 +107,8 @@ pub(super) async fn list_of_user(
     State(node): State<Arc<Node>>,
     caller: Caller,
     Names(user): Names<String>,
-) -> Result<Json<Value>, Refusal> {
+    listing: Listing,
+) -> Result<Response, Refusal> {
     check_may_touch(&caller, &user)?;
     let mut all = node.connections.all();
     all.retain(|connection| *connection.user == *user);
@@ -113,7 +120,7 @@ pub(super) async fn list_of_user(
             "vhost": &*connection.vhost,
         })
     });
-    Ok(Json(brief.collect()))
+    listing.pages(brief.collect()).await
 }
 
 pub(super) async fn close_of_user(

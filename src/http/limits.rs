@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::body::{Body, term};
 use super::caller::{Administrator, Caller};
 use super::connections::check_may_touch;
+use super::listing::Listing;
 use super::refusal::Refusal;
 use super::resource::Names;
 use crate::auth::User;
@@ -22,18 +23,23 @@ fn of_vhost(vhost: &VhostCell) -> Option<Value> {
 }
 
 /// Those of the vhosts that the caller sees. Where all have been taken away it shows, as in RabbitMQ.
-pub(super) async fn list_vhosts(State(node): State<Arc<Node>>, caller: Caller) -> Json<Value> {
-    Json(caller.vhosts(&node).iter().filter_map(|vhost| of_vhost(vhost)).collect())
+pub(super) async fn list_vhosts(
+    State(node): State<Arc<Node>>,
+    caller: Caller,
+    listing: Listing,
+) -> Result<Response, Refusal> {
+    listing.whole(caller.vhosts(&node).iter().filter_map(|vhost| of_vhost(vhost)).collect()).await
 }
 
 pub(super) async fn show_vhost(
     State(node): State<Arc<Node>>,
     caller: Caller,
     Names(name): Names<String>,
-) -> Result<Json<Value>, Refusal> {
+    listing: Listing,
+) -> Result<Response, Refusal> {
     let vhost = caller.vhost(&node, &name)?;
     let none = vhost.about().limits.unwrap_or_default() == VhostLimits::default();
-    Ok(Json(of_vhost(&vhost).filter(|_| !none).into_iter().collect()))
+    listing.whole(of_vhost(&vhost).filter(|_| !none).into_iter().collect()).await
 }
 
 pub(super) async fn put_vhost(
@@ -78,8 +84,12 @@ fn of_user(user: &User) -> Option<Value> {
     (!none).then(|| json!({ "user": &*user.name, "value": user.limits }))
 }
 
-pub(super) async fn list_users(State(node): State<Arc<Node>>, _: Administrator) -> Json<Value> {
-    Json(node.auth().users().filter_map(|user| of_user(user)).collect())
+pub(super) async fn list_users(
+    State(node): State<Arc<Node>>,
+    _: Administrator,
+    listing: Listing,
+) -> Result<Response, Refusal> {
+    listing.plain(node.auth().users().filter_map(|user| of_user(user)).collect()).await
 }
 
 /// Everybody may see their own.
@@ -87,11 +97,12 @@ pub(super) async fn show_user(
     State(node): State<Arc<Node>>,
     caller: Caller,
     Names(name): Names<String>,
-) -> Result<Json<Value>, Refusal> {
+    listing: Listing,
+) -> Result<Response, Refusal> {
     check_may_touch(&caller, &name)?;
     let auth = node.auth();
     let user = auth.user(&name).ok_or(Refusal::NotFound)?;
-    Ok(Json(of_user(user).into_iter().collect()))
+    listing.plain(of_user(user).into_iter().collect()).await
 }
 
 pub(super) async fn put_user(

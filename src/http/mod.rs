@@ -11,6 +11,7 @@
 //! - [`resource`]: what all paths have in common (`Allow`, `OPTIONS`, 405, names in paths)
 //! - [`caller`]: who asks, and what they may see and do
 //! - [`body`]: the JSON object in a request, and its fields
+//! - [`listing`]: order, pages and columns of lists, and columns of objects
 //! - [`refusal`]: every reply that is no success
 //! - [`table`]: AMQP field tables as JSON, and back
 //! - one file per kind of thing: [`overview`], [`health`], [`vhosts`], [`users`], [`permissions`], [`topics`],
@@ -24,6 +25,7 @@ mod exchanges;
 mod front;
 mod health;
 mod limits;
+mod listing;
 mod overview;
 mod parameters;
 mod permissions;
@@ -63,7 +65,10 @@ fn router(node: Arc<Node>, settings: Arc<HttpSettings>) -> Router {
         .merge(parameters())
         .fallback(resource(READ, get(resource::unknown)));
     let paths = paths.layer(DefaultBodyLimit::max(settings.body_max)).with_state(node);
-    let paths = paths.layer(from_fn(caller::name)).layer(Extension(Arc::clone(&settings)));
+    let paths = paths
+        .layer(from_fn(caller::name))
+        .layer(from_fn(listing::columns))
+        .layer(Extension(Arc::clone(&settings)));
     Router::new().fallback_service(paths).layer(from_fn_with_state(settings, front))
 }
 

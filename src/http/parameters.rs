@@ -7,10 +7,12 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::body::Body;
 use super::caller::Policymaker;
+use super::listing::Listing;
 use super::policies;
 use super::refusal::Refusal;
 use super::resource::Names;
@@ -40,24 +42,32 @@ fn all(vhost: &VhostCell, rank: Option<Rank>) -> Vec<Value> {
 }
 
 /// All but policies, as in RabbitMQ.
-pub(super) async fn list(State(node): State<Arc<Node>>, Policymaker(caller): Policymaker) -> Json<Value> {
-    Json(caller.vhosts(&node).iter().flat_map(|vhost| all(vhost, Some(Rank::Operator))).collect())
+pub(super) async fn list(
+    State(node): State<Arc<Node>>,
+    Policymaker(caller): Policymaker,
+    listing: Listing,
+) -> Result<Response, Refusal> {
+    let vhosts = caller.vhosts(&node);
+    listing.plain(vhosts.iter().flat_map(|vhost| all(vhost, Some(Rank::Operator))).collect()).await
 }
 
 pub(super) async fn list_of_component(
     State(node): State<Arc<Node>>,
     Policymaker(caller): Policymaker,
     Names(component): Names<String>,
-) -> Json<Value> {
-    Json(caller.vhosts(&node).iter().flat_map(|vhost| all(vhost, rank(&component))).collect())
+    listing: Listing,
+) -> Result<Response, Refusal> {
+    let vhosts = caller.vhosts(&node);
+    listing.plain(vhosts.iter().flat_map(|vhost| all(vhost, rank(&component))).collect()).await
 }
 
 pub(super) async fn list_of_vhost(
     State(node): State<Arc<Node>>,
     Policymaker(caller): Policymaker,
     Names((component, vhost)): Names<(String, String)>,
-) -> Result<Json<Value>, Refusal> {
-    Ok(Json(all(&*caller.vhost(&node, &vhost)?, rank(&component)).into()))
+    listing: Listing,
+) -> Result<Response, Refusal> {
+    listing.plain(all(&*caller.vhost(&node, &vhost)?, rank(&component))).await
 }
 
 pub(super) async fn show(
@@ -107,9 +117,13 @@ fn not_here() -> Refusal {
     Refusal::bad_request("policies may not be set using this method")
 }
 
-pub(super) async fn list_global(State(node): State<Arc<Node>>, _: Policymaker) -> Json<Value> {
-    let all = node.parameters();
-    Json(all.into_iter().map(|(name, value)| json!({ "name": name, "value": value })).collect())
+pub(super) async fn list_global(
+    State(node): State<Arc<Node>>,
+    _: Policymaker,
+    listing: Listing,
+) -> Result<Response, Refusal> {
+    let all = node.parameters().into_iter();
+    listing.plain(all.map(|(name, value)| json!({ "name": name, "value": value })).collect()).await
 }
 
 pub(super) async fn show_global(

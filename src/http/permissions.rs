@@ -5,10 +5,12 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::body::{Body, Fields};
 use super::caller::Administrator;
+use super::listing::Listing;
 use super::refusal::Refusal;
 use super::resource::Names;
 use crate::auth::{Auth, Pattern, Permission};
@@ -25,36 +27,44 @@ fn to_json(user: &str, vhost: &str, permission: &Permission) -> Value {
 }
 
 /// All permissions for which `which` says so of user and vhost.
-fn all(auth: &Auth, which: impl Fn(&str, &str) -> bool) -> Json<Value> {
+fn all(auth: &Auth, which: impl Fn(&str, &str) -> bool) -> Vec<Value> {
     let mut found = Vec::new();
     for user in auth.users() {
         let chosen = user.permissions.iter().filter(|(vhost, _)| which(&user.name, vhost));
         found.extend(chosen.map(|(vhost, permission)| to_json(&user.name, vhost, permission)));
     }
-    Json(found.into())
+    let key = |json: &Value| ["vhost", "user"].map(|key| json[key].as_str().unwrap_or_default().to_owned());
+    found.sort_by_cached_key(key);
+    found
 }
 
-pub(super) async fn list(State(node): State<Arc<Node>>, _: Administrator) -> Json<Value> {
-    all(&node.auth(), |_, _| true)
+pub(super) async fn list(
+    State(node): State<Arc<Node>>,
+    _: Administrator,
+    listing: Listing,
+) -> Result<Response, Refusal> {
+    listing.plain(all(&node.auth(), |_, _| true)).await
 }
 
 pub(super) async fn list_of_user(
     State(node): State<Arc<Node>>,
     _: Administrator,
     Names(name): Names<String>,
-) -> Result<Json<Value>, Refusal> {
+    listing: Listing,
+) -> Result<Response, Refusal> {
     let auth = node.auth();
     auth.user(&name).ok_or(Refusal::NotFound)?;
-    Ok(all(&auth, |user, _| user == name))
+    listing.plain(all(&auth, |user, _| user == name)).await
 }
 
 pub(super) async fn list_of_vhost(
     State(node): State<Arc<Node>>,
     _: Administrator,
     Names(name): Names<String>,
-) -> Result<Json<Value>, Refusal> {
+    listing: Listing,
+) -> Result<Response, Refusal> {
     node.vhost(&name).ok_or(Refusal::NotFound)?;
-    Ok(all(&node.auth(), |_, vhost| vhost == name))
+    listing.plain(all(&node.auth(), |_, vhost| vhost == name)).await
 }
 
 pub(super) async fn show(

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
 use axum::routing::get;
 use axum::{Extension, Router};
 use serde_json::{Map, Value, json};
@@ -12,6 +13,7 @@ use tokio::task::spawn_blocking;
 
 use super::body::Body;
 use super::caller::{Administrator, Caller, Policymaker};
+use super::listing::Listing;
 use super::refusal::Refusal;
 use super::resource::{CHANGE, Names, READ, resource};
 use crate::broker::policy::{Policy, Rank};
@@ -52,8 +54,10 @@ async fn list(
     State(node): State<Arc<Node>>,
     caller: Caller,
     Extension(rank): Extension<Rank>,
-) -> Json<Value> {
-    Json(caller.vhosts(&node).iter().flat_map(|vhost| all(vhost, rank)).collect())
+    listing: Listing,
+) -> Result<Response, Refusal> {
+    let policies = caller.vhosts(&node).iter().flat_map(|vhost| all(vhost, rank)).collect();
+    listing.plain(by_priority(policies)).await
 }
 
 async fn list_of_vhost(
@@ -61,8 +65,15 @@ async fn list_of_vhost(
     caller: Caller,
     Extension(rank): Extension<Rank>,
     Names(vhost): Names<String>,
-) -> Result<Json<Value>, Refusal> {
-    Ok(Json(all(&*caller.vhost(&node, &vhost)?, rank).into()))
+    listing: Listing,
+) -> Result<Response, Refusal> {
+    listing.plain(by_priority(all(&*caller.vhost(&node, &vhost)?, rank))).await
+}
+
+/// The lowest priority first, as RabbitMQ lists them.
+fn by_priority(mut policies: Vec<Value>) -> Vec<Value> {
+    policies.sort_by_key(|policy| policy["priority"].as_i64());
+    policies
 }
 
 async fn show(

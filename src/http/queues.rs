@@ -7,10 +7,12 @@ use amq_protocol::types::{AMQPValue, FieldTable};
 use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
+use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::body::{Body, Fields};
 use super::caller::Caller;
+use super::listing::{Listed, Listing};
 use super::refusal::Refusal;
 use super::resource::Names;
 use super::table;
@@ -100,22 +102,43 @@ impl Seen {
 }
 
 /// All queues of a vhost, by name.
-fn all(vhost: &VhostCell) -> Vec<Value> {
+fn all(vhost: &VhostCell) -> Vec<Of> {
     let mut seen: Vec<_> = vhost.with(|vhost, _| vhost.queues().map(Seen::new).collect());
     seen.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-    seen.iter().map(|queue| queue.to_json(&vhost.name)).collect()
+    seen.into_iter().map(|seen| Of { vhost: Arc::clone(&vhost.name), seen }).collect()
 }
 
-pub(super) async fn list(State(node): State<Arc<Node>>, caller: Caller) -> Json<Value> {
-    Json(caller.vhosts(&node).iter().flat_map(|vhost| all(vhost)).collect())
+/// One of a list.
+struct Of {
+    vhost: Arc<str>,
+    seen: Seen,
+}
+
+impl Listed for Of {
+    fn name(&self) -> Option<&str> {
+        Some(&self.seen.name)
+    }
+
+    fn to_json(&self) -> Value {
+        self.seen.to_json(&self.vhost)
+    }
+}
+
+pub(super) async fn list(
+    State(node): State<Arc<Node>>,
+    caller: Caller,
+    listing: Listing,
+) -> Result<Response, Refusal> {
+    listing.pages(caller.vhosts(&node).iter().flat_map(|vhost| all(vhost)).collect()).await
 }
 
 pub(super) async fn list_of_vhost(
     State(node): State<Arc<Node>>,
     caller: Caller,
     Names(vhost): Names<String>,
-) -> Result<Json<Value>, Refusal> {
-    Ok(Json(all(&*caller.vhost(&node, &vhost)?).into()))
+    listing: Listing,
+) -> Result<Response, Refusal> {
+    listing.pages(all(&*caller.vhost(&node, &vhost)?)).await
 }
 
 pub(super) async fn show(

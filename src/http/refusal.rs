@@ -26,6 +26,8 @@ pub(super) enum Refusal {
     Missing(String),
     /// The request makes no sense; mostly a text.
     BadRequest(Value),
+    /// There is no such page: an error and what it is about.
+    Page(&'static str, String),
     /// It makes sense, but not now.
     Precondition(String),
     /// It has been done, and is not on disk.
@@ -78,6 +80,7 @@ impl IntoResponse for Refusal {
             Self::NotFound => (StatusCode::NOT_FOUND, "Object Not Found", "Not Found".into()),
             Self::Missing(reason) => (StatusCode::NOT_FOUND, "not_found", reason.into()),
             Self::BadRequest(reason) => (StatusCode::BAD_REQUEST, "bad_request", reason),
+            Self::Page(error, reason) => (StatusCode::BAD_REQUEST, error, reason.into()),
             Self::NotKept(why) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error", why.to_string().into())
             }

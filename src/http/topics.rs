@@ -5,10 +5,12 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::body::{Body, Fields};
 use super::caller::Administrator;
+use super::listing::Listing;
 use super::refusal::Refusal;
 use super::resource::Names;
 use crate::auth::topic::TopicPermission;
@@ -33,30 +35,36 @@ fn of(vhost: &VhostCell, user: Option<&str>) -> Vec<Value> {
     })
 }
 
-fn everywhere(node: &Node, user: Option<&str>) -> Json<Value> {
-    Json(node.vhosts().iter().flat_map(|vhost| of(vhost, user)).collect())
+fn everywhere(node: &Node, user: Option<&str>) -> Vec<Value> {
+    node.vhosts().iter().flat_map(|vhost| of(vhost, user)).collect()
 }
 
-pub(super) async fn list(State(node): State<Arc<Node>>, _: Administrator) -> Json<Value> {
-    everywhere(&node, None)
+pub(super) async fn list(
+    State(node): State<Arc<Node>>,
+    _: Administrator,
+    listing: Listing,
+) -> Result<Response, Refusal> {
+    listing.plain(everywhere(&node, None)).await
 }
 
 pub(super) async fn list_of_user(
     State(node): State<Arc<Node>>,
     _: Administrator,
     Names(name): Names<String>,
-) -> Result<Json<Value>, Refusal> {
+    listing: Listing,
+) -> Result<Response, Refusal> {
     node.auth().user(&name).ok_or(Refusal::NotFound)?;
-    Ok(everywhere(&node, Some(&name)))
+    listing.plain(everywhere(&node, Some(&name))).await
 }
 
 pub(super) async fn list_of_vhost(
     State(node): State<Arc<Node>>,
     _: Administrator,
     Names(name): Names<String>,
-) -> Result<Json<Value>, Refusal> {
+    listing: Listing,
+) -> Result<Response, Refusal> {
     let vhost = node.vhost(&name).ok_or(Refusal::NotFound)?;
-    Ok(Json(of(&vhost, None).into()))
+    listing.plain(of(&vhost, None)).await
 }
 
 /// All that a user has in a vhost; none are as good as a path that is not there.

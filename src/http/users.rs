@@ -5,10 +5,12 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::body::{Body, Fields};
 use super::caller::{Administrator, Caller};
+use super::listing::Listing;
 use super::refusal::Refusal;
 use super::resource::Names;
 use crate::auth::User;
@@ -39,14 +41,22 @@ pub(super) async fn hash_password(_: Administrator, Names(password): Names<Strin
     Json(json!({ "ok": PasswordHash::new(password.as_bytes(), salt()).to_base64() }))
 }
 
-pub(super) async fn list(State(node): State<Arc<Node>>, _: Administrator) -> Json<Value> {
-    Json(node.auth().users().map(|user| to_json(user)).collect())
+pub(super) async fn list(
+    State(node): State<Arc<Node>>,
+    _: Administrator,
+    listing: Listing,
+) -> Result<Response, Refusal> {
+    listing.pages(node.auth().users().map(|user| to_json(user)).collect()).await
 }
 
-pub(super) async fn list_without_permissions(State(node): State<Arc<Node>>, _: Administrator) -> Json<Value> {
+pub(super) async fn list_without_permissions(
+    State(node): State<Arc<Node>>,
+    _: Administrator,
+    listing: Listing,
+) -> Result<Response, Refusal> {
     let auth = node.auth();
     let without = auth.users().filter(|user| user.permissions.is_empty());
-    Json(without.map(|user| to_json(user)).collect())
+    listing.pages(without.map(|user| to_json(user)).collect()).await
 }
 
 pub(super) async fn show(

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::body::{Body, Fields, term};
 use super::caller::{Administrator, Caller};
+use super::listing::Listing;
 use super::refusal::Refusal;
 use super::resource::Names;
 use crate::auth::Permission;
@@ -40,9 +42,13 @@ fn to_json(vhost: &VhostCell) -> Value {
 }
 
 /// Those who monitor see all vhosts, others those they may enter.
-pub(super) async fn list(State(node): State<Arc<Node>>, caller: Caller) -> Json<Value> {
+pub(super) async fn list(
+    State(node): State<Arc<Node>>,
+    caller: Caller,
+    listing: Listing,
+) -> Result<Response, Refusal> {
     let vhosts = if caller.monitors() { node.vhosts() } else { caller.vhosts(&node) };
-    Json(vhosts.iter().map(|vhost| to_json(vhost)).collect())
+    listing.whole_pages(vhosts.iter().map(|vhost| to_json(vhost)).collect()).await
 }
 
 pub(super) async fn show(

@@ -8,6 +8,7 @@ mod connections;
 mod health;
 mod http;
 mod limits;
+mod listing;
 mod people;
 mod policies;
 mod queues;
