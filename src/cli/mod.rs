@@ -1,8 +1,10 @@
 //! The command line: one binary, one subcommand for each thing it can be.
 //!
 //! - [`server`][]: the broker
+//! - [`http`][]: requests to a node, for the tools
 //! - [`perf`][]: load generators against any AMQP 0-9-1 broker
 
+pub mod http;
 pub mod perf;
 pub mod server;
 

@@ -8,13 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::auth::InvalidPattern;
 use crate::broker::compatibility::Compatibility;
 use crate::broker::queue::arguments::QueueType;
-use crate::http::{self, settings::HttpSettings};
+use crate::http::settings::HttpSettings;
+use crate::http::socket::{self, ControlSocket};
+use crate::http::{self, HttpListener};
 use crate::net::listener::{self, ListenError};
 use crate::node::folder::{Folder, FolderError};
 use crate::node::limits::NodeLimits;
@@ -213,6 +215,12 @@ async fn serve(args: ServerArgs) -> Result<(), ServerError> {
     }
     let http_settings = Arc::new(HttpSettings::default());
     let mut serving = Vec::new();
+    let control = open_control(folder.as_ref());
+    let control = control.map(|(socket, listener)| {
+        let listener = HttpListener::Control(listener);
+        serving.push(tokio::spawn(http::serve(listener, Arc::clone(&node), Arc::clone(&http_settings))));
+        socket
+    });
     for listener in management {
         note_where(&node, "http", "HTTP API", &listener);
         serving.push(tokio::spawn(http::serve(listener, Arc::clone(&node), Arc::clone(&http_settings))));
@@ -230,6 +238,7 @@ async fn serve(args: ServerArgs) -> Result<(), ServerError> {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        () = node.control.asked_to_end() => {}
     }
     say("stopping: connections are closed");
     node.shut_down();
@@ -240,7 +249,23 @@ async fn serve(args: ServerArgs) -> Result<(), ServerError> {
         api.await.map_err(|e| ServerError::Runtime(e.into()))?;
     }
     drop(storage);
+    drop(control);
     Ok(())
+}
+
+/// Opens the socket for the command-line tools. A node without it serves all the same.
+fn open_control(folder: Option<&Folder>) -> Option<(ControlSocket, UnixListener)> {
+    let place = match folder {
+        Some(folder) => Ok(folder.path().to_owned()),
+        None => socket::make_folder_without_data(),
+    };
+    match place.and_then(|place| ControlSocket::open(&place)) {
+        Ok(opened) => Some(opened),
+        Err(e) => {
+            tracing::warn!("command-line tools cannot reach this node, since it has no control socket: {e}");
+            None
+        }
+    }
 }
 
 /// Takes the ports asked for, or where none is named the default one.

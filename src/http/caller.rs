@@ -3,6 +3,7 @@
 //! A handler says who may call it by what it takes: [`Caller`] is anybody with one of the management tags,
 //! [`Policymaker`] somebody who may set policies, [`Administrator`] only an administrator.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::refusal::Refusal;
+use crate::auth::limits::UserLimits;
 use crate::auth::{Access, Auth, User};
 use crate::node::Node;
 use crate::node::cell::VhostCell;
@@ -23,9 +25,17 @@ use crate::node::events::acting_for;
 /// The tags each of which lets a user use the API (RabbitMQ, "Access and Permissions" of the management plugin).
 const TAGS: [&str; 4] = ["administrator", "monitoring", "policymaker", "management"];
 
+/// What RabbitMQ's command-line tools are called where it says who did something.
+pub(super) const CONTROL: &str = "rmq-cli";
+
+/// Marks what comes over the control socket: whoever may open it may do everything.
+#[derive(Clone, Copy)]
+pub(super) struct Trusted;
+
 /// A user of the API.
 pub(super) struct Caller {
     pub user: Arc<User>,
+    trusted: bool,
     /// Users and permissions as they were when the request came.
     auth: Arc<Auth>,
 }
@@ -37,6 +47,18 @@ pub(super) struct Policymaker(pub Caller);
 pub(super) struct Administrator(pub Caller);
 
 impl Caller {
+    fn trusted(node: &Node) -> Self {
+        let user = User {
+            name: CONTROL.into(),
+            password: None,
+            tags: vec!["administrator".into()],
+            permissions: BTreeMap::new(),
+            limits: UserLimits::default(),
+            counts: Arc::default(),
+        };
+        Self { user: Arc::new(user), trusted: true, auth: node.auth() }
+    }
+
     pub(super) fn is_administrator(&self) -> bool {
         self.user.is_administrator()
     }
@@ -72,7 +94,7 @@ impl Caller {
     /// default exchange.
     pub(super) fn check(&self, vhost: &str, access: Access, name: &str) -> Result<(), Refusal> {
         let name = if name.is_empty() { "amq.default" } else { name };
-        if self.auth.permits(&self.user.name, vhost, access, name) {
+        if self.trusted || self.auth.permits(&self.user.name, vhost, access, name) {
             return Ok(());
         }
         Err(Refusal::access_refused())
@@ -83,6 +105,9 @@ impl FromRequestParts<Arc<Node>> for Caller {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, node: &Arc<Node>) -> Result<Self, Refusal> {
+        if parts.extensions.get::<Trusted>().is_some() {
+            return Ok(Self::trusted(node));
+        }
         let (name, password) = credentials(parts)?;
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
         let loopback = peer.is_some_and(|ConnectInfo(peer)| peer.ip().to_canonical().is_loopback());
@@ -94,7 +119,7 @@ impl FromRequestParts<Arc<Node>> for Caller {
         if !TAGS.iter().any(|tag| user.has_tag(tag)) {
             return Err(Refusal::NotAuthorised("Not management user"));
         }
-        Ok(Self { user, auth })
+        Ok(Self { user, trusted: false, auth })
     }
 }
 
@@ -126,7 +151,8 @@ impl FromRequestParts<Arc<Node>> for Administrator {
 /// later.
 pub(super) async fn name(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
-    let name = credentials(&parts).map(|(name, _)| name);
+    let trusted = parts.extensions.get::<Trusted>().is_some();
+    let name = if trusted { Ok(CONTROL.to_owned()) } else { credentials(&parts).map(|(name, _)| name) };
     let request = Request::from_parts(parts, body);
     match name {
         Ok(name) => acting_for(name.into(), next.run(request)).await,

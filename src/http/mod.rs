@@ -9,6 +9,7 @@
 //! - this file: the table of paths
 //! - [`front`]: the prefix of all paths, and headers that are set
 //! - [`resource`]: what all paths have in common (`Allow`, `OPTIONS`, 405, names in paths)
+//! - [`socket`], [`control`]: the node's own socket, and what only it serves
 //! - [`caller`]: who asks, and what they may see and do
 //! - [`body`]: the JSON object in a request, and its fields
 //! - [`listing`]: order, pages and columns of lists, and columns of objects
@@ -20,6 +21,7 @@
 mod body;
 mod caller;
 mod connections;
+mod control;
 mod delayed;
 mod exchanges;
 mod front;
@@ -35,6 +37,7 @@ mod refusal;
 mod resource;
 mod server;
 pub mod settings;
+pub mod socket;
 mod table;
 mod topics;
 mod users;
@@ -49,6 +52,7 @@ use axum::routing::{delete, get, post, put};
 use axum::{Extension, Router};
 
 use crate::node::Node;
+use caller::Trusted;
 use front::front;
 use resource::{CHANGE, GET, READ, other_method, resource};
 pub use server::{HttpListener, serve};
@@ -70,6 +74,13 @@ fn router(node: Arc<Node>, settings: Arc<HttpSettings>) -> Router {
         .layer(from_fn(listing::columns))
         .layer(Extension(Arc::clone(&settings)));
     Router::new().fallback_service(paths).layer(from_fn_with_state(settings, front))
+}
+
+/// The same for the control socket: whoever comes is an administrator, and there is more.
+fn trusted_router(node: Arc<Node>, settings: &HttpSettings) -> Router {
+    // Nothing of how the API looks from outside is for those who are inside.
+    let settings = HttpSettings { body_max: settings.body_max, ..HttpSettings::default() };
+    control::routes(Arc::clone(&node)).merge(router(node, Arc::new(settings))).layer(Extension(Trusted))
 }
 
 /// The node, and what is in its vhosts.

@@ -27,6 +27,8 @@ pub enum HttpListener {
     Tcp(TcpListener),
     /// Whoever can open the socket is on this machine.
     Unix(UnixListener),
+    /// Whoever can open the socket is trusted.
+    Control(UnixListener),
 }
 
 impl From<TcpListener> for HttpListener {
@@ -53,7 +55,7 @@ impl HttpListener {
                 }
                 Ok((Box::new(socket), SocketAddr::new(peer.ip().to_canonical(), peer.port())))
             }
-            Self::Unix(listener) => {
+            Self::Unix(listener) | Self::Control(listener) => {
                 let (socket, _) = listener.accept().await?;
                 Ok((Box::new(socket), (Ipv4Addr::LOCALHOST, 0).into()))
             }
@@ -67,7 +69,10 @@ pub async fn serve(listener: impl Into<HttpListener>, node: Arc<Node>, settings:
     let mut going_down = node.going_down();
     let places = Arc::new(Semaphore::new(settings.connections_max.min(Semaphore::MAX_PERMITS)));
     let idle = settings.idle;
-    let api = super::router(node, settings);
+    let api = match &listener {
+        HttpListener::Control(_) => super::trusted_router(node, &settings),
+        HttpListener::Tcp(_) | HttpListener::Unix(_) => super::router(node, settings),
+    };
     let connections = GracefulShutdown::new();
     loop {
         let accepted = tokio::select! {

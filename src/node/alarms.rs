@@ -28,15 +28,22 @@ impl Alarm {
 
 /// The alarms that are in effect at a time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct InEffect(u8);
+pub struct InEffect {
+    found: u8,
+    insisted: u8,
+}
 
 impl InEffect {
+    fn bits(self) -> u8 {
+        self.found | self.insisted
+    }
+
     pub fn is_empty(self) -> bool {
-        self.0 == 0
+        self.bits() == 0
     }
 
     pub fn iter(self) -> impl Iterator<Item = Alarm> {
-        Alarm::ALL.into_iter().filter(move |alarm| self.0 & alarm.bit() != 0)
+        Alarm::ALL.into_iter().filter(move |alarm| self.bits() & alarm.bit() != 0)
     }
 
     /// What clients are told.
@@ -60,21 +67,33 @@ pub struct Alarms {
 impl Alarms {
     /// Raises an alarm, and says whether it was not in effect before.
     pub fn raise(&self, alarm: Alarm) -> bool {
-        self.change(|bits| bits | alarm.bit())
+        self.change(|now| now.found |= alarm.bit())
     }
 
-    /// Ends an alarm, and says whether it was in effect.
+    /// Ends an alarm, and says whether it was in effect. One that somebody insists on stays.
     pub fn clear(&self, alarm: Alarm) -> bool {
-        self.change(|bits| bits & !alarm.bit())
+        self.change(|now| now.found &= !alarm.bit())
     }
 
-    fn change(&self, change: impl FnOnce(u8) -> u8) -> bool {
+    /// Has an alarm whatever there is of the resource, for tests of clients, or has it no more.
+    pub fn insist_on(&self, alarm: Alarm, insist: bool) -> bool {
+        self.change(|now| {
+            if insist {
+                now.insisted |= alarm.bit();
+            } else {
+                now.insisted &= !alarm.bit();
+            }
+        })
+    }
+
+    /// Says whether other alarms are in effect after the change than before.
+    fn change(&self, change: impl FnOnce(&mut InEffect)) -> bool {
         self.in_effect.send_if_modified(|in_effect| {
-            let before = *in_effect;
-            in_effect.0 = change(before.0);
+            let before = in_effect.bits();
+            change(in_effect);
             // Under the lock, so that the two always agree in the end.
             self.any.store(!in_effect.is_empty(), Ordering::SeqCst);
-            *in_effect != before
+            in_effect.bits() != before
         })
     }
 
@@ -114,6 +133,16 @@ mod tests {
         assert!(alarms.clear(Alarm::Memory) && !alarms.clear(Alarm::Memory));
         assert_eq!(alarms.in_effect().reason(), "low on disk");
         assert!(alarms.any() && alarms.clear(Alarm::Disk) && !alarms.any());
+    }
+
+    #[test]
+    fn an_alarm_that_somebody_insists_on_stays() {
+        let alarms = Alarms::default();
+        assert!(alarms.insist_on(Alarm::Memory, true));
+        assert!(!alarms.raise(Alarm::Memory) && !alarms.clear(Alarm::Memory));
+        assert!(alarms.any() && alarms.insist_on(Alarm::Memory, false) && !alarms.any());
+        assert!(alarms.raise(Alarm::Disk) && !alarms.insist_on(Alarm::Disk, true));
+        assert!(!alarms.insist_on(Alarm::Disk, false) && alarms.any());
     }
 
     #[tokio::test]

@@ -11,6 +11,7 @@
 //! - [`port`][]: what an outbox hands to a connection's writer
 //! - [`entrance`][]: who may connect, and how many
 //! - [`connections`][]: who is connected
+//! - [`control`][]: what its owner asks of it
 //! - [`listeners`][]: where it listens
 //! - [`limits`][]: limits of the node as a whole, and those of vhosts and users as they are set
 //! - [`events`][]: what happens, for those who listen
@@ -35,6 +36,7 @@ pub mod clock;
 pub mod committer;
 pub mod congestion;
 pub mod connections;
+pub mod control;
 pub mod entrance;
 pub mod events;
 pub mod folder;
@@ -74,6 +76,7 @@ use changes::Changes;
 use clock::Clock;
 use congestion::Congestion;
 use connections::{ConnectionInfo, Connections};
+use control::{Control, Doors};
 use events::Events;
 use listeners::Listeners;
 use parameters::Parameters;
@@ -86,6 +89,7 @@ pub struct Node {
     compatibility: Compatibility,
     pub connections: Connections,
     pub listeners: Listeners,
+    pub control: Control,
     /// How many connections there are, and may be.
     connection_count: Arc<Count>,
     connection_max: Option<Limit>,
@@ -143,6 +147,7 @@ impl Node {
             compatibility: Compatibility::default(),
             connections: Connections::default(),
             listeners: Listeners::default(),
+            control: Control::default(),
             connection_count: Arc::default(),
             connection_max: None,
             default_queue_type: QueueType::Classic,
@@ -216,9 +221,18 @@ impl Node {
             connection.close(vhost_deleted(&connection.vhost));
         } else if self.auth().user(&connection.user).is_none() {
             connection.close(user_deleted(&connection.user));
-        } else if *self.shutdown.borrow() {
+        } else if *self.shutdown.borrow() || self.control.doors() == Doors::Closed {
             connection.close(going_down());
         }
+    }
+
+    /// Opens or closes the node's ports, and says whether that is a change. Closing them ends all connections.
+    pub fn set_doors(&self, doors: Doors) -> bool {
+        let changed = self.control.set_doors(doors);
+        if doors == Doors::Closed {
+            self.connections.close_where(&going_down(), |_| true);
+        }
+        changed
     }
 
     /// Tells everybody that the node is going down.

@@ -5,6 +5,7 @@
 mod amqp;
 mod broker;
 mod connections;
+mod control;
 mod health;
 mod http;
 mod limits;
