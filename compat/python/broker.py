@@ -1,8 +1,11 @@
 """What the scenarios share: connections, names of their own, and waiting for messages."""
 
+import time
 import uuid
 
 import pika
+
+from harness import expect  # noqa: F401, the scenarios take it from here
 
 PATIENCE = 4  # seconds to wait for one message
 
@@ -14,14 +17,14 @@ class Broker:
         self.queues = []
         self.exchanges = []
 
-    def parameters(self):
-        parameters = pika.URLParameters(self.uri)
+    def parameters(self, uri=None):
+        parameters = pika.URLParameters(uri or self.uri)
         parameters.socket_timeout = PATIENCE
         parameters.blocked_connection_timeout = PATIENCE
         return parameters
 
-    def connect(self):
-        return pika.BlockingConnection(self.parameters())
+    def connect(self, uri=None):
+        return pika.BlockingConnection(self.parameters(uri))
 
     def queue(self, label):
         """A queue name that no other run uses; clean_up deletes the queue."""
@@ -42,11 +45,6 @@ class Broker:
                 channel.queue_delete(queue)
             for exchange in self.exchanges:
                 channel.exchange_delete(exchange)
-
-
-def expect(what, actual, wanted):
-    if actual != wanted:
-        raise AssertionError(f"{what}: got {actual!r}, wanted {wanted!r}")
 
 
 def messages(channel, queue, auto_ack=False):
@@ -70,3 +68,26 @@ def texts_until(last, channel, queue):
 
 def depth(channel, queue):
     return channel.queue_declare(queue, passive=True).method.message_count
+
+
+def take(channel, queue):
+    """One message by basic.get, which may take a moment to come."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        method, properties, body = channel.basic_get(queue, auto_ack=True)
+        if method:
+            return method, properties, body.decode()
+        time.sleep(0.02)
+    raise TimeoutError(f"no message within {PATIENCE} s in {queue}")
+
+
+def until(what, condition, channel=None):
+    """Waits, with the connection served meanwhile."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {PATIENCE} s")
+        if channel:
+            channel.connection.process_data_events(time_limit=0.02)
+        else:
+            time.sleep(0.02)

@@ -1,12 +1,12 @@
-"""Runs every scenario with pika and prints one line for each: python main.py URI"""
-
-import os
-import sys
-import threading
-import time
+"""Runs every scenario with pika and prints one line for each: python main.py URI [SCENARIO ...]"""
 
 import confirms
+import consumers
+import failures
+import harness
+import messages
 import patterns
+import topology
 from broker import Broker
 
 SCENARIOS = {
@@ -19,48 +19,34 @@ SCENARIOS = {
     "confirms-one-by-one": confirms.one_by_one,
     "confirms-in-batches": confirms.in_batches,
     "confirms-asynchronous": confirms.asynchronous,
+    "connection-options": failures.connection_options,
+    "tls": failures.tls,
+    "get": messages.get,
+    "acknowledgements": messages.acknowledgements,
+    "prefetch": consumers.prefetch,
+    "returns": messages.returns,
+    "transactions": messages.transactions,
+    "ttl": messages.ttl,
+    "dead-letters": messages.dead_letters,
+    "priorities": messages.priorities,
+    "delayed": messages.delayed,
+    "big-message": messages.big_message,
+    "header-types": messages.header_types,
+    "alternate-exchange": topology.alternate_exchange,
+    "exchange-to-exchange": topology.exchange_to_exchange,
+    "headers-exchange": topology.headers_exchange,
+    "exclusive-queues": topology.exclusive_queues,
+    "auto-delete": topology.auto_delete,
+    "consumer-cancelled": consumers.cancelled,
+    "single-active-consumer": consumers.single_active,
+    "quorum-queue": consumers.quorum_queue,
+    "stream": consumers.stream,
+    "many-channels": consumers.many_channels,
+    "missing-exchange": failures.missing_exchange,
+    "permission-denied": failures.permission_denied,
+    "recovery": failures.recovery,
+    "blocked": failures.blocked,
 }
-SCENARIO_SECONDS = 10
-CLEANUP_SECONDS = 2
-PROGRAM_SECONDS = 26  # the last scenario's cleanup comes on top
-
-
-def call_within(seconds, function, *arguments):
-    """Calls the function; None when it went well, else the reason why it did not."""
-    outcome = [f"not finished after {seconds:.0f} s"]
-
-    def call():
-        try:
-            function(*arguments)
-            outcome[0] = None
-        except Exception as error:
-            outcome[0] = " ".join((str(error) or repr(error)).split())
-
-    thread = threading.Thread(target=call, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    return outcome[0]
-
-
-def main(uri):
-    deadline = time.monotonic() + PROGRAM_SECONDS
-    failures = 0
-    for name, scenario in SCENARIOS.items():
-        left = deadline - time.monotonic()
-        if left <= 0:
-            reason = "not run: the program's time is over"
-        else:
-            broker = Broker(uri)
-            reason = call_within(min(left, SCENARIO_SECONDS), scenario, broker)
-            unclean = call_within(CLEANUP_SECONDS, broker.clean_up)
-            reason = reason or (unclean and f"cleaning up: {unclean}")
-        failures += reason is not None
-        print(f"FAILED {name}: {reason}" if reason else f"ok {name}", flush=True)
-    return 1 if failures else 0
-
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit(f"usage: {sys.argv[0]} amqp://USER:PASSWORD@HOST:PORT/VHOST")
-    # Not sys.exit: a scenario that hangs must not keep the program alive.
-    os._exit(main(sys.argv[1]))
+    harness.main(SCENARIOS, Broker)

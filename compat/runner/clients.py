@@ -1,0 +1,62 @@
+"""The clients: what each needs, and how to make it ready to run."""
+
+import os
+import shutil
+from dataclasses import dataclass
+from typing import Callable
+
+from .install import CACHE, COMPAT, need, once, python_environment, sh
+
+
+@dataclass
+class Client:
+    library: str
+    install: Callable[[], list]  # makes it ready and returns the command, to which the URI is added
+    fast: bool = False  # plays in every submission's gate
+
+
+def python(name, program="main.py"):
+    def install():
+        interpreter = python_environment(CACHE / name, COMPAT / name / "requirements.txt")
+        return [interpreter, "-B", COMPAT / name / program]
+
+    return install
+
+
+def node(name, program="main.js"):
+    def install():
+        need("node", "npm")
+        source, target = COMPAT / name, CACHE / name
+        manifests = [source / "package.json", source / "package-lock.json"]
+
+        def fetch():
+            target.mkdir(parents=True, exist_ok=True)
+            for manifest in manifests:
+                shutil.copy(manifest, target)
+            sh(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], target)
+
+        once(target, manifests, sh(["node", "--version"], COMPAT), fetch)
+        link = source / "node_modules"  # where node looks for what the programs import
+        if not link.exists():
+            link.unlink(missing_ok=True)
+            link.symlink_to(os.path.relpath(target / "node_modules", source))
+        return ["node", source / program]
+
+    return install
+
+
+def go(name):
+    def install():
+        need("go")
+        binary = CACHE / name / "compat"
+        sh(["go", "build", "-mod=readonly", "-o", binary, "."], COMPAT / name)
+        return [binary]
+
+    return install
+
+
+CLIENTS = {
+    "python": Client("pika", python("python"), fast=True),
+    "javascript": Client("amqplib", node("javascript"), fast=True),
+    "go": Client("amqp091-go", go("go")),
+}
