@@ -1,9 +1,10 @@
-// What the scenarios share: connections, names of their own, and waiting for messages.
-import assert from 'node:assert/strict';
+// What amqplib's scenarios share: connections, names of their own, and waiting for messages.
 import { randomUUID } from 'node:crypto';
 import amqp from 'amqplib';
+import { PATIENCE_MS, expect, until, within } from './harness.js';
 
-export const PATIENCE_MS = 4_000; // for one expected event
+export { PATIENCE_MS, expect, until, within };
+
 const CLOSE_MS = 1_000;
 
 export class Broker {
@@ -21,8 +22,8 @@ export class Broker {
     this.failed.catch(() => {});
   }
 
-  async connect() {
-    const connection = await amqp.connect(this.uri, { timeout: PATIENCE_MS });
+  async connect(uri = this.uri, options = {}) {
+    const connection = await amqp.connect(uri, { timeout: PATIENCE_MS, ...options });
     connection.on('error', this.fail);
     this.#connections.push(connection);
     return connection;
@@ -34,6 +35,13 @@ export class Broker {
 
   async confirmChannel(connection) {
     return this.#watched(await (connection ?? (await this.connect())).createConfirmChannel());
+  }
+
+  // A channel that is to be closed by the broker; `closed` becomes the reason.
+  async doomedChannel(connection) {
+    const channel = await (connection ?? (await this.connect())).createConfirmChannel();
+    channel.closed = new Promise((resolve) => channel.on('error', resolve));
+    return channel;
   }
 
   #watched(channel) {
@@ -55,7 +63,8 @@ export class Broker {
 
   // Closes what the scenario left open and deletes what it declared.
   async cleanUp() {
-    const closed = Promise.allSettled(this.#connections.map((connection) => connection.close()));
+    for (const connection of this.#connections) connection.removeListener('error', this.fail).on('error', () => {});
+    const closed = Promise.allSettled(this.#connections.map(async (connection) => connection.close()));
     await within(CLOSE_MS, 'closing', closed).catch(() => {});
     if (!this.#queues.length && !this.#exchanges.length) return;
     const connection = await amqp.connect(this.uri, { timeout: PATIENCE_MS });
@@ -65,23 +74,6 @@ export class Broker {
     for (const queue of this.#queues) await channel.deleteQueue(queue);
     for (const exchange of this.#exchanges) await channel.deleteExchange(exchange);
     await connection.close();
-  }
-}
-
-// The promise's own outcome, or a rejection when it takes longer.
-export async function within(milliseconds, what, promise) {
-  let timer;
-  const timeout = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${what}: not finished after ${milliseconds} ms`)), milliseconds);
-  });
-  return Promise.race([promise, timeout]).finally(() => clearTimeout(timer));
-}
-
-export function expect(what, actual, wanted) {
-  try {
-    assert.deepStrictEqual(actual, wanted);
-  } catch {
-    throw new Error(`${what}: got ${JSON.stringify(actual)}, wanted ${JSON.stringify(wanted)}`);
   }
 }
 
@@ -111,4 +103,11 @@ export async function textsUntil(last, channel, queue) {
 
 export async function depth(channel, queue) {
   return (await channel.checkQueue(queue)).messageCount;
+}
+
+// One message by basic.get, which may take a moment to come.
+export async function take(channel, queue) {
+  let message;
+  await until(`a message in ${queue}`, async () => (message = await channel.get(queue, { noAck: true })));
+  return message;
 }

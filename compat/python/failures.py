@@ -116,7 +116,7 @@ def recovery(broker):
 
 
 def blocked(broker):
-    given("COMPAT_CONTROL")
+    given("COMPAT_BLOCK")
     queue = broker.queue("blocked")
     parameters = broker.parameters()
     parameters.blocked_connection_timeout = None

@@ -7,7 +7,8 @@ Each has `environment`, the addresses that a program may need beside the URI; wh
     COMPAT_URI_TLS       the same broker by TLS; COMPAT_CA is the file of the certificate authority, COMPAT_CLIENT_CERT
                          and COMPAT_CLIENT_KEY those of a client's certificate
     COMPAT_HTTP          its management HTTP API, with user and password
-    COMPAT_CONTROL       POST to /restart, /block or /unblock here, and it happens (see control.py)
+    COMPAT_CONTROL       POST to /restart here, and it happens (see control.py)
+    COMPAT_BLOCK         the same for /block and /unblock
 """
 
 import base64
@@ -80,6 +81,8 @@ class Own:
             self.control = Control(self)
             self.environment = {"COMPAT_HTTP": f"http://guest:guest@{HOST}:{self.http_port}"}
             self.environment["COMPAT_CONTROL"] = self.control.uri
+            if self.can_block():
+                self.environment["COMPAT_BLOCK"] = self.control.uri
             self.prepare()
             if self.tls_port and is_open(self.tls_port):
                 self.environment |= {
@@ -173,6 +176,9 @@ class Leveret(Own):
             raise Problem(problem)
         self.start()
 
+    def can_block(self):
+        return not subprocess.run([self.binary, "ctl", "--help"], capture_output=True).returncode
+
     def block(self):
         sh([self.binary, "ctl", "--http", self.http, "set_disk_free_limit", "1000TB"], ROOT)
 
@@ -246,7 +252,8 @@ class RabbitMQ(Own):
     def begin(self):
         super().begin()
         if not self.ours:
-            del self.environment["COMPAT_CONTROL"]
+            for what in "COMPAT_CONTROL", "COMPAT_BLOCK":
+                del self.environment[what]
         return self
 
     def said(self):
@@ -259,6 +266,9 @@ class RabbitMQ(Own):
         if problem := self.end():
             raise Problem(problem)
         self.start()
+
+    def can_block(self):
+        return True
 
     def block(self):
         self.ctl("set_vm_memory_high_watermark", "absolute", "1MiB")
