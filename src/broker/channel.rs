@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::counts::Counts;
 use super::overdue::Watch;
 use super::window::Window;
 use super::{ConnectionId, ConsumerId, Map, QueueId};
@@ -23,6 +24,19 @@ pub struct Unacked {
     pub consumer: Option<ConsumerId>,
 }
 
+/// How a channel publishes and settles, as far as others may know it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Manner {
+    #[default]
+    Plain,
+    Confirm,
+    /// With so many messages and settlements that wait for its commit.
+    Tx {
+        messages: usize,
+        settlements: usize,
+    },
+}
+
 #[derive(Debug)]
 pub struct Channel {
     pub connection: ConnectionId,
@@ -36,6 +50,8 @@ pub struct Channel {
     /// The limit for all consumers together, where there is one.
     pub(super) window: Option<Box<Window>>,
     pub(super) watch: Watch,
+    pub counts: Counts,
+    pub manner: Manner,
     last_delivery_tag: u64,
     unacked: UnackedSet,
 }
@@ -50,6 +66,8 @@ impl Channel {
             replies: None,
             window: None,
             watch: Watch::default(),
+            counts: Counts::default(),
+            manner: Manner::Plain,
             last_delivery_tag: 0,
             unacked: UnackedSet::default(),
         }
@@ -64,6 +82,11 @@ impl Channel {
     /// What has not been acknowledged, oldest first.
     pub fn deliveries(&self) -> impl Iterator<Item = &Unacked> {
         self.unacked.iter()
+    }
+
+    /// How many that is.
+    pub fn unacknowledged(&self) -> usize {
+        self.unacked.live
     }
 
     pub fn unacked(&mut self) -> &mut UnackedSet {

@@ -17,6 +17,7 @@
 //! - [`post`][]: messages that the broker publishes itself
 //! - [`trace`][]: the firehose, which tells of every message
 //! - [`events`][]: what comes and goes, for those who want to know
+//! - [`counts`][]: what is counted of messages
 //! - [`chance`][]: random choices, and hashes that stay the same
 //! - [`dedup`][]: duplicates, dropped by queues and exchanges
 //! - [`delay`][]: exchanges that keep a message for a while
@@ -33,6 +34,7 @@ pub mod chance;
 pub mod channel;
 pub mod commit;
 pub mod compatibility;
+pub mod counts;
 pub mod dead_letter;
 pub mod dedup;
 pub mod definitions;

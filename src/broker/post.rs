@@ -81,7 +81,7 @@ impl Vhost {
                 Some(destination) => self.route_to(destination, &message),
             };
             // Nobody waits for it to be on disk.
-            self.publish(&targets, &message, self.clock, fx);
+            self.bring(&targets, &message, 0, self.clock, fx);
             self.give_back(targets);
         }
     }

@@ -259,6 +259,28 @@ impl Vhost {
         now: Now,
         fx: &mut impl Effects,
     ) -> Outcome {
+        for queue in targets {
+            if let Some(found) = self.queues.get_mut(*queue) {
+                found.published += 1;
+                if !found.touched {
+                    found.touched = true;
+                    self.touched.queues.push(*queue);
+                }
+            }
+        }
+        self.bring(targets, message, marks, now, fx)
+    }
+
+    /// The same for what no client has published, which is not counted.
+    #[inline]
+    pub(super) fn bring(
+        &mut self,
+        targets: &[QueueId],
+        message: &Message<'_>,
+        marks: u8,
+        now: Now,
+        fx: &mut impl Effects,
+    ) -> Outcome {
         // What was claimed when it was routed, if that has just been done.
         let claims = self.claims.take();
         let mut kept = claims.as_ref().is_some_and(|claims| self.waits_for_first(claims));
@@ -305,6 +327,7 @@ pub struct RouteCache {
 struct Straight {
     /// Whether it may be published to.
     is_open: bool,
+    exchange: ExchangeId,
     /// The routing key used last, and its queue if there is one.
     routing_key: Vec<u8>,
     target: Option<QueueId>,
@@ -316,6 +339,7 @@ struct Known {
     /// Exchange and routing key, each with its length in front: as they come in `basic.publish`, so that they are hashed
     /// and compared in one piece.
     names: Box<[u8]>,
+    exchange: ExchangeId,
     targets: Targets,
 }
 
@@ -325,7 +349,7 @@ const WEIGHT_MAX: usize = 64 << 10;
 const ENTRY_WEIGHT: usize = 12;
 
 impl Straight {
-    fn get(&mut self, vhost: &Vhost, routing_key: &[u8]) -> Option<&[QueueId]> {
+    fn get(&mut self, vhost: &Vhost, routing_key: &[u8]) -> Option<(ExchangeId, &[QueueId])> {
         if !self.is_open {
             return None;
         }
@@ -334,14 +358,14 @@ impl Straight {
             self.routing_key.clear();
             self.routing_key.extend_from_slice(routing_key);
         }
-        Some(self.target.as_slice())
+        Some((self.exchange, self.target.as_slice()))
     }
 }
 
 impl RouteCache {
-    /// Where messages go that come with this exchange and this routing key, each with its length in front, if that is
-    /// known for the vhost's topology and the given version of permissions.
-    pub fn get(&mut self, vhost: &Vhost, permissions: u64, names: &[u8]) -> Option<&[QueueId]> {
+    /// The exchange, and where messages go that come with it and this routing key, each name with its length in front, if
+    /// that is known for the vhost's topology and the given version of permissions.
+    pub fn get(&mut self, vhost: &Vhost, permissions: u64, names: &[u8]) -> Option<(ExchangeId, &[QueueId])> {
         let version = (vhost.topology(), permissions);
         if self.version != version {
             self.version = version;
@@ -356,13 +380,15 @@ impl RouteCache {
             self.routes.get(place).filter(|known| *known.names == *names)?;
             self.last = place;
         }
-        Some(&self.routes.get(self.last)?.targets)
+        let known = self.routes.get(self.last)?;
+        Some((known.exchange, &known.targets))
     }
 
     /// Remembers a route for the version that [`get`](Self::get) was last asked for.
-    pub fn insert(&mut self, names: &[u8], targets: Targets) {
+    pub fn insert(&mut self, names: &[u8], exchange: ExchangeId, targets: Targets) {
         if names.first() == Some(&0) {
             self.straight.is_open = true;
+            self.straight.exchange = exchange;
             return;
         }
         if self.weight > WEIGHT_MAX {
@@ -370,7 +396,7 @@ impl RouteCache {
         }
         self.weight += targets.len() + ENTRY_WEIGHT + names.len() / size_of::<QueueId>();
         self.places.insert(self.hasher.hash_one(names), self.routes.len());
-        self.routes.push(Known { names: names.into(), targets });
+        self.routes.push(Known { names: names.into(), exchange, targets });
     }
 
     fn clear(&mut self) {
@@ -405,52 +431,61 @@ mod tests {
         vhost.queue_names[name.as_bytes()]
     }
 
+    fn targets<'a>(
+        cache: &'a mut RouteCache,
+        vhost: &Vhost,
+        permissions: u64,
+        names: &[u8],
+    ) -> Option<&'a [QueueId]> {
+        cache.get(vhost, permissions, names).map(|(_, targets)| targets)
+    }
+
     #[test]
     fn routes_are_told_apart_and_forgotten_with_their_version() {
         let (mut vhost, [a, b]) = with_queues(["a", "b"]);
         let mut cache = RouteCache::default();
-        assert_eq!(cache.get(&vhost, 1, b"\x01x\x02yz"), None);
-        cache.insert(b"\x01x\x02yz", Arc::from([a]));
-        cache.insert(b"\x02xy\x01z", Arc::from([b]));
+        assert_eq!(targets(&mut cache, &vhost, 1, b"\x01x\x02yz"), None);
+        cache.insert(b"\x01x\x02yz", ExchangeId::default(), Arc::from([a]));
+        cache.insert(b"\x02xy\x01z", ExchangeId::default(), Arc::from([b]));
         for _ in 0..2 {
-            assert_eq!(cache.get(&vhost, 1, b"\x01x\x02yz"), Some(&[a][..]));
-            assert_eq!(cache.get(&vhost, 1, b"\x02xy\x01z"), Some(&[b][..]));
-            assert_eq!(cache.get(&vhost, 1, b"\x02xy\x00"), None);
+            assert_eq!(targets(&mut cache, &vhost, 1, b"\x01x\x02yz"), Some(&[a][..]));
+            assert_eq!(targets(&mut cache, &vhost, 1, b"\x02xy\x01z"), Some(&[b][..]));
+            assert_eq!(targets(&mut cache, &vhost, 1, b"\x02xy\x00"), None);
         }
         // Two with one hash are never taken for each other.
         let hash = cache.hasher.hash_one(b"\x01x\x02yz");
         cache.places.insert(hash, 1);
-        assert_eq!(cache.get(&vhost, 1, b"\x01x\x02yz"), None);
-        cache.insert(b"\x01x\x02yz", Arc::from([a]));
-        assert_eq!(cache.get(&vhost, 1, b"\x01x\x02yz"), Some(&[a][..]));
-        assert_eq!(cache.get(&vhost, 2, b"\x01x\x02yz"), None);
-        assert_eq!(cache.get(&vhost, 2, b"\x02xy\x01z"), None);
-        cache.insert(b"\x01x\x02yz", Arc::from([a]));
+        assert_eq!(targets(&mut cache, &vhost, 1, b"\x01x\x02yz"), None);
+        cache.insert(b"\x01x\x02yz", ExchangeId::default(), Arc::from([a]));
+        assert_eq!(targets(&mut cache, &vhost, 1, b"\x01x\x02yz"), Some(&[a][..]));
+        assert_eq!(targets(&mut cache, &vhost, 2, b"\x01x\x02yz"), None);
+        assert_eq!(targets(&mut cache, &vhost, 2, b"\x02xy\x01z"), None);
+        cache.insert(b"\x01x\x02yz", ExchangeId::default(), Arc::from([a]));
         declare(&mut vhost, "c");
-        assert_eq!(cache.get(&vhost, 2, b"\x01x\x02yz"), None);
+        assert_eq!(targets(&mut cache, &vhost, 2, b"\x01x\x02yz"), None);
     }
 
     #[test]
     fn the_default_exchange_leads_to_queues_by_name_once_it_is_open() {
         let (mut vhost, [a, b]) = with_queues(["a", "b"]);
         let mut cache = RouteCache::default();
-        assert_eq!(cache.get(&vhost, 1, b"\x00\x01a"), None);
-        assert_eq!(cache.get(&vhost, 1, b"\x00\x01a"), None);
-        cache.insert(b"\x00\x01a", Arc::from([a]));
+        assert_eq!(targets(&mut cache, &vhost, 1, b"\x00\x01a"), None);
+        assert_eq!(targets(&mut cache, &vhost, 1, b"\x00\x01a"), None);
+        cache.insert(b"\x00\x01a", ExchangeId::default(), Arc::from([a]));
         for (key, target) in
             [("a", Some(a)), ("b", Some(b)), ("a", Some(a)), ("a", Some(a)), ("c", None), ("", None)]
         {
             assert_eq!(
-                cache.get(&vhost, 1, &[&[0, key.len() as u8], key.as_bytes()].concat()),
+                targets(&mut cache, &vhost, 1, &[&[0, key.len() as u8], key.as_bytes()].concat()),
                 Some(target.as_slice()),
                 "{key}"
             );
         }
         let c = declare(&mut vhost, "c");
-        assert_eq!(cache.get(&vhost, 1, b"\x00\x01c"), None, "permissions are looked at again");
-        cache.insert(b"\x00\x01a", Arc::from([a]));
-        assert_eq!(cache.get(&vhost, 1, b"\x00\x01c"), Some(&[c][..]));
-        assert_eq!(cache.get(&vhost, 2, b"\x00\x01c"), None);
+        assert_eq!(targets(&mut cache, &vhost, 1, b"\x00\x01c"), None, "permissions are looked at again");
+        cache.insert(b"\x00\x01a", ExchangeId::default(), Arc::from([a]));
+        assert_eq!(targets(&mut cache, &vhost, 1, b"\x00\x01c"), Some(&[c][..]));
+        assert_eq!(targets(&mut cache, &vhost, 2, b"\x00\x01c"), None);
     }
 
     #[test]
@@ -459,7 +494,7 @@ mod tests {
         let mut cache = RouteCache::default();
         cache.get(&Vhost::new("v"), 1, b"\x00\x00");
         for n in 0..100u32 {
-            cache.insert(&n.to_le_bytes(), Arc::clone(&many));
+            cache.insert(&n.to_le_bytes(), ExchangeId::default(), Arc::clone(&many));
         }
         assert!(cache.routes.len() <= 3, "{} routes", cache.routes.len());
     }

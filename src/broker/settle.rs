@@ -41,7 +41,7 @@ impl Vhost {
             if self.tracing {
                 self.trace_settled(channel, &taken, verdict);
             }
-            self.apply_later(&taken, verdict);
+            self.apply_later(channel, &taken, verdict);
             if windowed {
                 self.widen(channel, &[taken]);
             }
@@ -52,7 +52,7 @@ impl Vhost {
             if self.tracing {
                 self.trace_settled(channel, &taken, verdict);
             }
-            self.apply_later(&taken, verdict);
+            self.apply_later(channel, &taken, verdict);
             if windowed {
                 self.widen(channel, &[taken]);
             }
@@ -60,7 +60,10 @@ impl Vhost {
         Ok(())
     }
 
-    fn apply_later(&mut self, delivery: &Unacked, verdict: Verdict) {
+    fn apply_later(&mut self, channel: ChannelId, delivery: &Unacked, verdict: Verdict) {
+        if verdict == Verdict::Done {
+            self.count_ack(channel);
+        }
         if let Some(queue) = self.apply(delivery, verdict) {
             if self.due.last() != Some(&queue) {
                 self.due.push(queue);
@@ -115,6 +118,9 @@ impl Vhost {
         self.widen(channel, taken);
         let mut queues: Vec<QueueId> = Vec::new();
         for delivery in taken {
+            if verdict == Verdict::Done {
+                self.count_ack(channel);
+            }
             if let Some(queue) = self.apply(delivery, verdict) {
                 if queues.last() != Some(&queue) {
                     queues.push(queue);
@@ -131,7 +137,7 @@ impl Vhost {
     pub fn restore(&mut self, channel: ChannelId, taken: Vec<Unacked>) {
         match self.channels.get_mut(channel) {
             Some(on) => on.unacked().restore(taken),
-            None => taken.iter().for_each(|delivery| self.apply_later(delivery, Verdict::Fail)),
+            None => taken.iter().for_each(|delivery| self.apply_later(channel, delivery, Verdict::Fail)),
         }
     }
 
@@ -142,9 +148,16 @@ impl Vhost {
         }
         let freed = delivery.consumer.is_some_and(|consumer| self.release(consumer));
         let queue = self.queues.get_mut(delivery.queue)?;
+        if !queue.touched {
+            queue.touched = true;
+            self.touched.queues.push(delivery.queue);
+        }
         let Unacked { position, size, .. } = *delivery;
         match verdict {
-            Verdict::Done => queue.settle(position),
+            Verdict::Done => {
+                queue.deliveries.ack += 1;
+                queue.settle(position, size);
+            }
             Verdict::Requeue | Verdict::Fail if !queue.count_return(position, verdict == Verdict::Fail) => {
                 let ready = self.come_back(delivery.queue, position, size, verdict == Verdict::Fail);
                 return (ready || freed).then_some(delivery.queue);
@@ -153,7 +166,7 @@ impl Vhost {
                 if verdict == Verdict::Reject {
                     queue.count_return(position, true);
                 }
-                self.kill(delivery.queue, position, reason(verdict));
+                self.kill(delivery.queue, position, size, reason(verdict));
                 self.heed(delivery.queue);
                 return freed.then_some(delivery.queue);
             }

@@ -115,6 +115,10 @@ impl Vhost {
             queue.storage.resident = true;
             self.storage.resident.push_back(id);
         }
+        if !queue.touched {
+            queue.touched = true;
+            self.touched.queues.push(id);
+        }
         let Some(calls) = queue.take_calls() else { return };
         if calls.gather && !queue.storage.dirty {
             queue.storage.dirty = true;

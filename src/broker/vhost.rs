@@ -11,6 +11,7 @@ use super::chance::Chance;
 use super::channel::Channel;
 use super::commit::Commits;
 use super::compatibility::Compatibility;
+use super::counts::{Churn, Counts, Touched};
 use super::dedup::claims::Claims;
 use super::definitions::Change;
 use super::effects::Effects;
@@ -74,6 +75,9 @@ pub struct Vhost {
     pub(super) log_ids: Arc<AtomicU64>,
     /// Messages moved so far, as a measure of time spent.
     pub(super) work: u64,
+    pub(super) totals: Counts,
+    pub(super) churn: Churn,
+    pub(super) touched: Touched,
     /// Queues to be dispatched when a run of settlements is over.
     pub(super) due: Vec<QueueId>,
     /// Channels whose windows have room for consumers that wait for it.
@@ -145,6 +149,9 @@ impl Vhost {
             changes: Vec::new(),
             log_ids: Arc::new(AtomicU64::new(1)),
             work: 0,
+            totals: Counts::default(),
+            churn: Churn::default(),
+            touched: Touched::default(),
             due: Vec::new(),
             widened: Vec::new(),
             behind: None,
@@ -190,6 +197,7 @@ impl Vhost {
 
     /// Greets a connection.
     pub fn connect(&mut self) -> ConnectionId {
+        self.churn.connection_created += 1;
         self.connections.insert(Connection::default())
     }
 
@@ -197,6 +205,7 @@ impl Vhost {
     pub fn disconnect(&mut self, id: ConnectionId, fx: &mut impl Effects) {
         self.channels_closed(id);
         let Some(connection) = self.connections.remove(id) else { return };
+        self.churn.connection_closed += 1;
         let mut channels: Vec<_> = connection.channels.into_iter().collect();
         channels.sort_unstable();
         self.close_channels(&channels, fx);
@@ -208,6 +217,7 @@ impl Vhost {
 
     pub fn open_channel(&mut self, connection: ConnectionId, number: u16) -> ChannelId {
         let id = self.channels.insert(Channel::new(connection, number));
+        self.churn.channel_created += 1;
         if let Some(connection) = self.connections.get_mut(connection) {
             connection.channels.insert(id);
         }
@@ -234,6 +244,7 @@ impl Vhost {
         for id in ids {
             self.requeue_all(*id, Verdict::Fail, fx);
             if let Some(mut gone) = self.channels.remove(*id) {
+                self.churn.channel_closed += 1;
                 self.watches.set(&mut gone.watch, *id, None);
             }
         }
@@ -276,6 +287,11 @@ impl Vhost {
 
     pub fn exchange(&self, name: &[u8]) -> Option<&Exchange> {
         self.exchanges.get(*self.exchange_names.get(name)?)
+    }
+
+    /// The exchange of a name; one that is never there if there is none.
+    pub fn exchange_named(&self, name: &[u8]) -> ExchangeId {
+        self.exchange_names.get(name).copied().unwrap_or_default()
     }
 
     pub(super) fn exchange_id(&self, name: &[u8]) -> Result<ExchangeId, Exception> {

@@ -20,6 +20,7 @@ use crate::node::cell::VhostCell;
 use crate::node::connections::ConnectionInfo;
 use crate::node::entrance::Place;
 use crate::node::port::Port;
+use crate::node::traffic::Carried;
 use crate::node::{Node, now, random};
 use crate::session::command::Command;
 use crate::session::handshake::{Handshake, Opening, Progress, blocked, open_ok, unblocked};
@@ -48,8 +49,8 @@ pub async fn serve(mut socket: TcpStream, peer: SocketAddr, node: Arc<Node>) {
         return tracing::warn!(%peer, "handshake timed out");
     };
     match shaken {
-        Ok(Shaken::Open(opening, (vhost, _place), rest)) => {
-            let info = Arc::new(ConnectionInfo::new((peer, local), &opening, now()));
+        Ok(Shaken::Open(opening, (vhost, _place), rest, carried)) => {
+            let info = Arc::new(ConnectionInfo::new((peer, local), &opening, now(), carried));
             tracing::info!(
                 connection = &*info.name,
                 user = &*info.user,
@@ -78,7 +79,7 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 
 enum Shaken {
     /// Everything but `open-ok` has been sent; the octets have been read already.
-    Open(Box<Opening>, (Arc<VhostCell>, Place), Vec<u8>),
+    Open(Box<Opening>, (Arc<VhostCell>, Place), Vec<u8>, Carried),
     Ended,
     /// To be ended after some silence.
     Silently,
@@ -91,6 +92,7 @@ async fn shake_hands(
 ) -> io::Result<Shaken> {
     let mut handshake = Handshake::new(Arc::clone(&node.offer), peer.ip().is_loopback());
     let mut buffer = Vec::new();
+    let mut carried = Carried::default();
     loop {
         let (used, progress) = handshake.feed(&buffer, &node.auth());
         buffer.drain(..used);
@@ -109,9 +111,13 @@ async fn shake_hands(
         };
         // A client may have sent everything at once, so that there can be output whatever the progress.
         socket.write_all(handshake.output()).await?;
+        carried.sent += handshake.output().len() as u64;
+        carried.writes += 1;
         handshake.output().clear();
         match (progress, entered) {
-            (Progress::Open(opening), Some(entered)) => return Ok(Shaken::Open(opening, entered, buffer)),
+            (Progress::Open(opening), Some(entered)) => {
+                return Ok(Shaken::Open(opening, entered, buffer, carried));
+            }
             (Progress::More | Progress::Open(_) | Progress::Closing, _) => {}
             (Progress::End, _) => return Ok(Shaken::Ended),
             (Progress::EndSilently, _) => return Ok(Shaken::Silently),
@@ -121,9 +127,12 @@ async fn shake_hands(
         }
         // A client's properties fit, so that they are read at once.
         buffer.reserve(1024);
-        if socket.read_buf(&mut buffer).await? == 0 {
+        let count = socket.read_buf(&mut buffer).await?;
+        if count == 0 {
             return Ok(Shaken::Ended);
         }
+        carried.received += count as u64;
+        carried.reads += 1;
     }
 }
 
@@ -144,8 +153,13 @@ async fn run(
     port.send(open_ok());
     let beat = (settings.heartbeat > 0).then(|| Duration::from_secs(settings.heartbeat.into()));
     let half_beat = beat.map(|beat| beat / 2);
-    let mut writing =
-        tokio::spawn(writer::write(writer, Arc::clone(&port), Arc::clone(&vhost), id, half_beat));
+    let mut writing = tokio::spawn(writer::write(
+        writer,
+        Arc::clone(&port),
+        Arc::clone(&vhost),
+        (id, Arc::clone(info)),
+        half_beat,
+    ));
     let mut driver = Driver {
         session: Session::new(id, settings),
         vhost: Arc::clone(&vhost),
@@ -281,6 +295,9 @@ impl Driver {
                 count = input.read(&mut reader, |octets| self.batch(octets)), if !held.any() => {
                     if count? == 0 {
                         return self.end_of_stream();
+                    }
+                    if input.fresh() > 0 {
+                        info.traffic.note_read(input.fresh());
                     }
                     heard = Instant::now();
                 }

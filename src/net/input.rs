@@ -32,6 +32,8 @@ pub struct Input {
     rest: Vec<u8>,
     /// Whether the last use stopped before it had to.
     more: bool,
+    /// Octets that the last call has read, rather than used again.
+    fresh: usize,
 }
 
 /// How much of some input was used.
@@ -53,9 +55,10 @@ impl Input {
             let used = take(&self.rest);
             self.rest.drain(..used.octets);
             self.more = used.more;
+            self.fresh = 0;
             return Ok(used.octets.max(1));
         }
-        poll_fn(|cx| {
+        let count = poll_fn::<std::io::Result<usize>, _>(|cx| {
             if self.rest.len() > COPY_MAX {
                 let before = self.rest.len();
                 self.rest.resize(before + APPEND, 0);
@@ -84,7 +87,14 @@ impl Input {
             ready!(polled)?;
             Poll::Ready(Ok(total - before))
         })
-        .await
+        .await?;
+        self.fresh = count;
+        Ok(count)
+    }
+
+    /// Octets that the last call has read from its stream.
+    pub fn fresh(&self) -> usize {
+        self.fresh
     }
 
     fn keep(&mut self, used: Used) {

@@ -9,6 +9,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use crate::broker::ConnectionId;
 use crate::node::cell::VhostCell;
+use crate::node::connections::ConnectionInfo;
 use crate::node::port::Port;
 use crate::session::outbox::heartbeat;
 use crate::session::staged::Piece;
@@ -24,7 +25,7 @@ pub async fn write<W: AsyncWrite + Unpin>(
     mut socket: W,
     port: Arc<Port>,
     vhost: Arc<VhostCell>,
-    id: ConnectionId,
+    (id, info): (ConnectionId, Arc<ConnectionInfo>),
     beat: Option<Duration>,
 ) -> io::Result<()> {
     let mut pieces = Vec::new();
@@ -36,7 +37,11 @@ pub async fn write<W: AsyncWrite + Unpin>(
     loop {
         let open = port.take(&mut pieces);
         if !pieces.is_empty() {
-            write_all(&mut socket, &pieces, || port.wrote()).await?;
+            let progress = |octets| {
+                info.traffic.note_write(octets);
+                port.wrote();
+            };
+            write_all(&mut socket, &pieces, progress).await?;
             settle(&port, &mut pieces, &vhost, id);
             if let Some(beats) = &mut beats {
                 beats.reset();
@@ -50,7 +55,7 @@ pub async fn write<W: AsyncWrite + Unpin>(
             () = port.output() => {}
             () = tick(&mut beats) => {
                 pieces.push(heartbeat());
-                write_all(&mut socket, &pieces, || ()).await?;
+                write_all(&mut socket, &pieces, |octets| info.traffic.note_write(octets)).await?;
                 pieces.clear();
             }
         }
@@ -76,11 +81,11 @@ fn settle(port: &Port, pieces: &mut Vec<Piece>, vhost: &VhostCell, id: Connectio
     port.wrote();
 }
 
-/// Writes all of it, and rings `progress` whenever the peer has taken some.
+/// Writes all of it, and tells `progress` whenever the peer has taken some, and how many octets.
 async fn write_all<W: AsyncWrite + Unpin>(
     socket: &mut W,
     pieces: &[Piece],
-    progress: impl Fn(),
+    progress: impl Fn(usize),
 ) -> io::Result<()> {
     let (mut first, mut offset) = (0, 0);
     while first < pieces.len() {
@@ -98,7 +103,7 @@ async fn write_all<W: AsyncWrite + Unpin>(
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
-        progress();
+        progress(written);
         written += offset;
         while first < pieces.len() && written >= pieces[first].octets().len() {
             written -= pieces[first].octets().len();
@@ -124,7 +129,7 @@ mod tests {
             .collect();
         let wanted: Vec<u8> = pieces.iter().flat_map(|piece| piece.octets().to_vec()).collect();
         let (mut near, mut far) = tokio::io::duplex(97);
-        let writer = tokio::spawn(async move { write_all(&mut near, &pieces, || ()).await });
+        let writer = tokio::spawn(async move { write_all(&mut near, &pieces, |_| ()).await });
         let mut found = vec![0; wanted.len()];
         far.read_exact(&mut found).await.expect("all of it");
         writer.await.expect("no panic").expect("written");

@@ -16,8 +16,10 @@ use super::connections::ConnectionInfo;
 use super::events::{Events, acting};
 use super::now;
 use super::port::Port;
+use super::traffic::Carried;
 use crate::auth::limits::Count;
 use crate::broker::commit::Commit;
+use crate::broker::counts::{Churn, Counts};
 use crate::broker::policy::book::Policies;
 use crate::broker::policy::rollout::Rollout;
 use crate::broker::trace::Who;
@@ -55,6 +57,8 @@ pub struct VhostCell {
     /// Whether it has asked to be gathered from.
     called: AtomicBool,
     committed: watch::Sender<Committed>,
+    /// What connections that have ended have carried.
+    carried: Mutex<Carried>,
 }
 
 /// How far a vhost is on disk.
@@ -102,6 +106,7 @@ impl VhostCell {
             alarm: AtomicU64::new(NEVER),
             called: AtomicBool::new(false),
             committed: watch::Sender::default(),
+            carried: Mutex::default(),
         }
     }
 
@@ -275,6 +280,24 @@ impl VhostCell {
         }
     }
 
+    /// What its connections that have ended have carried.
+    pub fn carried(&self) -> Carried {
+        *self.carried.lock()
+    }
+
+    /// What has been counted of messages.
+    pub fn totals(&self) -> Counts {
+        let state = self.state.lock();
+        let mut totals = state.vhost.totals();
+        totals.publishes.confirm = state.outboxes.confirmed();
+        totals
+    }
+
+    /// What has come and gone.
+    pub fn churn(&self) -> Churn {
+        self.state.lock().vhost.churn()
+    }
+
     /// Greets a connection and gives it an outbox.
     pub fn connect(
         &self,
@@ -288,6 +311,7 @@ impl VhostCell {
         state.vhost.introduce(id, Who { name: Arc::clone(&info.name), user: Arc::clone(&info.user) });
         state.outboxes.open(id, frame_max, cancel_notify, Arc::clone(port.meter()));
         self.events.connection_created(&info);
+        info.traffic.watch(port.meter());
         state.links.insert(id, Link { port, info });
         id
     }
@@ -312,6 +336,8 @@ impl VhostCell {
         self.with(|vhost, outboxes| vhost.disconnect(id, outboxes));
         let mut state = self.state.lock();
         state.outboxes.close(id);
-        state.links.remove(id);
+        if let Some(link) = state.links.remove(id) {
+            *self.carried.lock() += link.info.traffic.carried();
+        }
     }
 }

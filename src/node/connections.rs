@@ -9,6 +9,7 @@ use amq_protocol::types::FieldTable;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
+use super::traffic::{Carried, Traffic};
 use crate::broker::Now;
 use crate::wire::reply::Exception;
 
@@ -28,6 +29,7 @@ pub struct ConnectionInfo {
     pub channel_max: u16,
     /// Seconds.
     pub heartbeat: u16,
+    pub traffic: Traffic,
     channels: AtomicUsize,
     /// Whether it has published during an alarm and is not read from.
     blocked: AtomicBool,
@@ -40,6 +42,7 @@ impl ConnectionInfo {
         (peer, local): (SocketAddr, SocketAddr),
         opening: &crate::session::handshake::Opening,
         connected_at: Now,
+        handshake: Carried,
     ) -> Self {
         let settings = &opening.settings;
         Self {
@@ -54,6 +57,7 @@ impl ConnectionInfo {
             frame_max: settings.frame_max,
             channel_max: settings.channel_max,
             heartbeat: settings.heartbeat,
+            traffic: Traffic::after(handshake),
             channels: AtomicUsize::new(0),
             blocked: AtomicBool::new(false),
             closing: Mutex::new(None),

@@ -14,6 +14,7 @@
 //! - [`control`][]: what its owner asks of it
 //! - [`listeners`][]: where it listens
 //! - [`limits`][]: limits of the node as a whole, and those of vhosts and users as they are set
+//! - [`traffic`][]: what has gone over a socket
 //! - [`events`][]: what happens, for those who listen
 //! - [`alarms`][]: what the node is short of
 //! - [`memory`][]: what the process takes, and may
@@ -27,6 +28,7 @@
 //! - [`changes`][]: definitions on their way to disk
 //! - [`committer`][], [`reader`][]: the threads that write and read
 //! - [`bell`][]: what wakes them
+//! - [`disk_use`][]: how much the disk is used
 
 pub mod alarms;
 pub mod bell;
@@ -37,6 +39,7 @@ pub mod committer;
 pub mod congestion;
 pub mod connections;
 pub mod control;
+pub mod disk_use;
 pub mod entrance;
 pub mod events;
 pub mod folder;
@@ -50,6 +53,7 @@ pub mod reader;
 pub mod storage;
 pub mod sweep;
 pub mod topics;
+pub mod traffic;
 pub mod vhosts;
 
 use std::collections::BTreeMap;
@@ -77,6 +81,7 @@ use clock::Clock;
 use congestion::Congestion;
 use connections::{ConnectionInfo, Connections};
 use control::{Control, Doors};
+use disk_use::DiskUse;
 use events::Events;
 use listeners::Listeners;
 use parameters::Parameters;
@@ -89,6 +94,8 @@ pub struct Node {
     compatibility: Compatibility,
     pub connections: Connections,
     pub listeners: Listeners,
+    /// Shared with the disk, if there is one.
+    pub disk_use: Arc<DiskUse>,
     pub control: Control,
     /// How many connections there are, and may be.
     connection_count: Arc<Count>,
@@ -147,6 +154,7 @@ impl Node {
             compatibility: Compatibility::default(),
             connections: Connections::default(),
             listeners: Listeners::default(),
+            disk_use: Arc::default(),
             control: Control::default(),
             connection_count: Arc::default(),
             connection_max: None,

@@ -11,6 +11,7 @@ use super::Node;
 use super::bell::Ring;
 use super::cell::{Bells, VhostCell};
 use super::committer::{Committer, Means};
+use super::disk_use::Counted;
 use super::reader::{self, Reader};
 use crate::auth::InvalidPattern;
 use crate::broker::QueueId;
@@ -57,6 +58,7 @@ impl Storage {
         node: &Arc<Node>,
         disk_free: u64,
     ) -> Result<Self, StorageError> {
+        let disk: Arc<dyn Disk> = Arc::new(Counted { disk, used: Arc::clone(&node.disk_use) });
         let bells = Bells { congestion: Arc::clone(&node.congestion), ..Bells::default() };
         node.changes().keep(bells.clone());
         let stored = catalog.load()?;

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::confirms::Published;
 use super::transaction::Transaction;
 use crate::auth::limits::Counted;
-use crate::broker::ChannelId;
 use crate::broker::commit::Commit;
+use crate::broker::counts::Tally;
 use crate::broker::publish::{Outcome, RouteCache};
+use crate::broker::{ChannelId, ExchangeId, Vhost};
 
 /// How a channel publishes and settles.
 #[derive(Debug)]
@@ -79,6 +80,9 @@ pub struct Channel {
     pub closing: bool,
     pub mode: Mode,
     pub routes: RouteCache,
+    pub tally: Tally,
+    /// Whether it is among those that have something to be counted.
+    pub tallied: bool,
     /// The queue declared last on this channel, which an empty name means.
     pub last_queue: Option<Arc<str>>,
     /// Its place among the channels of its user, until it is closed by either side.
@@ -92,8 +96,40 @@ impl Channel {
             closing: false,
             mode: Mode::Plain,
             routes: RouteCache::default(),
+            tally: Tally::default(),
+            tallied: false,
             last_queue: None,
             counted: None,
+        }
+    }
+
+    /// Notes a message to an exchange which has led to so many queues, to be counted later. Says whether the channel has
+    /// to be put among those that have something to be counted.
+    #[inline]
+    pub fn note_published(&mut self, exchange: ExchangeId, queues: usize, vhost: &mut Vhost) -> bool {
+        if self.tally.exchange != exchange {
+            self.count(vhost);
+            self.tally.exchange = exchange;
+        }
+        self.tally.passed.publish_in += 1;
+        self.tally.passed.publish_out += queues as u64;
+        !std::mem::replace(&mut self.tallied, true)
+    }
+
+    /// Notes that a message has led nowhere.
+    pub fn note_unroutable(&mut self, returned: bool) {
+        if returned {
+            self.tally.return_unroutable += 1;
+        } else {
+            self.tally.drop_unroutable += 1;
+        }
+    }
+
+    /// Counts what has been noted.
+    pub fn count(&mut self, vhost: &mut Vhost) {
+        if self.tally.passed.publish_in > 0 {
+            vhost.count_published(self.id, &self.tally);
+            self.tally = Tally { exchange: self.tally.exchange, ..Tally::default() };
         }
     }
 }

@@ -46,13 +46,19 @@ impl Unconfirmed {
         self.count == 0
     }
 
+    /// How many messages of a channel wait.
+    pub fn waiting(&self, channel: u16) -> u64 {
+        let waiting = self.channels.get(&channel);
+        waiting.and_then(|w| Some(w.runs.back()?.0 - w.confirmed)).unwrap_or(0)
+    }
+
     /// Confirms what waits neither for a commit nor for earlier messages of its channel; the rest will wait, or is
-    /// refused where nothing is committed any more.
-    pub fn add(&mut self, channel: u16, published: Published, broken: bool, out: &mut Vec<u8>) {
+    /// refused where nothing is committed any more. Says how many are confirmed.
+    pub fn add(&mut self, channel: u16, published: Published, broken: bool, out: &mut Vec<u8>) -> u64 {
         let Published { before, clear, last, commit } = published;
         if let Some(waiting) = self.channels.get_mut(&channel).filter(|waiting| !waiting.runs.is_empty()) {
             waiting.add(clear, last, commit);
-            return;
+            return 0;
         }
         if clear > before {
             method::put_ack(out, channel, clear, clear - before > 1);
@@ -67,6 +73,7 @@ impl Unconfirmed {
             }
             None => {}
         }
+        clear - before
     }
 
     /// Refuses one message. As in RabbitMQ, with `multiple` where nothing before it waits.
@@ -75,11 +82,13 @@ impl Unconfirmed {
         method::put_nack(out, channel, number, !waits);
     }
 
-    /// Confirms what waits for a commit or for one before it: one frame a channel.
-    pub fn confirm(&mut self, commit: Commit, out: &mut Vec<u8>) {
+    /// Confirms what waits for a commit or for one before it: one frame a channel. Says how many messages that are.
+    pub fn confirm(&mut self, commit: Commit, out: &mut Vec<u8>) -> u64 {
+        let mut count = 0;
         for (channel, waiting) in &mut self.channels {
             if let Some(last) = waiting.take(commit) {
                 method::put_ack(out, *channel, last, last - waiting.confirmed > 1);
+                count += last - waiting.confirmed;
                 waiting.confirmed = last;
                 self.count -= usize::from(waiting.runs.is_empty());
             }
@@ -87,6 +96,7 @@ impl Unconfirmed {
         if self.channels.len() > IDLE_MAX {
             self.channels.retain(|_, waiting| !waiting.runs.is_empty());
         }
+        count
     }
 
     /// Refuses everything that waits: one frame a channel.
@@ -164,11 +174,13 @@ mod tests {
         all.add(1, published(6, 6, 8, 8), false, &mut out);
         all.add(1, published(8, 8, 9, 9), false, &mut out);
         assert_eq!(shown(&mut out), "");
-        all.confirm(6, &mut out);
+        assert_eq!((all.waiting(1), all.waiting(2), all.waiting(3)), (7, 1, 0));
+        assert_eq!(all.confirm(6, &mut out), 0);
         assert_eq!(shown(&mut out), "");
-        all.confirm(7, &mut out);
+        assert_eq!(all.confirm(7, &mut out), 5);
         assert_eq!(shown(&mut out), "1+6* 2+2");
-        all.confirm(9, &mut out);
+        assert_eq!((all.waiting(1), all.waiting(2)), (3, 0));
+        assert_eq!(all.confirm(9, &mut out), 3);
         assert_eq!(shown(&mut out), "1+9*", "two commits at once");
         assert!(all.is_empty());
     }
@@ -232,7 +244,9 @@ mod tests {
             assert!(all.is_empty() && all.channels.len() == 1);
         }
         assert_eq!(shown(&mut out), "1+1 1+2 1+3");
-        (2..=40).for_each(|channel| all.add(channel, published(0, 0, 1, 5), false, &mut out));
+        for channel in 2..=40 {
+            all.add(channel, published(0, 0, 1, 5), false, &mut out);
+        }
         all.add(40, published(1, 1, 2, 6), false, &mut out);
         all.confirm(5, &mut out);
         assert_eq!((all.is_empty(), all.channels.len()), (false, 1));

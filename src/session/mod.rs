@@ -100,6 +100,8 @@ pub struct Session {
     assembler: Assembler,
     /// Channels with confirms to be sent at the end of the batch.
     confirming: Vec<u16>,
+    /// Channels with messages to be counted at the end of the batch.
+    publishing: Vec<u16>,
     /// Whether somebody has been told what `global` does in `basic.qos`.
     hinted_at_global: bool,
     /// A command that could not be run to its end, for as long as its batch is run.
@@ -119,6 +121,7 @@ impl Session {
             channels: Map::default(),
             assembler,
             confirming: Vec::new(),
+            publishing: Vec::new(),
             hinted_at_global: false,
             stuck: None,
             aside: None,

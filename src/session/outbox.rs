@@ -115,13 +115,14 @@ impl Outbox {
         content::put_return(&mut self.staged, channel, self.frame_max, code, message);
     }
 
-    /// Notes that a commit is on disk, and says whether something here still waits for another one.
-    fn release(&mut self, commit: Commit) -> bool {
+    /// Notes that a commit is on disk, and says whether something here still waits for another one. `confirmed` grows by
+    /// the messages that are confirmed.
+    fn release(&mut self, commit: Commit, confirmed: &mut u64) -> bool {
         if !self.staged.is_shut() {
             self.staged.release(commit);
             self.meter.hold(self.staged.is_gated());
         }
-        self.unconfirmed.confirm(commit, self.staged.buffer());
+        *confirmed += self.unconfirmed.confirm(commit, self.staged.buffer());
         self.waiting = self.is_waiting();
         self.waiting
     }
@@ -168,6 +169,8 @@ pub struct Outboxes {
     waiting: Vec<ConnectionId>,
     /// Whether nothing is committed any more.
     broken: bool,
+    /// How many messages have been confirmed.
+    confirmed: u64,
     /// Those that have to be closed because something cannot be answered.
     lost: Vec<ConnectionId>,
     /// Those that may go on with what they put aside.
@@ -217,10 +220,21 @@ impl Outboxes {
         let Published { before, last, commit, .. } = published;
         if commit.is_none() && outbox.unconfirmed.is_empty() {
             method::put_ack(outbox.frames(), channel, last, last - before > 1);
+            self.confirmed += last - before;
             return;
         }
-        outbox.unconfirmed.add(channel, published, broken, outbox.staged.buffer());
+        self.confirmed += outbox.unconfirmed.add(channel, published, broken, outbox.staged.buffer());
         self.note_waiting(id);
+    }
+
+    /// How many messages have been confirmed in all.
+    pub fn confirmed(&self) -> u64 {
+        self.confirmed
+    }
+
+    /// How many messages of a channel wait to be confirmed.
+    pub fn unconfirmed(&self, id: ConnectionId, channel: u16) -> u64 {
+        self.boxes.get(id).map_or(0, |outbox| outbox.unconfirmed.waiting(channel))
     }
 
     /// The channels that the broker has closed since the last call.
@@ -279,8 +293,9 @@ impl Outboxes {
     /// A commit, and all before it, is on disk: what waited for it is sent.
     pub fn committed(&mut self, commit: Commit) {
         let mut waiting = std::mem::take(&mut self.waiting);
-        waiting.retain(|id| self.get(*id).is_some_and(|outbox| outbox.release(commit)));
-        self.waiting = waiting;
+        let mut confirmed = self.confirmed;
+        waiting.retain(|id| self.get(*id).is_some_and(|outbox| outbox.release(commit, &mut confirmed)));
+        (self.waiting, self.confirmed) = (waiting, confirmed);
     }
 
     /// Nothing will be committed any more: whoever waits is told so, and so will be whoever comes.

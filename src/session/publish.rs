@@ -12,6 +12,7 @@ use super::reply_to;
 use super::run::{not_open, unimplemented_method};
 use super::{Context, Session};
 use crate::broker::QueueId;
+use crate::broker::channel::Manner;
 use crate::broker::dead_letter::BLIND;
 use crate::broker::publish::{Outcome, Route};
 use crate::broker::queue::replies;
@@ -58,7 +59,7 @@ impl Session {
             return self.publish_special(number, incoming, cx);
         }
         let known = channel.routes.get(cx.vhost, cx.auth.version(), incoming.names);
-        let Some(targets) = known else {
+        let Some((exchange, targets)) = known else {
             return self.publish_anew(number, incoming, cx);
         };
         check_properties(message.properties, &self.settings)?;
@@ -67,16 +68,20 @@ impl Session {
         }
         if let Mode::Tx(transaction) = &mut channel.mode {
             transaction.publish(message, 0, incoming.mandatory, Some(targets), cx.vhost);
+            transaction.show(channel.id, cx.vhost);
             return Ok(());
         }
         let outcome = cx.vhost.publish(targets, message, cx.now, cx.outboxes);
-        let unroutable = targets.is_empty();
+        let queues = targets.len();
+        if channel.note_published(exchange, queues, cx.vhost) {
+            self.publishing.push(number);
+        }
         match outcome {
             Outcome::Refused => self.refuse_publish(number, cx),
             _ if channel.mode.count_publish(outcome) => self.confirming.push(number),
             _ => {}
         }
-        if unroutable {
+        if queues == 0 {
             self.unroutable(number, message, incoming.mandatory, cx);
         }
         Ok(())
@@ -99,6 +104,7 @@ impl Session {
         let in_tx = matches!(self.channel(number)?.mode, Mode::Tx(_));
         let found = if in_tx { cx.vhost.preview(message, &[]) } else { cx.vhost.route(message) };
         let Route { targets, cacheable, filtered } = found;
+        let exchange = cx.vhost.exchange_named(message.exchange);
         if cx.vhost.is_tracing() {
             cx.vhost.trace_publish(self.id, number, message, &targets);
         }
@@ -106,15 +112,19 @@ impl Session {
         let mut outcome = Outcome::Done;
         if let Mode::Tx(transaction) = &mut channel.mode {
             transaction.publish(message, 0, incoming.mandatory, routed(&targets, filtered), cx.vhost);
+            transaction.show(channel.id, cx.vhost);
         } else {
             outcome = cx.vhost.publish(&targets, message, cx.now, cx.outboxes);
+            if channel.note_published(exchange, targets.len(), cx.vhost) {
+                self.publishing.push(number);
+            }
             if channel.mode.count_publish(outcome) {
                 self.confirming.push(number);
             }
         }
         let returned = targets.is_empty() && !in_tx && !filtered;
         if cacheable {
-            channel.routes.insert(incoming.names, targets.as_slice().into());
+            channel.routes.insert(incoming.names, exchange, targets.as_slice().into());
         }
         cx.vhost.give_back(targets);
         if outcome == Outcome::Refused {
@@ -160,9 +170,14 @@ impl Session {
         let Some(channel) = self.channels.get_mut(&number) else { return Ok(()) };
         if let Mode::Tx(transaction) = &mut channel.mode {
             transaction.publish(&kept, marks, incoming.mandatory, routed(&targets, filtered), cx.vhost);
+            transaction.show(channel.id, cx.vhost);
             return Ok(());
         }
         let outcome = cx.vhost.publish_marked(&targets, &kept, marks, cx.now, cx.outboxes);
+        let exchange = cx.vhost.exchange_named(sent.exchange);
+        if channel.note_published(exchange, targets.len(), cx.vhost) {
+            self.publishing.push(number);
+        }
         if channel.mode.count_publish(outcome) {
             self.confirming.push(number);
         }
@@ -185,7 +200,11 @@ impl Session {
         mandatory: bool,
         cx: &mut Context<'_>,
     ) {
-        if mandatory && !reply_to::is_reply(message.exchange, message.routing_key) {
+        let returned = mandatory && !reply_to::is_reply(message.exchange, message.routing_key);
+        if let Some(channel) = self.channels.get_mut(&number) {
+            channel.note_unroutable(returned);
+        }
+        if returned {
             if let Some(outbox) = cx.outboxes.get(self.id) {
                 outbox.put_return(number, message);
             }
@@ -206,8 +225,21 @@ impl Session {
     /// Confirms what all channels have published, in one frame each, or leaves it to wait for a commit.
     pub(super) fn flush_confirms(&mut self, cx: &mut Context<'_>) {
         for number in self.confirming.drain(..) {
-            if let Some(Mode::Confirm(confirms)) = self.channels.get_mut(&number).map(|c| &mut c.mode) {
-                cx.outboxes.confirm(self.id, number, confirms.flush());
+            let Some(channel) = self.channels.get_mut(&number) else { continue };
+            if let Mode::Confirm(confirms) = &mut channel.mode {
+                let published = confirms.flush();
+                cx.vhost.count_confirmable(channel.id, published.last - published.before);
+                cx.outboxes.confirm(self.id, number, published);
+            }
+        }
+    }
+
+    /// Counts what channels have published since this was called last.
+    pub(super) fn count_published(&mut self, cx: &mut Context<'_>) {
+        for number in self.publishing.drain(..) {
+            if let Some(channel) = self.channels.get_mut(&number) {
+                channel.count(cx.vhost);
+                channel.tallied = false;
             }
         }
     }
@@ -224,7 +256,10 @@ impl Session {
             Mode::Tx(_) => {
                 return Err(Exception::precondition_failed("cannot switch from tx to confirm mode"));
             }
-            Mode::Plain => channel.mode = Mode::Confirm(Confirms::default()),
+            Mode::Plain => {
+                channel.mode = Mode::Confirm(Confirms::default());
+                cx.vhost.show_manner(channel.id, Manner::Confirm);
+            }
             Mode::Confirm(_) => {}
         }
         let ok = AMQPClass::Confirm(confirm::AMQPMethod::SelectOk(confirm::SelectOk {}));

@@ -64,6 +64,7 @@ impl Session {
         }
         cx.vhost.dispatch_due(cx.outboxes);
         self.flush_confirms(cx);
+        self.count_published(cx);
     }
 
     fn step(&mut self, input: &[u8], command: Command, cx: &mut Context<'_>) {
@@ -146,6 +147,7 @@ impl Session {
 
     /// Everything the connection has in its vhost ends: channels, consumers, exclusive queues.
     pub fn leave(&mut self, cx: &mut Context<'_>) {
+        self.count_published(cx);
         for channel in self.channels.values_mut() {
             channel.give_back(cx);
         }
@@ -170,6 +172,7 @@ impl Session {
     }
 
     fn end_channel(&mut self, number: u16, cx: &mut Context<'_>) {
+        self.count_published(cx);
         if let Some(channel) = self.channels.get_mut(&number) {
             channel.give_back(cx);
             channel.mode = Mode::Plain;
@@ -381,7 +384,9 @@ impl Session {
         let result = match &mut channel.mode {
             Mode::Tx(transaction) => {
                 let taken = cx.vhost.collect(channel.id, delivery_tag, multiple);
-                taken.map(|taken| transaction.settle(taken, verdict))
+                let settled = taken.map(|taken| transaction.settle(taken, verdict));
+                transaction.show(channel.id, cx.vhost);
+                settled
             }
             _ => cx.vhost.settle(channel.id, delivery_tag, multiple, verdict),
         };

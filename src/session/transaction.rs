@@ -6,12 +6,12 @@ use super::channel::{Channel, Mode};
 use super::copies::Copies;
 use super::run::unimplemented_method;
 use super::{Context, Session};
-use crate::broker::channel::Unacked;
+use crate::broker::channel::{Manner, Unacked};
 use crate::broker::dead_letter::seen;
 use crate::broker::publish::{Outcome, Route};
 use crate::broker::queue::replies;
 use crate::broker::settle::Verdict;
-use crate::broker::{Name, QueueId, Vhost};
+use crate::broker::{ChannelId, Name, QueueId, Vhost};
 use crate::wire::content::{Body, Message};
 use crate::wire::frame::erlang_binary;
 use crate::wire::reply::Exception;
@@ -21,6 +21,8 @@ use crate::wire::reply::Exception;
 pub struct Transaction {
     publishes: Vec<Publish>,
     settlements: Vec<(Verdict, Vec<Unacked>)>,
+    /// How many deliveries are in there.
+    settled: usize,
 }
 
 /// A message to be published at commit. Its route is that of the moment it came in, as in RabbitMQ, but where duplicates
@@ -64,7 +66,14 @@ impl Transaction {
         });
     }
 
+    /// Shows the vhost how much waits for the commit.
+    pub fn show(&self, channel: ChannelId, vhost: &mut Vhost) {
+        let Self { publishes, settled, .. } = self;
+        vhost.show_manner(channel, Manner::Tx { messages: publishes.len(), settlements: *settled });
+    }
+
     pub fn settle(&mut self, taken: Vec<Unacked>, verdict: Verdict) {
+        self.settled += taken.len();
         self.settlements.push((verdict, taken));
     }
 }
@@ -84,9 +93,9 @@ impl Channel {
     /// Puts back what an open transaction has taken out of the channel's unacknowledged deliveries.
     pub fn give_back(&mut self, cx: &mut Context<'_>) {
         if let Mode::Tx(transaction) = &mut self.mode {
-            transaction.publishes.clear();
-            let taken = transaction.settlements.drain(..).flat_map(|(_, taken)| taken).collect();
-            cx.vhost.restore(self.id, taken);
+            let settlements = std::mem::take(&mut **transaction).settlements;
+            transaction.show(self.id, cx.vhost);
+            cx.vhost.restore(self.id, settlements.into_iter().flat_map(|(_, taken)| taken).collect());
         }
     }
 }
@@ -107,11 +116,13 @@ impl Session {
             (M::Select(_), mode) => {
                 if matches!(mode, Mode::Plain) {
                     *mode = Mode::Tx(Box::default());
+                    cx.vhost.show_manner(channel.id, Manner::Tx { messages: 0, settlements: 0 });
                 }
                 M::SelectOk(tx::SelectOk {})
             }
             (M::Commit(_), Mode::Tx(transaction)) => {
                 let transaction = std::mem::take(&mut **transaction);
+                cx.vhost.show_manner(channel.id, Manner::Tx { messages: 0, settlements: 0 });
                 return self.commit(number, &transaction, cx);
             }
             (M::Rollback(_), Mode::Tx(_)) => {
@@ -125,6 +136,16 @@ impl Session {
         };
         self.reply(number, &AMQPClass::Tx(ok), cx);
         Ok(())
+    }
+
+    /// Notes a message of a transaction that has led to so many queues, to be counted.
+    fn note_committed(&mut self, number: u16, publish: &Publish, queues: usize, cx: &mut Context<'_>) {
+        let exchange = cx.vhost.exchange_named(&publish.exchange);
+        if let Some(channel) = self.channels.get_mut(&number) {
+            if channel.note_published(exchange, queues, cx.vhost) {
+                self.publishing.push(number);
+            }
+        }
     }
 
     /// Publishes first, then settles, each in the order they came. Returns go out before `commit-ok`, deliveries that
@@ -162,6 +183,7 @@ impl Session {
             let (targets, filtered) =
                 found.as_ref().map_or((known, false), |found| (&*found.targets, found.filtered));
             let outcome = cx.vhost.publish_marked(targets, &message, publish.marks, cx.now, cx.outboxes);
+            self.note_committed(number, publish, targets.len(), cx);
             durable |= matches!(outcome, Outcome::Kept(_));
             refused |= outcome == Outcome::Refused;
             if targets.is_empty() && !filtered {

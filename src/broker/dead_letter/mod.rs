@@ -75,6 +75,8 @@ pub fn seen<R>(message: &Message<'_>, marks: u8, show: impl FnOnce(&Message<'_>)
 #[derive(Clone, Copy, Debug)]
 pub struct Dying {
     position: Position,
+    /// Octets of its body.
+    size: u32,
     redelivered: bool,
     reason: Reason,
 }
@@ -155,15 +157,15 @@ impl<'a> Copies<'a> {
 }
 
 impl Vhost {
-    /// A message that is unacknowledged dies: it is dead-lettered soon, or settled where nobody wants it.
-    pub(super) fn kill(&mut self, id: QueueId, position: Position, reason: Reason) {
+    /// A message that is unacknowledged, with a body of so many octets, dies: it is dead-lettered soon, or settled where nobody wants it.
+    pub(super) fn kill(&mut self, id: QueueId, position: Position, size: u32, reason: Reason) {
         let Some(queue) = self.queues.get_mut(id) else { return };
         if queue.dead_letter_exchange().is_none() {
-            queue.settle(position);
+            queue.settle(position, size);
             return;
         }
         let redelivered = queue.has_failed(position);
-        queue.dying.push_back(Dying { position, redelivered, reason });
+        queue.dying.push_back(Dying { position, size, redelivered, reason });
         if queue.dying.len() == 1 {
             self.dead.push(id);
         }
@@ -222,7 +224,7 @@ impl Vhost {
         match queue.letter(dying, now) {
             Some(letter) if queue.keeps_dead_letters() => self.bury_safely(id, dying, &letter, fx),
             letter => {
-                queue.settle(dying.position);
+                queue.settle(dying.position, dying.size);
                 if let Some(letter) = letter {
                     self.send_letter(&letter, dying.reason, fx);
                 }

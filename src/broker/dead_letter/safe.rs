@@ -30,14 +30,14 @@ pub struct Pending {
     held: VecDeque<Dying>,
     /// The queues that have not taken one yet, where others have.
     owed: Map<Position, Vec<QueueId>>,
-    /// Those that are where they go when a commit is on disk.
-    written: VecDeque<(Commit, Position)>,
+    /// Those that are where they go when a commit is on disk, with the octets of their bodies.
+    written: VecDeque<(Commit, (Position, u32))>,
 }
 
 impl Pending {
     /// Whether a message waits for a commit.
     pub fn is_written(&self, position: Position) -> bool {
-        self.written.iter().any(|(_, written)| *written == position)
+        self.written.iter().any(|(_, (written, _))| *written == position)
     }
 }
 
@@ -74,20 +74,20 @@ impl Vhost {
             return self.hold(id, dying, targets);
         }
         let clock = self.clock;
-        self.settle_when(id, dying.position, kept);
+        self.settle_when(id, (dying.position, dying.size), kept);
         // Where one finds room others may.
         if self.pending_of(id).is_some_and(|pending| !pending.held.is_empty()) {
             self.set_alarm(id, Alarm::Retry, Some(clock));
         }
     }
 
-    /// Settles a message that has gone elsewhere: if it is `kept` there, when it is on disk.
-    pub(in crate::broker) fn settle_when(&mut self, id: QueueId, position: Position, kept: bool) {
+    /// Settles a message that has gone elsewhere, whose body has so many octets: if it is `kept` there, when it is on disk.
+    pub(in crate::broker) fn settle_when(&mut self, id: QueueId, message: (Position, u32), kept: bool) {
         let commit = self.commits.current().filter(|_| kept);
         let Some(queue) = self.queues.get_mut(id) else { return };
-        let Some(commit) = commit else { return queue.settle(position) };
+        let Some(commit) = commit else { return queue.settle(message.0, message.1) };
         let pending = queue.pending_dead.get_or_insert_default();
-        pending.written.push_back((commit, position));
+        pending.written.push_back((commit, message));
         if pending.written.len() == 1 {
             self.writing_dead.push(id);
         }
@@ -134,7 +134,7 @@ impl Vhost {
             if !written.is_empty() {
                 self.writing_dead.push(id);
             }
-            safe.into_iter().for_each(|(_, position)| queue.settle(position));
+            safe.into_iter().for_each(|(_, (position, size))| queue.settle(position, size));
             self.heed(id);
         }
     }

@@ -111,7 +111,8 @@ impl Vhost {
         }
         self.settle_claims(targets.is_empty());
         self.give_back(targets);
-        self.settle_when(id, entry.1, kept);
+        let size = due.message.message().body.size() as u32;
+        self.settle_when(id, (entry.1, size), kept);
     }
 
     fn targets_of_delayed(&mut self, exchange: ExchangeId, due: &Due) -> Vec<QueueId> {

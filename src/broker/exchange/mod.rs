@@ -30,6 +30,7 @@ use amq_protocol::types::{AMQPValue, FieldTable};
 use history::History;
 use matcher::Matcher;
 
+use super::counts::Passed;
 use super::dedup::Filter;
 use super::delay::exchange::Behind;
 use super::policy::rollout::ALTERNATE;
@@ -127,6 +128,9 @@ pub struct Exchange {
     pub(in crate::broker) filter: Option<Box<Filter>>,
     /// The queue of those that it delays, if it delays any.
     pub(super) behind: Option<Behind>,
+    pub passed: Passed,
+    /// Whether it is among those that have changed.
+    pub(super) touched: bool,
 }
 
 impl Exchange {
@@ -152,6 +156,8 @@ impl Exchange {
             history: (routing == Kind::RecentHistory).then(|| Box::new(History::new(&arguments))),
             filter: Filter::of_exchange(kind, &arguments),
             behind: None,
+            passed: Passed::default(),
+            touched: false,
             arguments,
         }
     }

@@ -67,6 +67,7 @@ impl Vhost {
     ) -> Result<Counts, Exception> {
         if let Some(&id) = self.queue_names.get(declaration.name.as_bytes()) {
             self.check_same_queue(id, connection, &declaration)?;
+            self.churn.queue_declared += 1;
             self.note_use(id);
             self.expire_first(id);
             return Ok(self.counts(id));
@@ -93,6 +94,8 @@ impl Vhost {
             let name = Name::clone(&self.queues[id].name);
             self.open_ledger(&End::Queue(name));
         }
+        self.churn.queue_declared += 1;
+        self.churn.queue_created += 1;
         self.queue_created(id);
         Ok(Counts { ready: 0, consumers: 0 })
     }
@@ -269,6 +272,7 @@ impl Vhost {
             self.close_ledger(&filter.known);
         }
         let count = queue.ready();
+        self.churn.queue_deleted += 1;
         self.queue_deleted(&queue);
         self.discard(queue);
         count

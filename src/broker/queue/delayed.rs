@@ -111,7 +111,9 @@ impl Queue {
         if !delays.index.remove(entry) {
             return None;
         }
-        let taken = self.lane.get(entry.1).map(|record| take(&record))?;
+        let record = self.lane.get(entry.1)?;
+        self.unacked_bytes += record.parts.body.size() as u64;
+        let taken = take(&record);
         delays.waiting -= 1;
         self.unacked += 1;
         Some(taken)

@@ -90,7 +90,9 @@ impl Vhost {
                 let channel = self.consumers[id].channel;
                 seen(message, marks, |message| self.trace_delivery(channel, queue, false, message));
             }
-            self.queues[queue].ring.rotate();
+            let found = &mut self.queues[queue];
+            found.ring.rotate();
+            found.deliveries.deliver_no_ack += 1;
             return Accepted::Done;
         }
         // What goes straight to a consumer is never marked as redelivered, as in RabbitMQ.
@@ -195,7 +197,7 @@ impl Vhost {
     /// Gives the next messages of a queue to a consumer, as long as it is its turn. It has room for the first one.
     fn deliver(&mut self, queue_id: QueueId, id: ConsumerId, fx: &mut impl Effects) -> Turn {
         // Each is looked up once: this is where most messages leave, and most of them to a consumer that is alone.
-        let Self { queues, consumers, channels, watches, clock, tracing, work, .. } = self;
+        let Self { queues, consumers, channels, watches, clock, tracing, work, totals, .. } = self;
         let (Some(queue), Some(consumer)) = (queues.get_mut(queue_id), consumers.get_mut(id)) else {
             return Turn::Nothing;
         };
@@ -226,9 +228,12 @@ impl Vhost {
             });
             let Some((next, delivery_tag)) = taken else { return Turn::Nothing };
             *work += 1;
+            queue.deliveries.note(consumer.no_ack, next.redelivered);
+            channel.counts.deliveries.note(consumer.no_ack, next.redelivered);
+            totals.deliveries.note(consumer.no_ack, next.redelivered);
             let on = consumer.channel;
             if consumer.no_ack {
-                queue.settle(next.position);
+                queue.settle(next.position, next.size);
                 queue.ring.rotate();
             } else {
                 let Next { position, size, .. } = next;
@@ -260,7 +265,10 @@ impl Vhost {
 
     fn send(&mut self, id: ConsumerId, message: &Message<'_>, fx: &mut impl Effects) -> u64 {
         let consumer = &self.consumers[id];
-        let tag = self.channels[consumer.channel].next_delivery_tag();
+        let channel = &mut self.channels[consumer.channel];
+        channel.counts.deliveries.deliver_no_ack += 1;
+        self.totals.deliveries.deliver_no_ack += 1;
+        let tag = channel.next_delivery_tag();
         let to = Delivery {
             connection: consumer.connection,
             channel: consumer.number,
@@ -351,7 +359,10 @@ impl Vhost {
                 self.heed(id);
                 return Ok(Fetched::Wait);
             }
-            Err(Missing::Nothing) => return Ok(Fetched::Empty),
+            Err(Missing::Nothing) => {
+                self.count_empty(channel, id);
+                return Ok(Fetched::Empty);
+            }
         };
         // What expires behind it no longer counts, but in a quorum queue.
         if self.queues[id].settings.queue_type == QueueType::Classic {
@@ -371,8 +382,11 @@ impl Vhost {
             self.trace_delivery(channel, id, next.redelivered, &told.message());
         }
         let (found, on) = (&mut self.queues[id], &mut self.channels[channel]);
+        for deliveries in [&mut found.deliveries, &mut on.counts.deliveries, &mut self.totals.deliveries] {
+            deliveries.note_get(no_ack, next.redelivered);
+        }
         if no_ack {
-            found.settle(next.position);
+            found.settle(next.position, next.size);
         } else {
             on.unacked().push(Unacked {
                 delivery_tag,

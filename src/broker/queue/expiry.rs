@@ -77,7 +77,7 @@ impl Vhost {
                     break;
                 }
                 let Some(next) = queue.take_of(head) else { break };
-                self.kill(id, next.position, Reason::Expired);
+                self.kill(id, next.position, next.size, Reason::Expired);
                 self.work += 1;
                 left -= 1;
             }

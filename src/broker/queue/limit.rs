@@ -69,7 +69,7 @@ impl Vhost {
                 return;
             }
             match queue.take_next() {
-                Ok(next) => self.kill(id, next.position, Reason::MaxLength),
+                Ok(next) => self.kill(id, next.position, next.size, Reason::MaxLength),
                 // When it has arrived this is called again.
                 Err(Missing::Wait) => return self.heed(id),
                 Err(Missing::Nothing) => return,

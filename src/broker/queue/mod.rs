@@ -50,6 +50,7 @@ use self::put_off::PutOff;
 use self::returns::Returns;
 use self::ring::Ring;
 use self::settings::FormerTtls;
+use super::counts::Deliveries;
 use super::dead_letter::safe::Pending;
 use super::dead_letter::{Dying, REDELIVERED};
 use super::dedup::Filter;
@@ -85,8 +86,14 @@ pub struct Queue {
     /// How many messages wait for a consumer, in all lanes.
     ready: usize,
     unacked: usize,
-    /// Octets of the bodies of ready messages, and of unacknowledged ones.
+    /// Octets of the bodies of ready messages and of those that wait to be ready again, and of unacknowledged ones.
     ready_bytes: u64,
+    unacked_bytes: u64,
+    /// Messages that clients have published here.
+    pub published: u64,
+    pub deliveries: Deliveries,
+    /// Whether it is among those that have changed.
+    pub(in crate::broker) touched: bool,
     pub(super) consumers: Vec<ConsumerId>,
     pub(super) ring: Ring,
     pub(super) exclusive_consumer: bool,
@@ -176,6 +183,10 @@ impl Queue {
             ready: 0,
             unacked: 0,
             ready_bytes: 0,
+            unacked_bytes: 0,
+            published: 0,
+            deliveries: Deliveries::default(),
+            touched: false,
             consumers: Vec::new(),
             ring: Ring::default(),
             exclusive_consumer: false,
@@ -240,6 +251,11 @@ impl Queue {
         self.ready_bytes
     }
 
+    /// The same of those that have been delivered and not been acknowledged.
+    pub fn unacked_bytes(&self) -> u64 {
+        self.unacked_bytes
+    }
+
     pub fn consumer_count(&self) -> usize {
         self.consumers.len()
     }
@@ -274,7 +290,7 @@ impl Queue {
         let record = self.record(position);
         let size = record.map_or(0, |record| record.parts.body.size()) as u32;
         let redelivered = redelivered || record.is_some_and(|record| record.marks & REDELIVERED != 0);
-        self.ready_bytes -= u64::from(size);
+        self.move_bytes(size);
         Next { position, redelivered, size }
     }
 
@@ -303,7 +319,7 @@ impl Queue {
         let redelivered = redelivered || record.marks & REDELIVERED != 0;
         let next = Next { position, redelivered, size: record.parts.body.size() as u32 };
         let taken = self.shown(position, &record, |message| take(&next, message));
-        self.ready_bytes -= u64::from(next.size);
+        self.move_bytes(next.size);
         Some((next, taken))
     }
 
@@ -331,6 +347,13 @@ impl Queue {
         Ok((position, true))
     }
 
+    /// So many octets are no longer ready but unacknowledged.
+    #[inline]
+    fn move_bytes(&mut self, size: u32) {
+        self.ready_bytes -= u64::from(size);
+        self.unacked_bytes += u64::from(size);
+    }
+
     fn note_taken(&mut self) {
         self.ready -= 1;
         self.unacked += 1;
@@ -341,6 +364,7 @@ impl Queue {
     /// that of its body in octets.
     pub(super) fn put_back(&mut self, position: Position, size: u32) {
         self.unacked -= 1;
+        self.unacked_bytes -= u64::from(size);
         self.ready += 1;
         self.ready_bytes += u64::from(size);
         if self.settings.queue_type == QueueType::Quorum {
@@ -350,9 +374,10 @@ impl Queue {
         }
     }
 
-    /// An unacknowledged message is done with.
-    pub(in crate::broker) fn settle(&mut self, position: Position) {
+    /// An unacknowledged message is done with. `size` is that of its body in octets.
+    pub(in crate::broker) fn settle(&mut self, position: Position, size: u32) {
         self.unacked -= 1;
+        self.unacked_bytes -= u64::from(size);
         if self.plain {
             return self.lane.settle(position);
         }

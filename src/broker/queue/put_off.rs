@@ -45,7 +45,7 @@ impl Queue {
             let Some(first) = self.put_off.first_entry().filter(|first| first.key().0 <= now) else { break };
             let ((_, position), size) = first.remove_entry();
             self.ready_bytes -= u64::from(size);
-            self.unacked += 1;
+            (self.unacked, self.unacked_bytes) = (self.unacked + 1, self.unacked_bytes + u64::from(size));
             self.put_back(position, size);
             // Nobody has watched it while it was away.
             self.expiring = true;
@@ -90,6 +90,7 @@ impl Vhost {
             return true;
         };
         queue.unacked -= 1;
+        queue.unacked_bytes -= u64::from(size);
         queue.ready_bytes += u64::from(size);
         queue.put_off.insert((now.saturating_add(delay), position), size);
         self.await_put_off(id);

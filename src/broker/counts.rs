@@ -1,0 +1,222 @@
+//! What is counted of messages: for each queue, exchange and channel, and for the vhost, under RabbitMQ's names.
+//!
+//! They are plain numbers beside what they count, which only grow, so that whoever asks sees what is true at that moment.
+//! What has changed since it was last looked at is noted ([`Touched`]), so that a sampler has to look at nothing else.
+
+use std::ops::AddAssign;
+
+use super::channel::Manner;
+use super::vhost::Vhost;
+use super::{ChannelId, ExchangeId, QueueId};
+
+/// What has been published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Publishes {
+    pub publish: u64,
+    /// Of a channel: those in confirm mode, be they confirmed already or not.
+    pub confirm: u64,
+    pub return_unroutable: u64,
+    pub drop_unroutable: u64,
+}
+
+/// What has been delivered and fetched, and what became of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Deliveries {
+    /// To consumers that acknowledge, and to those that do not.
+    pub deliver: u64,
+    pub deliver_no_ack: u64,
+    /// By `basic.get`, in the same way.
+    pub get: u64,
+    pub get_no_ack: u64,
+    /// Where there was nothing.
+    pub get_empty: u64,
+    /// Those among them that had been delivered before.
+    pub redeliver: u64,
+    pub ack: u64,
+}
+
+/// What has come to an exchange, and to how many queues it has gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Passed {
+    pub publish_in: u64,
+    pub publish_out: u64,
+}
+
+/// Both sides of a channel, or of all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub publishes: Publishes,
+    pub deliveries: Deliveries,
+}
+
+/// What has come and gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Churn {
+    pub connection_created: u64,
+    pub connection_closed: u64,
+    pub channel_created: u64,
+    pub channel_closed: u64,
+    pub queue_declared: u64,
+    pub queue_created: u64,
+    pub queue_deleted: u64,
+}
+
+impl Deliveries {
+    /// Counts one delivery to a consumer.
+    #[inline]
+    pub fn note(&mut self, no_ack: bool, redelivered: bool) {
+        if no_ack {
+            self.deliver_no_ack += 1;
+        } else {
+            self.deliver += 1;
+        }
+        if redelivered {
+            self.redeliver += 1;
+        }
+    }
+
+    /// Counts one that was fetched.
+    pub fn note_get(&mut self, no_ack: bool, redelivered: bool) {
+        if no_ack {
+            self.get_no_ack += 1;
+        } else {
+            self.get += 1;
+        }
+        self.redeliver += u64::from(redelivered);
+    }
+
+    /// All that has left its queue for somebody.
+    pub fn deliver_get(&self) -> u64 {
+        self.deliver + self.deliver_no_ack + self.get + self.get_no_ack
+    }
+}
+
+impl AddAssign for Publishes {
+    fn add_assign(&mut self, other: Self) {
+        self.publish += other.publish;
+        self.confirm += other.confirm;
+        self.return_unroutable += other.return_unroutable;
+        self.drop_unroutable += other.drop_unroutable;
+    }
+}
+
+impl AddAssign for Deliveries {
+    fn add_assign(&mut self, other: Self) {
+        self.deliver += other.deliver;
+        self.deliver_no_ack += other.deliver_no_ack;
+        self.get += other.get;
+        self.get_no_ack += other.get_no_ack;
+        self.get_empty += other.get_empty;
+        self.redeliver += other.redeliver;
+        self.ack += other.ack;
+    }
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.publishes += other.publishes;
+        self.deliveries += other.deliveries;
+    }
+}
+
+impl AddAssign for Churn {
+    fn add_assign(&mut self, other: Self) {
+        self.connection_created += other.connection_created;
+        self.connection_closed += other.connection_closed;
+        self.channel_created += other.channel_created;
+        self.channel_closed += other.channel_closed;
+        self.queue_declared += other.queue_declared;
+        self.queue_created += other.queue_created;
+        self.queue_deleted += other.queue_deleted;
+    }
+}
+
+/// What a channel has published since it was last counted, to be counted together: most batches lead to one exchange.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    pub exchange: ExchangeId,
+    pub passed: Passed,
+    pub return_unroutable: u64,
+    pub drop_unroutable: u64,
+}
+
+/// Queues and exchanges that have changed since they were last looked at, each once.
+#[derive(Debug, Default)]
+pub(super) struct Touched {
+    pub queues: Vec<QueueId>,
+    pub exchanges: Vec<ExchangeId>,
+}
+
+impl Vhost {
+    /// What has been counted in all, but for what is confirmed.
+    pub fn totals(&self) -> Counts {
+        self.totals
+    }
+
+    pub fn churn(&self) -> Churn {
+        self.churn
+    }
+
+    /// Counts what a channel has published to one exchange.
+    pub fn count_published(&mut self, channel: ChannelId, tally: &Tally) {
+        let publishes = Publishes {
+            publish: tally.passed.publish_in,
+            confirm: 0,
+            return_unroutable: tally.return_unroutable,
+            drop_unroutable: tally.drop_unroutable,
+        };
+        self.totals.publishes += publishes;
+        if let Some(on) = self.channels.get_mut(channel) {
+            on.counts.publishes += publishes;
+        }
+        let Some(exchange) = self.exchanges.get_mut(tally.exchange) else { return };
+        exchange.passed.publish_in += tally.passed.publish_in;
+        exchange.passed.publish_out += tally.passed.publish_out;
+        if !std::mem::replace(&mut exchange.touched, true) {
+            self.touched.exchanges.push(tally.exchange);
+        }
+    }
+
+    /// Notes how a channel publishes and settles.
+    pub fn show_manner(&mut self, channel: ChannelId, manner: Manner) {
+        if let Some(on) = self.channels.get_mut(channel) {
+            on.manner = manner;
+        }
+    }
+
+    /// Counts messages that a channel wants to be told of when they are safe.
+    pub fn count_confirmable(&mut self, channel: ChannelId, count: u64) {
+        if let Some(on) = self.channels.get_mut(channel) {
+            on.counts.publishes.confirm += count;
+        }
+    }
+
+    /// Counts a `basic.get` that found nothing.
+    pub(super) fn count_empty(&mut self, channel: ChannelId, queue: QueueId) {
+        self.totals.deliveries.get_empty += 1;
+        if let Some(on) = self.channels.get_mut(channel) {
+            on.counts.deliveries.get_empty += 1;
+        }
+        if let Some(queue) = self.queues.get_mut(queue) {
+            queue.deliveries.get_empty += 1;
+        }
+        self.touch(queue);
+    }
+
+    /// Counts an acknowledgement, beside what its queue counts.
+    pub(super) fn count_ack(&mut self, channel: ChannelId) {
+        self.totals.deliveries.ack += 1;
+        if let Some(on) = self.channels.get_mut(channel) {
+            on.counts.deliveries.ack += 1;
+        }
+    }
+
+    /// Something of a queue has changed.
+    #[inline]
+    pub(super) fn touch(&mut self, id: QueueId) {
+        if let Some(queue) = self.queues.get_mut(id).filter(|queue| !queue.touched) {
+            queue.touched = true;
+            self.touched.queues.push(id);
+        }
+    }
+}
