@@ -87,6 +87,10 @@ impl Count {
             _ => Ok(Counted(Arc::clone(self))),
         }
     }
+
+    pub fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl Drop for Counted {

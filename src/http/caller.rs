@@ -68,9 +68,14 @@ impl Caller {
         self.is_administrator() || self.user.has_tag("monitoring")
     }
 
+    /// Whether they could connect to a vhost.
+    pub(super) fn may_enter(&self, vhost: &str) -> bool {
+        self.auth.may_enter(&self.user.name, vhost)
+    }
+
     /// Whether they may look into a vhost.
     pub(super) fn sees(&self, vhost: &str) -> bool {
-        self.is_administrator() || self.auth.may_enter(&self.user.name, vhost)
+        self.is_administrator() || self.may_enter(vhost)
     }
 
     /// The vhosts they may look into, by name.

@@ -15,11 +15,12 @@
 //! - [`listing`]: order, pages and columns of lists, and columns of objects
 //! - [`refusal`]: every reply that is no success
 //! - [`table`]: AMQP field tables as JSON, and back
-//! - one file per kind of thing: [`overview`], [`health`], [`vhosts`], [`users`], [`permissions`], [`topics`],
+//! - one file per kind of thing: [`overview`], [`health`], [`certificates`], [`vhosts`], [`users`], [`permissions`], [`topics`],
 //!   [`limits`], [`connections`], [`queues`], [`exchanges`], [`delayed`], [`policies`], [`parameters`]
 
 mod body;
 mod caller;
+mod certificates;
 mod connections;
 mod control;
 mod delayed;
@@ -66,6 +67,7 @@ fn router(node: Arc<Node>, settings: Arc<HttpSettings>) -> Router {
     let paths = things()
         .merge(people())
         .merge(policies::routes())
+        .merge(health::routes())
         .merge(parameters())
         .fallback(resource(READ, get(resource::unknown)));
     let paths = paths.layer(DefaultBodyLimit::max(settings.body_max)).with_state(node);
@@ -94,8 +96,6 @@ fn things() -> Router<Arc<Node>> {
         .route("/api/overview", resource(READ, get(overview::overview)))
         .route("/api/version", resource(READ, get(overview::version)))
         .route("/api/cluster-name", resource(READ, get(overview::cluster_name)))
-        .route("/api/health/checks/alarms", resource(READ, get(health::alarms)))
-        .route("/api/health/checks/local-alarms", resource(READ, get(health::local_alarms)))
         .route("/api/vhosts", resource(READ, get(vhosts::list)))
         .route(
             "/api/vhosts/{vhost}",

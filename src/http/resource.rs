@@ -25,7 +25,8 @@ pub(super) const CHANGE: &str = "HEAD, GET, PUT, DELETE, OPTIONS";
 /// is not among them.
 pub(super) fn resource(allowed: &'static str, methods: MethodRouter<Arc<Node>>) -> MethodRouter<Arc<Node>> {
     let label = move |mut response: Response| async move {
-        let fresh = response.status() == StatusCode::OK && response.headers().contains_key(CONTENT_TYPE);
+        let shown = [StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE].contains(&response.status());
+        let fresh = shown && response.headers().contains_key(CONTENT_TYPE);
         let headers = response.headers_mut();
         headers.insert(ALLOW, HeaderValue::from_static(allowed));
         let cache = if fresh { "no-cache" } else { "public, max-age=0, must-revalidate" };

@@ -21,6 +21,14 @@ impl Alarm {
         }
     }
 
+    /// The same in a word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Disk => "disk",
+            Self::Memory => "memory",
+        }
+    }
+
     fn bit(self) -> u8 {
         1 << self as u8
     }
@@ -48,11 +56,7 @@ impl InEffect {
 
     /// What clients are told.
     pub fn reason(self) -> String {
-        let short = self.iter().map(|alarm| match alarm {
-            Alarm::Disk => "disk",
-            Alarm::Memory => "memory",
-        });
-        format!("low on {}", short.collect::<Vec<_>>().join(" & "))
+        format!("low on {}", self.iter().map(Alarm::name).collect::<Vec<_>>().join(" & "))
     }
 }
 

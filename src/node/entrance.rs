@@ -18,6 +18,12 @@ pub struct Place {
 }
 
 impl Node {
+    /// How many clients are connected over AMQP, and whether there may be no more.
+    pub fn connection_count(&self) -> (usize, bool) {
+        let count = self.connection_count.get();
+        (count, self.connection_max.is_some_and(|max| max.is_reached(count)))
+    }
+
     /// The vhost a client asks for, if it is there and has room, and the user may enter. In RabbitMQ's order.
     pub fn enter(&self, opening: &Opening) -> Result<(Arc<VhostCell>, Place), Exception> {
         let (name, wanted) = (&opening.settings.user, &opening.settings.vhost);

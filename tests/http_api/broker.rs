@@ -33,6 +33,8 @@ impl Broker {
         let amqp = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let http = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let (amqp_address, http_address) = (amqp.local_addr(), http.local_addr());
+        node.listeners.add("amqp", *amqp_address.as_ref().expect("an address"), false);
+        node.listeners.add("http", *http_address.as_ref().expect("an address"), false);
         tokio::spawn(leveret::net::listener::accept(amqp, Arc::clone(&node)));
         Broker {
             amqp: amqp_address.expect("an address"),
