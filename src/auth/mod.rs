@@ -137,6 +137,9 @@ pub enum Refused {
     Password(String),
     #[error("user {0:?} can only connect via localhost")]
     Loopback(String),
+    /// A certificate that is nobody's, or none.
+    #[error("{0}")]
+    Certificate(&'static str),
 }
 
 /// Everybody and everything they may do.
@@ -174,7 +177,7 @@ impl Auth {
         self.check_origin(user, loopback)
     }
 
-    /// Lets a user in without a password (`ANONYMOUS`).
+    /// Lets a user in whom somebody else has recognised (`EXTERNAL`).
     pub fn login_trusted(&self, name: &str, loopback: bool) -> Result<Arc<User>, Refused> {
         let user = self.users.get(name).ok_or_else(|| Refused::NoUser(name.to_owned()))?;
         self.check_origin(user, loopback)

@@ -15,6 +15,7 @@ use super::refusal::Refusal;
 use super::resource::Names;
 use super::table;
 use crate::node::connections::ConnectionInfo;
+use crate::node::ends::Secrecy;
 use crate::node::{NODE_NAME, Node};
 use crate::wire::reply::{Exception, ReplyCode};
 
@@ -34,11 +35,11 @@ fn to_json(node: &Node, connection: &ConnectionInfo) -> Value {
         "user_who_performed_action": &*connection.user,
         "vhost": &*connection.vhost,
         "auth_mechanism": connection.mechanism,
-        "peer_host": connection.peer.ip().to_canonical().to_string(),
-        "peer_port": connection.peer.port(),
-        "host": connection.local.ip().to_canonical().to_string(),
-        "port": connection.local.port(),
-        "ssl": false,
+        "peer_host": connection.ends.peer.ip().to_canonical().to_string(),
+        "peer_port": connection.ends.peer.port(),
+        "host": connection.ends.local.ip().to_canonical().to_string(),
+        "port": connection.ends.local.port(),
+        "ssl": connection.ends.tls.is_some(),
         "connected_at": connection.connected_at,
         "channels": connection.channels(),
         "channel_max": connection.channel_max,
@@ -46,10 +47,28 @@ fn to_json(node: &Node, connection: &ConnectionInfo) -> Value {
         "timeout": connection.heartbeat,
         "client_properties": table::to_json(&connection.client_properties),
     });
+    put_secrecy(&mut value, connection.ends.tls.as_deref());
     if let Some(AMQPValue::LongString(name)) = connection.client_properties.inner().get("connection_name") {
         value["user_provided_name"] = String::from_utf8_lossy(name.as_bytes()).into();
     }
     value
+}
+
+/// What is known from TLS: null without it.
+fn put_secrecy(value: &mut Value, tls: Option<&Secrecy>) {
+    let certificate = tls.and_then(|tls| tls.certificate.as_ref());
+    for (key, text) in [
+        ("ssl_protocol", tls.map(|tls| tls.protocol)),
+        ("ssl_key_exchange", tls.map(|tls| tls.key_exchange)),
+        ("ssl_cipher", tls.map(|tls| tls.cipher)),
+        ("ssl_hash", tls.map(|tls| tls.hash)),
+        ("peer_cert_subject", certificate.map(|said| &*said.subject)),
+        ("peer_cert_issuer", certificate.map(|said| &*said.issuer)),
+        ("peer_cert_validity", certificate.map(|said| &*said.validity)),
+        ("peer_cert_serial_number", certificate.map(|said| &*said.serial_number)),
+    ] {
+        value[key] = text.into();
+    }
 }
 
 /// Those who monitor see all connections, others their own.

@@ -1,23 +1,24 @@
 //! A connection's life: handshake, batches of frames, close.
 
 use std::cell::Cell;
-use std::io;
-use std::net::SocketAddr;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedReadHalf;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::arrival::Arrival;
 use super::input::{Input, Used};
 use super::pace::Pace;
+use super::stream::Stream;
 use super::writer;
+use crate::auth::sasl::Certified;
 use crate::broker::{ConnectionId, QueueId};
 use crate::node::cell::VhostCell;
 use crate::node::connections::ConnectionInfo;
+use crate::node::ends::Ends;
 use crate::node::entrance::Place;
 use crate::node::port::Port;
 use crate::node::traffic::Carried;
@@ -39,18 +40,15 @@ const CLOSING: Duration = Duration::from_secs(30);
 const HANDSHAKE_BUFFER: usize = 16 << 10;
 
 /// Serves one AMQP connection until it ends.
-pub async fn serve(mut socket: TcpStream, peer: SocketAddr, node: Arc<Node>) {
-    let Ok(local) = socket.local_addr() else { return };
-    let (peer, local) = (canonical(peer), canonical(local));
-    if let Err(e) = socket.set_nodelay(true) {
-        tracing::debug!(%peer, "no TCP_NODELAY: {e}");
-    }
-    let Ok(shaken) = timeout(HANDSHAKE, shake_hands(&mut socket, (peer, local), &node)).await else {
+pub async fn serve<S: Stream>(mut socket: S, arrival: Arrival, node: Arc<Node>) {
+    let Arrival { ends, certified } = arrival;
+    let peer = ends.peer;
+    let Ok(shaken) = timeout(HANDSHAKE, shake_hands(&mut socket, &ends, certified, &node)).await else {
         return tracing::warn!(%peer, "handshake timed out");
     };
     match shaken {
         Ok(Shaken::Open(opening, (vhost, _place), rest, carried)) => {
-            let info = Arc::new(ConnectionInfo::new((peer, local), &opening, now(), carried));
+            let info = Arc::new(ConnectionInfo::new(ends, &opening, now(), carried));
             tracing::info!(
                 connection = &*info.name,
                 user = &*info.user,
@@ -64,17 +62,15 @@ pub async fn serve(mut socket: TcpStream, peer: SocketAddr, node: Arc<Node>) {
                 Err(e) => tracing::warn!(connection = &*info.name, "connection lost: {e}"),
             }
         }
-        Ok(Shaken::Ended) => {}
+        Ok(Shaken::Ended) => {
+            // TLS has a word for it. Whoever does not take it has it cut off.
+            let _ = timeout(SILENCE, socket.shutdown()).await;
+        }
         Ok(Shaken::Silently) => {
             sleep(SILENCE).await;
         }
         Err(e) => tracing::debug!(%peer, "handshake: {e}"),
     }
-}
-
-/// An IPv4 peer of an IPv6 socket by its own address.
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 enum Shaken {
@@ -85,19 +81,20 @@ enum Shaken {
     Silently,
 }
 
-async fn shake_hands(
-    socket: &mut TcpStream,
-    (peer, local): (SocketAddr, SocketAddr),
+async fn shake_hands<S: Stream>(
+    socket: &mut S,
+    ends: &Ends,
+    certified: Certified,
     node: &Node,
 ) -> io::Result<Shaken> {
-    let mut handshake = Handshake::new(Arc::clone(&node.offer), peer.ip().is_loopback());
+    let mut handshake = Handshake::new(Arc::clone(&node.offer), ends.peer.ip().is_loopback(), certified);
     let mut buffer = Vec::new();
     let mut carried = Carried::default();
     loop {
         let (used, progress) = handshake.feed(&buffer, &node.auth());
         buffer.drain(..used);
         if let Some(attempt) = handshake.take_attempt() {
-            node.events.logged_in(attempt, peer, local);
+            node.events.logged_in(attempt, ends);
         }
         let entered = match progress {
             Progress::Open(ref opening) => match node.enter(opening) {
@@ -113,6 +110,7 @@ async fn shake_hands(
         socket.write_all(handshake.output()).await?;
         carried.sent += handshake.output().len() as u64;
         carried.writes += 1;
+        socket.flush().await?;
         handshake.output().clear();
         match (progress, entered) {
             (Progress::Open(opening), Some(entered)) => {
@@ -137,15 +135,15 @@ async fn shake_hands(
 }
 
 /// A connection from `open-ok` to its end.
-async fn run(
-    socket: TcpStream,
+async fn run<S: Stream>(
+    socket: S,
     opening: &Opening,
     vhost: Arc<VhostCell>,
     info: &Arc<ConnectionInfo>,
     node: &Arc<Node>,
     rest: Vec<u8>,
 ) -> io::Result<()> {
-    let (reader, writer) = socket.into_split();
+    let (reader, writer) = socket.halves();
     let port = Arc::new(Port::default());
     let settings = opening.settings.clone();
     let id = vhost.connect(Arc::clone(&port), Arc::clone(info), settings.frame_max, opening.cancel_notify);
@@ -247,9 +245,9 @@ impl Held {
 
 impl Driver {
     /// Reads and runs until one side has enough. While too much waits to be written nothing is read.
-    async fn drive(
+    async fn drive<R: AsyncRead + Unpin>(
         &mut self,
-        mut reader: OwnedReadHalf,
+        mut reader: R,
         rest: Vec<u8>,
         writing: &mut JoinHandle<io::Result<()>>,
     ) -> io::Result<()> {
@@ -293,6 +291,8 @@ impl Driver {
                     heard = Instant::now();
                 }
                 count = input.read(&mut reader, |octets| self.batch(octets)), if !held.any() => {
+                    // TLS makes an error of an end without a word. What had to be said is said by AMQP.
+                    let count = count.or_else(|e| if e.kind() == ErrorKind::UnexpectedEof { Ok(0) } else { Err(e) });
                     if count? == 0 {
                         return self.end_of_stream();
                     }

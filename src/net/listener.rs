@@ -2,25 +2,48 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 
-use super::connection;
+use super::arrival::{self, Approach};
+use super::unix::LocalListener;
 use crate::node::Node;
+use crate::node::ends::Ends;
 
 /// Why a port cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {source}")]
 pub struct ListenError {
-    address: SocketAddr,
+    address: String,
     source: io::Error,
+}
+
+/// Where clients come from.
+#[derive(Debug)]
+pub enum AmqpListener {
+    Tcp(TcpListener),
+    Unix(LocalListener),
+}
+
+impl From<TcpListener> for AmqpListener {
+    fn from(listener: TcpListener) -> Self {
+        Self::Tcp(listener)
+    }
+}
+
+impl From<LocalListener> for AmqpListener {
+    fn from(listener: LocalListener) -> Self {
+        Self::Unix(listener)
+    }
 }
 
 /// Takes a port.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
-    TcpListener::bind(address).await.map_err(|source| ListenError { address, source })
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|source| ListenError { address: address.to_string(), source })
 }
 
 /// Takes a port of all addresses, those of IPv6 included where the machine has it.
@@ -33,23 +56,50 @@ pub async fn bind_all_addresses(port: u16) -> Result<TcpListener, ListenError> {
     }
 }
 
+/// Takes a path for a socket of this machine, for whom `mode` lets in, such as `0o660`.
+pub fn bind_unix(path: &Path, mode: u32) -> Result<LocalListener, ListenError> {
+    let bound = LocalListener::bind(path, mode);
+    bound.map_err(|source| ListenError { address: path.display().to_string(), source })
+}
+
 /// Accepts AMQP connections until the node goes down.
 pub async fn accept(listener: TcpListener, node: Arc<Node>) {
+    accept_by(listener, Approach::default(), node).await;
+}
+
+/// Accepts connections that have something before AMQP until the node goes down.
+pub async fn accept_by(listener: impl Into<AmqpListener>, approach: Approach, node: Arc<Node>) {
+    let listener = listener.into();
     let mut going_down = node.going_down();
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = next(&listener) => accepted,
             _ = going_down.wait_for(|down| *down) => return,
         };
         match accepted {
-            Ok((socket, peer)) => {
-                tokio::spawn(connection::serve(socket, peer, Arc::clone(&node)));
-            }
+            Ok(Accepted::Tcp(socket, peer)) => arrival::over_tcp(socket, peer, &approach, &node),
+            Ok(Accepted::Unix(socket, ends)) => arrival::over_unix(socket, ends, &approach, &node),
             Err(e) => {
                 // Out of file descriptors, most likely: those that are open go on, new ones wait.
                 tracing::error!("cannot accept a connection: {e}");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
+        }
+    }
+}
+
+enum Accepted {
+    Tcp(TcpStream, SocketAddr),
+    Unix(UnixStream, Ends),
+}
+
+async fn next(listener: &AmqpListener) -> io::Result<Accepted> {
+    match listener {
+        AmqpListener::Tcp(listener) => {
+            listener.accept().await.map(|(socket, peer)| Accepted::Tcp(socket, peer))
+        }
+        AmqpListener::Unix(listener) => {
+            listener.accept().await.map(|(socket, ends)| Accepted::Unix(socket, ends))
         }
     }
 }

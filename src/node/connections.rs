@@ -1,7 +1,6 @@
 //! Who is connected, for people to look at and to close.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -9,6 +8,7 @@ use amq_protocol::types::FieldTable;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
+use super::ends::Ends;
 use super::traffic::{Carried, Traffic};
 use crate::broker::Now;
 use crate::wire::reply::Exception;
@@ -18,8 +18,7 @@ use crate::wire::reply::Exception;
 pub struct ConnectionInfo {
     /// `peer -> local`, as RabbitMQ names connections.
     pub name: Arc<str>,
-    pub peer: SocketAddr,
-    pub local: SocketAddr,
+    pub ends: Ends,
     pub user: Arc<str>,
     pub vhost: Arc<str>,
     pub mechanism: String,
@@ -39,16 +38,15 @@ pub struct ConnectionInfo {
 
 impl ConnectionInfo {
     pub fn new(
-        (peer, local): (SocketAddr, SocketAddr),
+        ends: Ends,
         opening: &crate::session::handshake::Opening,
         connected_at: Now,
         handshake: Carried,
     ) -> Self {
         let settings = &opening.settings;
         Self {
-            name: format!("{peer} -> {local}").into(),
-            peer,
-            local,
+            name: format!("{} -> {}", ends.peer, ends.local).into(),
+            ends,
             user: Arc::clone(&settings.user),
             vhost: Arc::clone(&settings.vhost),
             mechanism: opening.mechanism.clone(),

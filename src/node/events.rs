@@ -1,7 +1,7 @@
 //! The event exchange: what happens on the node, published in its vhost `/`, if it is to.
 
 use std::mem;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use super::alarms::Alarm;
 use super::connections::ConnectionInfo;
+use super::ends::Ends;
 use super::{NODE_NAME, Node, now};
 use crate::broker::events::{EXCHANGE, Event, Facts, NOBODY};
 use crate::session::handshake::Attempt;
@@ -94,14 +95,14 @@ impl Events {
 
     pub(super) fn connection_created(&self, info: &ConnectionInfo) {
         self.tell("connection.created", |facts| {
-            let facts = ends(facts, info.peer, info.local).text("name", &*info.name).text("pid", &*info.name);
+            let facts = ends(facts, &info.ends).text("name", &*info.name).text("pid", &*info.name);
             let facts = facts.text("auth_mechanism", &*info.mechanism).text("protocol", "{0,9,1}");
             let facts = facts.number("channel_max", info.channel_max.into());
             let facts =
                 facts.number("frame_max", info.frame_max as u64).number("timeout", info.heartbeat.into());
             let facts = facts.terms("client_properties", &info.client_properties);
             let facts =
-                facts.number("connected_at", info.connected_at).number("port", info.local.port().into());
+                facts.number("connected_at", info.connected_at).number("port", info.ends.local.port().into());
             let facts = facts.text("node", NODE_NAME).text("type", "network").text("user", &*info.user);
             facts.text("user_who_performed_action", &*info.user).text("vhost", &*info.vhost)
         });
@@ -115,13 +116,13 @@ impl Events {
     }
 
     /// Tells that somebody was let in, or was not.
-    pub fn logged_in(&self, attempt: Attempt, peer: SocketAddr, local: SocketAddr) {
+    pub fn logged_in(&self, attempt: Attempt, at: &Ends) {
         let (key, error) = match attempt.refused {
             None => ("user.authentication.success", None),
             Some(why) => ("user.authentication.failure", Some(why)),
         };
         self.tell(key, |facts| {
-            let facts = ends(facts, peer, local).text("connection_name", format!("{peer} -> {local}"));
+            let facts = ends(facts, at).text("connection_name", format!("{} -> {}", at.peer, at.local));
             let facts = facts.text("auth_mechanism", attempt.mechanism).text("name", attempt.user);
             let facts = facts.text("connection_type", "network").text("protocol", "{0,9,1}");
             match error {
@@ -140,9 +141,9 @@ impl Events {
 }
 
 /// Both ends of a connection, as RabbitMQ shows them.
-fn ends(facts: Facts, peer: SocketAddr, local: SocketAddr) -> Facts {
-    let facts = facts.text("host", tuple(local.ip())).text("peer_host", tuple(peer.ip()));
-    facts.number("peer_port", peer.port().into()).flag("ssl", false)
+fn ends(facts: Facts, ends: &Ends) -> Facts {
+    let facts = facts.text("host", tuple(ends.local.ip())).text("peer_host", tuple(ends.peer.ip()));
+    facts.number("peer_port", ends.peer.port().into()).flag("ssl", ends.tls.is_some())
 }
 
 /// An address as an Erlang tuple.

@@ -12,6 +12,7 @@
 //! - [`entrance`][]: who may connect, and how many
 //! - [`connections`][]: who is connected
 //! - [`control`][]: what its owner asks of it
+//! - [`ends`][]: from where, and how safely
 //! - [`listeners`][]: where it listens
 //! - [`limits`][]: limits of the node as a whole, and those of vhosts and users as they are set
 //! - [`traffic`][]: what has gone over a socket
@@ -40,6 +41,7 @@ pub mod congestion;
 pub mod connections;
 pub mod control;
 pub mod disk_use;
+pub mod ends;
 pub mod entrance;
 pub mod events;
 pub mod folder;
@@ -67,6 +69,7 @@ use tokio::sync::watch;
 
 use crate::auth::limits::{Count, Limit};
 use crate::auth::password::PasswordHash;
+use crate::auth::sasl::Mechanisms;
 use crate::auth::{Auth, InvalidPattern, Permission};
 use crate::broker::Now;
 use crate::broker::compatibility::Compatibility;
@@ -146,7 +149,7 @@ impl Node {
             consumer_max: None,
             version: Compatibility::default().version().to_owned(),
             cluster_name: NODE_NAME.to_owned(),
-            anonymous_user: "guest".to_owned(),
+            mechanisms: Mechanisms::default(),
         };
         let [a, b, c, d, ..] = random();
         Self {
@@ -180,6 +183,13 @@ impl Node {
     pub fn following(mut self, compatibility: Compatibility) -> Self {
         self.compatibility = compatibility;
         Arc::make_mut(&mut self.offer).version = compatibility.version().to_owned();
+        self
+    }
+
+    /// The same node with other ways to log in, before it serves anybody.
+    #[must_use]
+    pub fn with_mechanisms(mut self, mechanisms: Mechanisms) -> Self {
+        Arc::make_mut(&mut self.offer).mechanisms = mechanisms;
         self
     }
 

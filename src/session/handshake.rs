@@ -10,8 +10,8 @@ use amq_protocol::protocol::{AMQPClass, connection};
 use amq_protocol::types::{AMQPValue, FieldTable};
 
 use super::Settings;
-use crate::auth::sasl::{self, Credentials, MECHANISMS};
-use crate::auth::{Auth, User};
+use crate::auth::sasl::{Certified, Credentials, Mechanisms};
+use crate::auth::{Auth, Refused, User};
 use crate::wire::frame::{self, HEARTBEAT, METHOD};
 use crate::wire::method::{self, Method};
 use crate::wire::reply::Exception;
@@ -31,8 +31,7 @@ pub struct Offer {
     /// RabbitMQ's version that clients are told.
     pub version: String,
     pub cluster_name: String,
-    /// Who `ANONYMOUS` is; nobody if empty.
-    pub anonymous_user: String,
+    pub mechanisms: Mechanisms,
 }
 
 /// The limit of a frame until `tune-ok` (RabbitMQ's `initial_frame_max`).
@@ -101,14 +100,16 @@ pub struct Handshake {
     offer: Arc<Offer>,
     /// Whether the peer is on this machine.
     loopback: bool,
+    /// Who it is by its certificate.
+    certified: Certified,
     phase: Phase,
     output: Vec<u8>,
     attempt: Option<Attempt>,
 }
 
 impl Handshake {
-    pub fn new(offer: Arc<Offer>, loopback: bool) -> Self {
-        Self { offer, loopback, phase: Phase::Header, output: Vec::new(), attempt: None }
+    pub fn new(offer: Arc<Offer>, loopback: bool, certified: Certified) -> Self {
+        Self { offer, loopback, certified, phase: Phase::Header, output: Vec::new(), attempt: None }
     }
 
     /// What is to be sent; the caller empties it.
@@ -212,7 +213,7 @@ impl Handshake {
             version_major: 0,
             version_minor: 9,
             server_properties: properties,
-            mechanisms: MECHANISMS.into(),
+            mechanisms: self.offer.mechanisms.list(&self.certified).into(),
             locales: "en_US".into(),
         }))
     }
@@ -261,20 +262,30 @@ impl Handshake {
 
     fn start_ok(&mut self, start: connection::StartOk, auth: &Auth) -> Progress {
         let mechanism = start.mechanism.as_str().to_owned();
-        let Some(credentials) = sasl::credentials(&mechanism, start.response.as_bytes()) else {
+        let mechanisms = &self.offer.mechanisms;
+        let response = start.response.as_bytes();
+        let Some(credentials) = mechanisms.credentials(&mechanism, response, &self.certified) else {
             tracing::warn!(mechanism, "login refused: mechanism or response not understood");
             return Progress::EndSilently;
         };
-        let login = match &credentials {
-            Credentials::Password { user, password } => auth.login(user, password, self.loopback),
-            Credentials::Anonymous => auth.login_trusted(&self.offer.anonymous_user, self.loopback),
-        };
-        let user = match &credentials {
-            Credentials::Password { user, .. } => user,
-            Credentials::Anonymous => &self.offer.anonymous_user,
+        let (name, login) = match credentials {
+            Credentials::Password { user, password } => {
+                let login = auth.login(&user, &password, self.loopback);
+                (user, login)
+            }
+            Credentials::Certificate(Certified::Somebody(user)) => {
+                let login = auth.login_trusted(&user, self.loopback);
+                (user, login)
+            }
+            Credentials::Certificate(Certified::Nobody(why)) => {
+                ("none".to_owned(), Err(Refused::Certificate(why)))
+            }
+            Credentials::Certificate(Certified::NoTls) => {
+                ("none".to_owned(), Err(Refused::Certificate("not TLS connection")))
+            }
         };
         let refused = login.as_ref().err().map(ToString::to_string);
-        self.attempt = Some(Attempt { user: user.clone(), mechanism: mechanism.clone(), refused });
+        self.attempt = Some(Attempt { user: name, mechanism: mechanism.clone(), refused });
         let user = match login {
             Ok(user) => user,
             Err(why) => {

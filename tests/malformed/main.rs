@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "all of it is test code")]
 
+#[path = "../common/certificates.rs"]
+mod certificates;
 #[path = "../common/mod.rs"]
 mod common;
 
@@ -14,6 +16,7 @@ mod frames;
 mod handshake;
 mod limits;
 mod methods;
+mod secure;
 mod texts;
 
 use common::client::Client;

@@ -73,7 +73,7 @@ fn connections_are_known_while_they_last() {
     let [info] = &all[..] else { panic!("{} connections", all.len()) };
     assert_eq!((&*info.user, &*info.vhost, &*info.mechanism), ("guest", "/", "PLAIN"));
     assert_eq!((info.frame_max, info.channel_max, info.heartbeat), (131_072, 2047, 0));
-    assert_eq!(info.name, format!("{} -> {}", info.peer, broker.address).into());
+    assert_eq!(info.name, format!("{} -> {}", info.ends.peer, broker.address).into());
     wait_until(|| info.channels() == 2, || format!("{} channels", info.channels()));
     client.all_ok(2, &["channel.close"]);
     wait_until(|| info.channels() == 1, || format!("{} channels", info.channels()));

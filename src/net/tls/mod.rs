@@ -3,11 +3,18 @@
 //! - this file: settings, and what was made of them
 //! - [`files`][]: certificates and keys out of PEM files
 //! - [`suites`][]: cipher suites by the names that people configure
-//! - [`verify`][]: clients' certificates
+//! - [`verify`][]: whether clients' certificates are good
+//! - [`certificate`][]: what they say, and whose they are
+//! - [`describe`][]: what a connection has agreed on
 
+mod certificate;
+mod describe;
 mod files;
 mod suites;
 mod verify;
+
+pub use certificate::{AlternativeName, LoginFrom};
+pub(super) use describe::describe;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -42,6 +49,8 @@ pub struct TlsSettings {
     pub ciphers: Vec<String>,
     /// Whether the server's order of cipher suites decides, not the client's.
     pub honor_cipher_order: bool,
+    /// What of a client's certificate is the name of a user, for the mechanism `EXTERNAL`.
+    pub login_from: LoginFrom,
     /// How long a client may take to agree on everything (RabbitMQ's `ssl_handshake_timeout`).
     pub handshake_timeout: Duration,
 }
@@ -59,6 +68,7 @@ impl Default for TlsSettings {
             versions: Vec::new(),
             ciphers: Vec::new(),
             honor_cipher_order: false,
+            login_from: LoginFrom::default(),
             handshake_timeout: Duration::from_secs(5),
         }
     }

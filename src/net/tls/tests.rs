@@ -164,3 +164,33 @@ fn a_chain_goes_up_to_what_clients_have() {
     assert_eq!(chain, [read(&own)[0].octets.clone(), between.der().clone()]);
     assert_eq!(files::chain(read(&others), &[]).len(), 2, "what is there stays");
 }
+
+/// What RabbitMQ writes for the same names.
+#[test]
+fn distinguished_names() {
+    use rcgen::{DnType, DnValue};
+    let oid = |numbers: &[u64]| DnType::from_oid(numbers);
+    let mut params = CertificateParams::new([]).expect("parameters");
+    for (kind, value) in [
+        (DnType::CommonName, DnValue::Utf8String("a\"b;c<d>e~f\\g=h #i, ".into())),
+        (DnType::OrganizationalUnitName, " lead".into()),
+        (DnType::OrganizationName, "tab\tx+y".into()),
+        (DnType::LocalityName, "#M\u{f6}ller".into()),
+        (DnType::StateOrProvinceName, DnValue::BmpString("\u{f6}".try_into().expect("BMP"))),
+        (oid(&[0, 9, 2342, 19_200_300, 100, 1, 25]), DnValue::Ia5String("org".try_into().expect("IA5"))),
+        (oid(&[2, 5, 4, 46]), "q".into()),
+        (oid(&[1, 2, 840, 113_549, 1, 9, 1]), DnValue::Ia5String("a@b.c".try_into().expect("IA5"))),
+    ] {
+        params.distinguished_name.push(kind, value);
+    }
+    let key = KeyPair::generate().expect("a key");
+    let octets = params.self_signed(&key).expect("signed");
+    let read =
+        <x509_cert::Certificate as x509_cert::der::Decode>::from_der(octets.der()).expect("a certificate");
+    assert_eq!(
+        certificate::describe(&read).subject,
+        r#"EMAILADDRESS=a@b.c,2.5.4.46=q,DC=org,ST=\C3\B6,L=\#M\C3\B6ller,O=tab\09x\+y,OU=\ lead,"#
+            .to_owned()
+            + r#"CN=a\"b\;c\<d\>e\7Ef\\g=h #i\,\ "#
+    );
+}

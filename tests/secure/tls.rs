@@ -1,0 +1,105 @@
+//! What TLS does for a connection, and when there is none.
+
+use leveret::node::ends::{Certificate, Secrecy};
+use rustls::version::{TLS12, TLS13};
+
+use super::*;
+use crate::certificates::{server, server_with};
+use crate::common::client::PROTOCOL_HEADER;
+
+#[test]
+fn both_versions() {
+    let broker = Broker::start();
+    let (tls, authority, _folder) = server();
+    let address = listen_tls(&broker, &tls);
+    for (version, protocol, key_exchange) in [(&TLS13, "tlsv1.3", "any"), (&TLS12, "tlsv1.2", "ecdhe_ecdsa")]
+    {
+        let mut client = Client::open(tunnel(&broker, address, authority.trusted(None, &[version])));
+        let secrecy = only(&broker).ends.tls.clone().expect("TLS");
+        let cipher = secrecy.cipher;
+        assert!(["aes_256_gcm", "aes_128_gcm", "chacha20_poly1305"].contains(&cipher), "{cipher}");
+        assert_eq!(*secrecy, Secrecy { protocol, key_exchange, cipher, hash: "aead", certificate: None });
+        try_out(&mut client);
+        client.close();
+        until_all_gone(&broker);
+    }
+}
+
+#[test]
+fn a_version_that_is_not_offered() {
+    let broker = Broker::start();
+    let (tls, authority, _folder) = server_with(|settings| settings.versions = vec!["tlsv1.3".to_owned()]);
+    let address = listen_tls(&broker, &tls);
+    let mut client = Client::raw(tunnel(&broker, address, authority.trusted(None, &[&TLS12])));
+    assert_eq!(client.read_to_end(), b"");
+    Client::open(tunnel(&broker, address, authority.trusted(None, &[&TLS13]))).close();
+}
+
+#[test]
+fn certificates_of_clients() {
+    let broker = Broker::start();
+    let (tls, authority, _folder) = server_with(|settings| {
+        (settings.verify_peer, settings.fail_if_no_peer_cert) = (true, true);
+    });
+    let address = listen_tls(&broker, &tls);
+    let stranger = Authority::new().client("guest");
+    for (what, identity) in [("none", None), ("a stranger's", Some(&stranger))] {
+        for version in [&TLS13, &TLS12] {
+            let port = tunnel(&broker, address, authority.trusted(identity, &[version]));
+            let mut client = Client::raw(port);
+            // With TLS 1.3 a client learns of it when it has begun to speak; its words may be lost.
+            let _ = client.try_send_bytes(PROTOCOL_HEADER);
+            assert_eq!(client.read_to_end(), b"", "{what}");
+        }
+    }
+    let client = authority.client("app, the first");
+    let client = Client::open(tunnel(&broker, address, authority.trusted(Some(&client), &[&TLS13])));
+    let wanted = Certificate {
+        subject: "CN=app\\, the first,O=Test".to_owned(),
+        issuer: "O=Test,CN=authority".to_owned(),
+        validity: "2020-01-02T00:00:00Z - 2099-12-31T00:00:00Z".to_owned(),
+        serial_number: "ABCDE".to_owned(),
+    };
+    assert_eq!(only(&broker).ends.tls.clone().expect("TLS").certificate, Some(wanted));
+    client.close();
+}
+
+use crate::certificates::Authority;
+
+/// The certificate that a server shows.
+fn shown(broker: &Broker, address: SocketAddr, authority: &Authority) -> Vec<u8> {
+    broker.block_on(async {
+        let socket = tokio::net::TcpStream::connect(address).await.unwrap();
+        let connector = tokio_rustls::TlsConnector::from(authority.trusted(None, &[&TLS13]));
+        let stream = connector.connect("localhost".try_into().unwrap(), socket).await.unwrap();
+        stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
+    })
+}
+
+#[test]
+fn a_reload_counts_for_those_who_come_later() {
+    let broker = Broker::start();
+    let (tls, authority, folder) = server();
+    let address = listen_tls(&broker, &tls);
+    let mut client = Client::open(tunnel(&broker, address, authority.trusted(None, &[&TLS13])));
+    let before = shown(&broker, address, &authority);
+    assert_eq!(shown(&broker, address, &authority), before);
+    authority.server(&folder);
+    assert_eq!(shown(&broker, address, &authority), before, "nobody has said so yet");
+    tls.reload().unwrap();
+    assert_ne!(shown(&broker, address, &authority), before);
+    try_out(&mut client);
+}
+
+/// A node that goes down says so through TLS as well.
+#[test]
+fn a_node_that_goes_down() {
+    let broker = Broker::start();
+    let (tls, authority, _folder) = server();
+    let mut client =
+        Client::open(tunnel(&broker, listen_tls(&broker, &tls), authority.trusted(None, &[&TLS13])));
+    broker.node.shut_down();
+    let text = client.until_end();
+    assert!(text.contains("CONNECTION_FORCED - broker forced connection closure"), "{text}");
+    until_all_gone(&broker);
+}
