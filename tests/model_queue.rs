@@ -193,7 +193,7 @@ impl World {
         let connection = self.connections[0];
         self.vhost.declare_queue(Some(connection), declaration).expect("declared");
         let (queue, exchange) = (name.as_bytes(), b"amq.fanout");
-        self.vhost.bind_queue(connection, queue, exchange, b"", FieldTable::default()).expect("bound");
+        self.vhost.bind_queue(Some(connection), queue, exchange, b"", FieldTable::default()).expect("bound");
         let message =
             Message { exchange: b"", routing_key: queue, properties: &[0, 0], body: Body::Inline(b"") };
         let id = self.vhost.route(&message).targets[0];

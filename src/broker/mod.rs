@@ -28,6 +28,7 @@
 //! - [`topics`][]: which routing keys a user may use
 //! - [`definitions`][]: what outlives a restart, and how it changes
 //! - [`compatibility`][]: which RabbitMQ is followed
+//! - [`walk`][]: going through what there is
 //! - [`vhost`][]: the value that holds all of this; connections and channels come and go here
 
 pub mod chance;
@@ -53,6 +54,7 @@ pub mod topics;
 pub mod timers;
 pub mod trace;
 pub mod vhost;
+pub mod walk;
 pub mod window;
 
 use std::borrow::Cow;

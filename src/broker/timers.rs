@@ -83,6 +83,11 @@ impl Vhost {
         self.clock = now;
     }
 
+    /// What time it is for the vhost.
+    pub fn now(&self) -> Now {
+        self.clock
+    }
+
     /// When [`tick`](Self::tick) is to be called next.
     pub fn next_alarm(&self) -> Option<Now> {
         if self.stopping {

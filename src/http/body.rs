@@ -10,6 +10,9 @@ use serde_json::{Map, Value, json};
 use super::refusal::Refusal;
 use crate::node::Node;
 
+/// Characters that Erlang writes of a list before it goes on to one line for each.
+const LINE: usize = 78;
+
 /// A request's body, not yet looked at: some things are refused before that.
 pub(super) struct Body(Bytes);
 
@@ -59,7 +62,8 @@ impl Fields {
         if missing.is_empty() {
             return Ok(());
         }
-        Err(Refusal::bad_request(format!("[{}]", missing.join(","))))
+        let (line, lines) = (missing.join(","), missing.join(",\n "));
+        Err(Refusal::bad_request(format!("[{}]", if line.len() > LINE { lines } else { line })))
     }
 
     /// A text. `null` is as good as none.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::caller::Caller;
 use super::listing::{Listed, Listing};
 use super::refusal::Refusal;
-use super::resource::Names;
+use super::resource::{Names, exchange_name};
 use super::table;
 use crate::broker::exchange::{Exchange, Kind};
 use crate::broker::policy::Policy;
@@ -118,6 +118,7 @@ pub(super) async fn show(
     Names((vhost, name)): Names<(String, String)>,
 ) -> Result<Json<Value>, Refusal> {
     let cell = caller.vhost(&node, &vhost)?;
+    let name = exchange_name(&name);
     let seen = cell.with(|vhost, _| vhost.exchange(name.as_bytes()).map(|found| Seen::new(vhost, found)));
     seen.map(|exchange| Json(exchange.to_json(&vhost))).ok_or(Refusal::NotFound)
 }

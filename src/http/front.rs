@@ -70,12 +70,16 @@ fn inside<'a>(prefix: &str, path: &'a str) -> Place<'a> {
     }
 }
 
-/// Puts another path in place, without a slash at its end, which means nothing.
+/// Puts another path in place, without a slash at its end, which means nothing, and with the default exchange's name
+/// where an empty one is.
 fn rewrite(uri: &mut Uri, path: &str) {
     let trimmed = match path.trim_end_matches('/') {
         "" => "/",
         trimmed => trimmed,
     };
+    let of_exchanges = ["/api/exchanges/", "/api/bindings/"].iter().any(|prefix| trimmed.starts_with(prefix));
+    let named = of_exchanges.then(|| trimmed.replace("//", "/amq.default/"));
+    let trimmed = named.as_deref().unwrap_or(trimmed);
     if trimmed == uri.path() {
         return;
     }

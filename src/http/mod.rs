@@ -2,7 +2,7 @@
 //!
 //! What comes in are HTTP requests; what goes out are replies with RabbitMQ 4.3.6's status codes and JSON. It reads
 //! and changes the node by the same calls the sessions use, and keeps nothing: every reply says what is true now.
-//! This folder may not know sockets or sessions.
+//! This folder may not know sockets, nor sessions but for what publishes without one.
 //!
 //! In the order of a request's way:
 //! - [`server`], [`settings`]: listeners and connections; how they are served
@@ -14,17 +14,23 @@
 //! - [`body`]: the JSON object in a request, and its fields
 //! - [`listing`]: order, pages and columns of lists, and columns of objects
 //! - [`refusal`]: every reply that is no success
-//! - [`table`]: AMQP field tables as JSON, and back
-//! - one file per kind of thing: [`overview`], [`health`], [`certificates`], [`vhosts`], [`users`], [`permissions`], [`topics`],
-//!   [`limits`], [`connections`], [`queues`], [`exchanges`], [`delayed`], [`policies`], [`parameters`]
+//! - [`table`], [`properties`]: AMQP field tables and a message's properties as JSON, and back
+//! - [`erlang_hash`]: RabbitMQ's names for bindings with arguments
+//! - one file per kind of thing: [`overview`], [`health`], [`certificates`], [`vhosts`], [`users`], [`permissions`],
+//!   [`topics`], [`limits`], [`connections`], [`queues`], [`exchanges`], [`declaring`], [`bindings`], [`publish`], [`fetch`], [`delayed`],
+//!   [`policies`], [`parameters`]
 
+mod bindings;
 mod body;
 mod caller;
 mod certificates;
 mod connections;
 mod control;
+mod declaring;
 mod delayed;
+mod erlang_hash;
 mod exchanges;
+mod fetch;
 mod front;
 mod health;
 mod limits;
@@ -33,6 +39,8 @@ mod overview;
 mod parameters;
 mod permissions;
 mod policies;
+mod properties;
+mod publish;
 mod queues;
 mod refusal;
 mod resource;
@@ -68,6 +76,7 @@ fn router(node: Arc<Node>, settings: Arc<HttpSettings>) -> Router {
         .merge(people())
         .merge(policies::routes())
         .merge(health::routes())
+        .merge(movements())
         .merge(parameters())
         .fallback(resource(READ, get(resource::unknown)));
     let paths = paths.layer(DefaultBodyLimit::max(settings.body_max)).with_state(node);
@@ -91,6 +100,7 @@ fn things() -> Router<Arc<Node>> {
     let connection = get(connections::show).delete(connections::close);
     let of_user = get(connections::list_of_user).delete(connections::close_of_user);
     let all_delayed = get(delayed::list).delete(delayed::drop_all);
+    let exchange = get(exchanges::show).put(declaring::put).delete(declaring::delete);
     let queue = get(queues::show).put(queues::declare).delete(queues::delete);
     Router::new()
         .route("/api/overview", resource(READ, get(overview::overview)))
@@ -107,7 +117,7 @@ fn things() -> Router<Arc<Node>> {
         .route("/api/connections/username/{user}", resource("HEAD, GET, DELETE, OPTIONS", of_user))
         .route("/api/exchanges", resource(READ, get(exchanges::list)))
         .route("/api/exchanges/{vhost}", resource(READ, get(exchanges::list_of_vhost)))
-        .route("/api/exchanges/{vhost}/{exchange}", resource(READ, get(exchanges::show)))
+        .route("/api/exchanges/{vhost}/{exchange}", resource(CHANGE, exchange))
         .route("/api/exchanges/{vhost}/{exchange}/delayed", resource(DELAYED, all_delayed))
         .route(
             "/api/exchanges/{vhost}/{exchange}/delayed/{id}",
@@ -121,6 +131,11 @@ fn things() -> Router<Arc<Node>> {
         .route("/api/queues/{vhost}", resource(READ, get(queues::list_of_vhost)))
         .route("/api/queues/{vhost}/{queue}", resource(CHANGE, queue))
         .route("/api/queues/{vhost}/{queue}/contents", resource("DELETE, OPTIONS", delete(queues::purge)))
+}
+
+/// What changes or moves things, beside declaring and deleting them.
+fn movements() -> Router<Arc<Node>> {
+    bindings::routes().merge(publish::routes()).merge(fetch::routes())
 }
 
 /// What RabbitMQ calls runtime parameters.

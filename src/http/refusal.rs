@@ -20,6 +20,8 @@ pub(super) enum Refusal {
     LoginFailed,
     /// The caller is known, and may not do this.
     NotAuthorised(&'static str),
+    /// The same, in the broker's words.
+    Refused(String),
     /// There is no such thing.
     NotFound,
     /// There is no such thing, and this says more about it.
@@ -30,6 +32,8 @@ pub(super) enum Refusal {
     Page(&'static str, String),
     /// It makes sense, but not now.
     Precondition(String),
+    /// The node has no way to do it.
+    Unavailable(&'static str),
     /// It has been done, and is not on disk.
     NotKept(NotKept),
 }
@@ -77,10 +81,14 @@ impl IntoResponse for Refusal {
             Self::BadCredentials => return StatusCode::BAD_REQUEST.into_response(),
             Self::LoginFailed => (StatusCode::UNAUTHORIZED, "not_authorized", "Not_Authorized".into()),
             Self::NotAuthorised(reason) => (StatusCode::UNAUTHORIZED, "not_authorised", reason.into()),
+            Self::Refused(reason) => (StatusCode::UNAUTHORIZED, "not_authorised", reason.into()),
             Self::NotFound => (StatusCode::NOT_FOUND, "Object Not Found", "Not Found".into()),
             Self::Missing(reason) => (StatusCode::NOT_FOUND, "not_found", reason.into()),
             Self::BadRequest(reason) => (StatusCode::BAD_REQUEST, "bad_request", reason),
             Self::Page(error, reason) => (StatusCode::BAD_REQUEST, error, reason.into()),
+            Self::Unavailable(reason) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", reason.into())
+            }
             Self::NotKept(why) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error", why.to_string().into())
             }

@@ -46,6 +46,11 @@ pub(super) async fn unknown() -> Refusal {
     Refusal::NotFound
 }
 
+/// The name of an exchange as a path has it: the default one, whose name is empty, is called `amq.default` there.
+pub(super) fn exchange_name(name: &str) -> &str {
+    if name == "amq.default" { "" } else { name }
+}
+
 /// The names in a path, percent-decoded. One that is not UTF-8 names nothing.
 pub(super) struct Names<T>(pub T);
 

@@ -234,7 +234,14 @@ impl VhostCell {
 
     /// Waits until all changes of durable exchanges, queues and bindings are on disk.
     pub async fn kept(&self) -> Result<(), NotKept> {
-        let Some(wanted) = self.with_vhost(|vhost| vhost.commits.definitions()) else { return Ok(()) };
+        match self.with_vhost(|vhost| vhost.commits.definitions()) {
+            Some(wanted) => self.committed(wanted).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until a commit, and all before it, is on disk.
+    pub async fn committed(&self, wanted: Commit) -> Result<(), NotKept> {
         let mut committed = self.committed.subscribe();
         let done = committed.wait_for(|committed| committed.failed || committed.commit >= wanted).await;
         // The sender is in `self`, so that there is always an answer.

@@ -13,6 +13,7 @@
 //! - [`channel`][]: one channel's state: confirms, transaction, routes
 //! - [`publish`][]: `basic.publish` up to the broker, returns, confirms
 //! - [`transaction`][]: `tx`
+//! - [`direct`][]: publishing for somebody without a connection
 //! - [`properties`][]: what a message's properties may be
 //! - [`copies`][], [`reply_to`][]: more keys for a message, replies without a queue
 //! - [`exchange`], [`queue`][], [`consume`][]: the other methods, one file a class
@@ -29,6 +30,7 @@ pub mod command;
 pub mod confirms;
 mod consume;
 mod copies;
+pub mod direct;
 mod exchange;
 pub mod handshake;
 pub mod outbox;

@@ -17,7 +17,7 @@ pub(super) fn check_properties(raw: &[u8], settings: &Settings) -> Result<(), Ex
         return Ok(());
     }
     check_expiration(raw)?;
-    check_user_id(raw, settings)
+    check_user_id(raw, &settings.user, settings.impersonates)
 }
 
 /// Refuses a list that is malformed.
@@ -36,12 +36,12 @@ pub(super) fn check_expiration(raw: &[u8]) -> Result<Option<u64>, Exception> {
 }
 
 /// Refuses a message that claims to be another user's, but from who may do that.
-pub(super) fn check_user_id(raw: &[u8], settings: &Settings) -> Result<(), Exception> {
-    let user = &*settings.user;
+pub(super) fn check_user_id(raw: &[u8], user: &str, impersonates: bool) -> Result<(), Exception> {
     match properties::find(raw, USER_ID) {
-        Some(id) if id != user.as_bytes() && !settings.impersonates => Err(Exception::precondition_failed(
-            format!("user_id property set to '{}' but authenticated user was '{user}'", text(id)),
-        )),
+        Some(id) if id != user.as_bytes() && !impersonates => Err(Exception::precondition_failed(format!(
+            "user_id property set to '{}' but authenticated user was '{user}'",
+            text(id)
+        ))),
         _ => Ok(()),
     }
 }

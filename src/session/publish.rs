@@ -100,7 +100,7 @@ impl Session {
         check_whole(message.properties)?;
         check_expiration(message.properties)?;
         self.may_write_topic(cx, message.exchange, message.routing_key)?;
-        check_user_id(message.properties, &self.settings)?;
+        check_user_id(message.properties, &self.settings.user, self.settings.impersonates)?;
         let in_tx = matches!(self.channel(number)?.mode, Mode::Tx(_));
         let found = if in_tx { cx.vhost.preview(message, &[]) } else { cx.vhost.route(message) };
         let Route { targets, cacheable, filtered } = found;
@@ -156,7 +156,7 @@ impl Session {
         for routing_key in std::iter::once(sent.routing_key).chain(keys.iter().copied()) {
             self.may_write_topic(cx, sent.exchange, routing_key)?;
         }
-        check_user_id(&raw, &self.settings)?;
+        check_user_id(&raw, &self.settings.user, self.settings.impersonates)?;
         let blind = copies.as_ref().and_then(|copies| copies.shown.as_deref());
         let marks = if blind.is_some() { BLIND } else { 0 };
         let (kept, shown) =

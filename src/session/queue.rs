@@ -155,7 +155,7 @@ impl Session {
         self.may_write(cx, "queue", name.as_bytes())?;
         self.may_read(cx, "exchange", exchange.as_bytes())?;
         self.may_read_topic(cx, exchange.as_bytes(), key)?;
-        cx.vhost.bind_queue(self.id, name.as_bytes(), exchange.as_bytes(), key, bind.arguments)
+        cx.vhost.bind_queue(Some(self.id), name.as_bytes(), exchange.as_bytes(), key, bind.arguments)
     }
 
     fn unbind_queue(
@@ -171,7 +171,7 @@ impl Session {
         self.may_write(cx, "queue", name.as_bytes())?;
         self.may_read(cx, "exchange", exchange.as_bytes())?;
         self.may_read_topic(cx, exchange.as_bytes(), key)?;
-        cx.vhost.unbind_queue(self.id, name.as_bytes(), exchange.as_bytes(), key, &unbind.arguments)
+        cx.vhost.unbind_queue(Some(self.id), name.as_bytes(), exchange.as_bytes(), key, &unbind.arguments)
     }
 }
 

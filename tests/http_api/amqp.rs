@@ -61,6 +61,12 @@ impl Client {
         self.put(channel, &AMQPClass::Connection(method)).await;
     }
 
+    /// Sends a method and waits for its reply, which has this id.
+    pub async fn ask(&mut self, channel: u16, class: &AMQPClass, reply: (u16, u16)) {
+        self.put(channel, class).await;
+        assert_eq!(self.read().await.0, reply);
+    }
+
     pub async fn put(&mut self, channel: u16, class: &AMQPClass) {
         let mut octets = Vec::new();
         method::put(&mut octets, channel, class);

@@ -3,9 +3,12 @@
 #![allow(clippy::expect_used)]
 
 mod amqp;
+mod bindings;
 mod broker;
 mod connections;
 mod control;
+mod exchanges;
+mod getting;
 mod health;
 mod http;
 mod limits;

@@ -78,10 +78,10 @@ fn run(vhost: &mut Vhost, connection: ConnectionId, line: &str) {
             vhost.declare_queue(Some(connection), wanted).map(drop)
         }
         ["bind", x, q, key, ..] => {
-            vhost.bind_queue(connection, q.as_bytes(), x.as_bytes(), key.as_bytes(), arguments)
+            vhost.bind_queue(Some(connection), q.as_bytes(), x.as_bytes(), key.as_bytes(), arguments)
         }
         ["unbind", x, q, key, ..] => {
-            vhost.unbind_queue(connection, q.as_bytes(), x.as_bytes(), key.as_bytes(), &arguments)
+            vhost.unbind_queue(Some(connection), q.as_bytes(), x.as_bytes(), key.as_bytes(), &arguments)
         }
         ["join", from, to, key, ..] => {
             vhost.bind_exchange(to.as_bytes(), from.as_bytes(), key.as_bytes(), arguments)

@@ -78,7 +78,7 @@ impl Rig {
         };
         vhost.declare_queue(None, queue).expect("a queue");
         let connection = vhost.connect();
-        vhost.bind_queue(connection, b"q", b"x", b"", FieldTable::default()).expect("bound");
+        vhost.bind_queue(Some(connection), b"q", b"x", b"", FieldTable::default()).expect("bound");
         let channel = vhost.open_channel(connection, 1);
         Self { vhost, channel, came: Came::default() }
     }

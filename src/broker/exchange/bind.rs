@@ -13,10 +13,11 @@ use crate::wire::method;
 use crate::wire::reply::Exception;
 
 impl Vhost {
-    /// Binds a queue to an exchange. Both have to be there; the exchange is looked for first, as in RabbitMQ.
+    /// Binds a queue to an exchange. Both have to be there; the exchange is looked for first, as in RabbitMQ. Without a
+    /// connection, queues that are somebody's own are refused.
     pub fn bind_queue(
         &mut self,
-        connection: ConnectionId,
+        connection: Option<ConnectionId>,
         queue: &[u8],
         exchange: &[u8],
         routing_key: &[u8],
@@ -25,7 +26,7 @@ impl Vhost {
         check_not_default(exchange)?;
         let source = self.exchange_id(exchange)?;
         let queue = self.queue_id(queue)?;
-        self.check_not_locked(queue, Some(connection))?;
+        self.check_not_locked(queue, connection)?;
         self.bind(source, Destination::Queue(queue), routing_key, arguments)
     }
 
@@ -123,7 +124,7 @@ impl Vhost {
     /// Unbinds a queue. Neither end nor the binding itself needs to be there.
     pub fn unbind_queue(
         &mut self,
-        connection: ConnectionId,
+        connection: Option<ConnectionId>,
         queue: &[u8],
         exchange: &[u8],
         routing_key: &[u8],
@@ -136,7 +137,7 @@ impl Vhost {
         // RabbitMQ looks at the queue's owner only when there is something to unbind.
         let key = binding_key(Destination::Queue(queue), routing_key, arguments);
         if self.exchanges[source].bindings.contains_key(&key) {
-            self.check_not_locked(queue, Some(connection))?;
+            self.check_not_locked(queue, connection)?;
             self.unbind(source, &key);
         }
         Ok(())

@@ -6,6 +6,7 @@
 //! - this file: what an exchange is, and the destinations of one exchange
 //! - [`declare`][]: declaring and deleting
 //! - [`bind`][]: binding and unbinding
+//! - [`list`][]: bindings to look at
 //! - [`matcher`][]: the bindings of an exchange, as its type searches them
 //! - [`topic`][], [`headers`][], [`hash`][]: the matching of these types
 //! - [`history`][]: what exchanges remember that replay to new bindings
@@ -19,6 +20,7 @@ pub mod destinations;
 pub mod hash;
 pub mod headers;
 pub mod history;
+pub mod list;
 mod matcher;
 pub mod topic;
 

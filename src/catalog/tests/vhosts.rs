@@ -54,9 +54,9 @@ impl Run {
                 let wanted = NewQueue { name, durable, exclusive, auto_delete, arguments };
                 vhost.declare_queue(Some(*connection), wanted).map(drop)
             }
-            6..9 => vhost.bind_queue(*connection, to, from, key, arguments),
+            6..9 => vhost.bind_queue(Some(*connection), to, from, key, arguments),
             9..11 => vhost.bind_exchange(to, from, key, arguments),
-            11 => vhost.unbind_queue(*connection, to, from, key, &arguments),
+            11 => vhost.unbind_queue(Some(*connection), to, from, key, &arguments),
             12 => vhost.unbind_exchange(to, from, key, &arguments),
             13 => vhost.delete_exchange(from, third),
             14 => vhost.delete_queue(Some(*connection), from, third, false, &mut Nobody).map(drop),
