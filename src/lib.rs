@@ -13,4 +13,6 @@ pub mod catalog;
 pub mod auth;
 pub mod node;
 pub mod http;
+pub mod logs;
+pub mod config;
 pub mod cli;

@@ -207,6 +207,12 @@ impl Auth {
         self.version += 1;
     }
 
+    /// Restricts these users to this machine, and nobody else.
+    pub fn restrict_only_to_loopback<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) {
+        self.loopback_only = names.into_iter().map(Into::into).collect();
+        self.version += 1;
+    }
+
     /// Adds a user or replaces one; permissions and limits stay.
     pub fn put_user(&mut self, name: &str, password: Option<PasswordHash>, tags: Vec<Box<str>>) {
         let user = match self.users.get(name) {

@@ -76,12 +76,14 @@ fn elapsed(now: Now, stamp: u32) -> u64 {
 }
 
 impl Queue {
-    /// Milliseconds that a delivery may take, if there is a limit. `own` is what its consumer asks for.
-    pub(super) fn timeout(&self, own: Option<u64>) -> Option<u64> {
+    /// Milliseconds that a delivery may take, if there is a limit. `own` is what its consumer asks for, `usual` what holds
+    /// where nobody asks for anything.
+    pub(super) fn timeout(&self, own: Option<u64>, usual: Option<u64>) -> Option<u64> {
         if self.settings.queue_type != QueueType::Quorum {
             return None;
         }
-        Some(own.or(self.settings.consumer_timeout).unwrap_or(DEFAULT)).filter(|timeout| *timeout <= LONGEST)
+        Some(own.or(self.settings.consumer_timeout).or(usual).unwrap_or(DEFAULT))
+            .filter(|timeout| *timeout <= LONGEST)
     }
 }
 
@@ -181,7 +183,7 @@ impl Vhost {
     fn timeout_of(&self, delivery: &Unacked) -> Option<u64> {
         match delivery.consumer.and_then(|consumer| self.consumers.get(consumer)) {
             Some(consumer) => consumer.timeout,
-            None => self.queues.get(delivery.queue)?.timeout(None),
+            None => self.queues.get(delivery.queue)?.timeout(None, self.consumer_timeout),
         }
     }
 
@@ -218,7 +220,7 @@ impl Vhost {
 
     /// What a client is told that is late. RabbitMQ 4.3 has lost the number.
     fn overdue(&self, queue: QueueId, channel: u16) -> Exception {
-        let timeout = self.queues.get(queue).and_then(|queue| queue.timeout(None));
+        let timeout = self.queues.get(queue).and_then(|queue| queue.timeout(None, self.consumer_timeout));
         let used = match timeout {
             Some(timeout) if self.compatibility < Compatibility::V4_3 => timeout.to_string(),
             _ => "-1".to_owned(),

@@ -67,6 +67,8 @@ pub struct Vhost {
     pub(super) topology: u64,
     /// Which RabbitMQ is followed.
     pub compatibility: Compatibility,
+    /// Milliseconds that a delivery of a quorum queue may go unacknowledged, where nothing else says so.
+    pub consumer_timeout: Option<u64>,
     pub commits: Commits,
     pub(super) storage: Storage,
     /// What has changed of durable definitions and has not been handed over.
@@ -144,6 +146,7 @@ impl Vhost {
             topic_permissions: TopicPermissions::default(),
             topology: 1,
             compatibility: Compatibility::default(),
+            consumer_timeout: None,
             commits: Commits::default(),
             storage: Storage::default(),
             changes: Vec::new(),

@@ -32,7 +32,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let command = Cli::parse().command.unwrap_or_else(|| Command::Server(server::ServerArgs::default()));
     let result = match command {
-        Command::Server(args) => server::run(args).map_err(|e| e.to_string()),
+        Command::Server(args) => server::run(&args).map_err(|e| e.to_string()),
         Command::Perf(args) => perf::run(args).map_err(|e| e.to_string()),
     };
     match result {

@@ -2,8 +2,8 @@
 
 use std::mem;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use amq_protocol::types::AMQPValue;
 use bytes::Bytes;
@@ -49,12 +49,24 @@ pub fn acting() -> Option<Arc<str>> {
 /// What has happened and has not been published yet.
 #[derive(Debug, Default)]
 pub struct Events {
+    /// The node's name, if it has another one than usual.
+    node: OnceLock<Box<str>>,
     on: AtomicBool,
     waiting: Mutex<Vec<Event>>,
     more: Notify,
 }
 
 impl Events {
+    /// The node is called this.
+    pub(super) fn name_node(&self, name: &str) {
+        // It is named once.
+        let _ = self.node.set(name.into());
+    }
+
+    fn node(&self) -> &str {
+        self.node.get().map_or(NODE_NAME, |name| name)
+    }
+
     /// From now on events are told. Vhosts that are there already tell nothing.
     pub fn turn_on(&self) {
         self.on.store(true, Ordering::SeqCst);
@@ -103,14 +115,14 @@ impl Events {
             let facts = facts.terms("client_properties", &info.client_properties);
             let facts =
                 facts.number("connected_at", info.connected_at).number("port", info.ends.local.port().into());
-            let facts = facts.text("node", NODE_NAME).text("type", "network").text("user", &*info.user);
+            let facts = facts.text("node", self.node()).text("type", "network").text("user", &*info.user);
             facts.text("user_who_performed_action", &*info.user).text("vhost", &*info.vhost)
         });
     }
 
     pub(super) fn connection_closed(&self, info: &ConnectionInfo) {
         self.tell("connection.closed", |facts| {
-            let facts = facts.text("name", &*info.name).text("pid", &*info.name).text("node", NODE_NAME);
+            let facts = facts.text("name", &*info.name).text("pid", &*info.name).text("node", self.node());
             facts.terms("client_properties", &info.client_properties)
         });
     }
@@ -135,7 +147,9 @@ impl Events {
     fn alarm(&self, alarm: Alarm, is_set: bool) {
         let key = if is_set { "alarm.set" } else { "alarm.cleared" };
         self.done(key, |facts| {
-            facts.text("source", if alarm == Alarm::Disk { "disk" } else { "memory" }).text("node", NODE_NAME)
+            facts
+                .text("source", if alarm == Alarm::Disk { "disk" } else { "memory" })
+                .text("node", self.node())
         });
     }
 }

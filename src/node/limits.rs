@@ -16,6 +16,13 @@ pub struct NodeLimits {
     /// The consumers of a channel.
     pub consumer_max: Option<u32>,
     pub connection_max: Option<u32>,
+    pub vhost_max: Option<u32>,
+    /// Octets that a frame may have, as clients are offered it.
+    pub frame_max: u32,
+    /// Seconds, as clients are offered it; 0 is none.
+    pub heartbeat: u16,
+    /// Milliseconds that a delivery of a quorum queue may go unacknowledged.
+    pub consumer_timeout: Option<u64>,
     /// What vhosts get that are not told.
     pub default_queue_type: QueueType,
 }
@@ -26,6 +33,10 @@ impl Default for NodeLimits {
             channel_max: 2047,
             consumer_max: None,
             connection_max: None,
+            vhost_max: None,
+            frame_max: 131_072,
+            heartbeat: 60,
+            consumer_timeout: None,
             default_queue_type: QueueType::Classic,
         }
     }
@@ -38,8 +49,12 @@ impl Node {
         let offer = Arc::make_mut(&mut self.offer);
         offer.channel_max = limits.channel_max;
         offer.consumer_max = limits.consumer_max;
+        offer.frame_max = limits.frame_max;
+        offer.heartbeat = limits.heartbeat;
         self.connection_max = limits.connection_max.map(|max| Limit(max.into()));
         self.default_queue_type = limits.default_queue_type;
+        self.vhost_max = limits.vhost_max;
+        self.consumer_timeout = limits.consumer_timeout;
         self
     }
 

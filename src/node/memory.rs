@@ -1,5 +1,6 @@
 //! The memory of the process: how much there is for it, how much it takes, and the alarm when that is too much.
 
+use std::fmt;
 use std::fs;
 use std::path::Path;
 use std::str::FromStr;
@@ -45,6 +46,17 @@ impl FromStr for MemoryLimit {
         }
         let share: f64 = text.parse().map_err(|_| wrong())?;
         if share > 0.0 && share <= 1.0 { Ok(Self::Share(share)) } else { Err(wrong()) }
+    }
+}
+
+impl fmt::Display for MemoryLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Octets(octets) => write!(f, "{octets}"),
+            // With its point, which tells it from octets.
+            Self::Share(share) => write!(f, "{share:?}"),
+            Self::Unlimited => f.write_str("none"),
+        }
     }
 }
 

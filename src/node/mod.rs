@@ -4,6 +4,7 @@
 //! and reads no frame; it is the place where locks are, and where changes to several of these are put together.
 //!
 //! - this file: the node
+//! - [`beginning`][]: what it has when it is new
 //! - [`vhosts`][], [`people`][]: its vhosts; its users and their permissions
 //! - [`parameters`][]: policies, and parameters of its own
 //! - [`topics`][]: which topics users may use
@@ -32,6 +33,7 @@
 //! - [`disk_use`][]: how much the disk is used
 
 pub mod alarms;
+pub mod beginning;
 pub mod bell;
 pub mod cell;
 pub mod changes;
@@ -68,9 +70,8 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
 use crate::auth::limits::{Count, Limit};
-use crate::auth::password::PasswordHash;
 use crate::auth::sasl::Mechanisms;
-use crate::auth::{Auth, InvalidPattern, Permission};
+use crate::auth::{Auth, InvalidPattern};
 use crate::broker::Now;
 use crate::broker::compatibility::Compatibility;
 use crate::broker::queue::arguments::QueueType;
@@ -78,6 +79,7 @@ use crate::log::budget::Budget;
 use crate::session::handshake::Offer;
 use crate::wire::reply::{Exception, ReplyCode};
 use alarms::Alarms;
+use beginning::Beginning;
 use cell::VhostCell;
 use changes::Changes;
 use clock::Clock;
@@ -89,10 +91,11 @@ use events::Events;
 use listeners::Listeners;
 use parameters::Parameters;
 
-/// The name of the node and, in absence of another one, of the cluster.
+/// What a node is called, and its cluster, that has no other name.
 pub const NODE_NAME: &str = "rabbit@localhost";
 
 pub struct Node {
+    name: Arc<str>,
     pub offer: Arc<Offer>,
     compatibility: Compatibility,
     pub connections: Connections,
@@ -105,6 +108,10 @@ pub struct Node {
     connection_max: Option<Limit>,
     /// What new vhosts get that are not told.
     pub default_queue_type: QueueType,
+    vhost_max: Option<u32>,
+    /// Milliseconds that a delivery of a quorum queue may go unacknowledged.
+    consumer_timeout: Option<u64>,
+    beginning: Beginning,
     /// Shared with whoever writes.
     pub congestion: Arc<Congestion>,
     /// Shared with whoever looks after disk and memory.
@@ -153,6 +160,7 @@ impl Node {
         };
         let [a, b, c, d, ..] = random();
         Self {
+            name: NODE_NAME.into(),
             offer: Arc::new(offer),
             compatibility: Compatibility::default(),
             connections: Connections::default(),
@@ -162,6 +170,9 @@ impl Node {
             connection_count: Arc::default(),
             connection_max: None,
             default_queue_type: QueueType::Classic,
+            vhost_max: None,
+            consumer_timeout: None,
+            beginning: Beginning::default(),
             congestion: Arc::default(),
             alarms: Arc::default(),
             clock: Arc::default(),
@@ -193,17 +204,18 @@ impl Node {
         self
     }
 
-    /// What a node has that has never been used.
-    pub fn begin(&self) -> Result<(), InvalidPattern> {
-        self.put_vhost("/", |about| {
-            about.description = "Default virtual host".to_owned();
-            about.default_queue_type = self.default_queue_type;
-        });
-        let password = PasswordHash::new(b"guest", salt());
-        self.put_user("guest", Some(password), vec!["administrator".into()]);
-        self.put_permission("guest", "/", Permission::all()?);
-        self.begin_parameters();
-        Ok(())
+    /// The same node with another name, and one for its cluster. To be called before it has vhosts.
+    #[must_use]
+    pub fn named(mut self, name: &str, cluster: Option<&str>) -> Self {
+        self.name = name.into();
+        self.events.name_node(name);
+        Arc::make_mut(&mut self.offer).cluster_name = cluster.unwrap_or(name).to_owned();
+        self
+    }
+
+    /// Its name, with the host: `rabbit@localhost`.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The RabbitMQ whose behaviour is followed where versions differ.

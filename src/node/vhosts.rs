@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::cell::VhostCell;
 use super::parameters::restored_policies;
-use super::{NODE_NAME, Node, random, vhost_deleted};
+use super::{Node, random, vhost_deleted};
 use crate::auth::{Auth, Pattern, Permission};
 use crate::broker::Vhost;
 use crate::catalog::{About, Definitions, NodeChange, PermissionDefinition, VhostDefinition};
@@ -85,7 +85,8 @@ impl Node {
             vhost.share_budget(Arc::clone(&self.budget));
             vhost.compatibility = self.compatibility;
             vhost.seed(u64::from_le_bytes(seed));
-            vhost.live_on(NODE_NAME);
+            vhost.consumer_timeout = self.consumer_timeout;
+            vhost.live_on(&self.name);
             if self.events.is_on() {
                 vhost.note_events();
                 if name == "/" {

@@ -42,7 +42,8 @@ pub struct Server {
 fn spawn(folder: &Path) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
     command.args(["server", "--listen", "127.0.0.1:0", "--http-listen", "none", "--metrics-listen", "none"]);
-    command.arg("--data-dir").arg(folder);
+    // Nobody reads its standard output after the beginning.
+    command.args(["--set", "log.console.stdio=stderr"]).arg("--data-dir").arg(folder);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.spawn().expect("the server starts")
 }

@@ -92,6 +92,7 @@ pub struct Server {
 
 impl Server {
     fn start(mut command: Command) -> Self {
+        command.args(["--set", "log.console.stdio=stderr"]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the server starts");
         let said = Arc::new(Mutex::new(String::new()));

@@ -103,7 +103,8 @@ impl Vhost {
         let priority = wanted.arguments.inner().get("x-priority").and_then(integer).unwrap_or(0);
         let kind = self.queues[queue].settings.queue_type;
         let own = wanted.arguments.inner().get("x-consumer-timeout").and_then(integer);
-        let timeout = self.queues[queue].timeout(own.and_then(|timeout| u64::try_from(timeout).ok()));
+        let own = own.and_then(|timeout| u64::try_from(timeout).ok());
+        let timeout = self.queues[queue].timeout(own, self.consumer_timeout);
         let Consume { tag, no_ack, exclusive, arguments, .. } = wanted;
         // Only classic queues have exclusive consumers.
         let exclusive = exclusive && kind == QueueType::Classic;

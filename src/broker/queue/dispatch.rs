@@ -397,7 +397,7 @@ impl Vhost {
                 stamp: stamp(self.clock),
                 consumer: None,
             });
-            if let Some(timeout) = found.timeout(None) {
+            if let Some(timeout) = found.timeout(None, self.consumer_timeout) {
                 self.watches.note(&mut on.watch, channel, self.clock, timeout);
             }
         }
