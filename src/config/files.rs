@@ -207,7 +207,7 @@ impl Reader {
                     found.iter().for_each(|path| self.conf(path, depth + 1));
                 }
                 Said::Include(_) => {
-                    self.problems.push(format!("{origin}: files include each other too deeply"))
+                    self.problems.push(format!("{origin}: files include each other too deeply"));
                 }
             }
         }
@@ -258,7 +258,7 @@ fn is_like(pattern: &str, name: &str) -> bool {
 }
 
 /// An entry of a flag.
-pub fn flag(name: &str, setting: &str, value: impl ToString) -> Entry {
+pub fn flag(name: &str, setting: &str, value: &(impl ToString + ?Sized)) -> Entry {
     Entry { key: key(setting), value: value.to_string(), origin: Origin::Flag(name.to_owned()) }
 }
 

@@ -106,7 +106,7 @@ impl Limits {
                 self.memory = value.parse().map_err(wrong)?;
             }
             ["vm_memory_high_watermark", "absolute"] => {
-                self.memory = MemoryLimit::Octets(values::size(value)?)
+                self.memory = MemoryLimit::Octets(values::size(value)?);
             }
             ["vm_memory_high_watermark", "relative"] => self.memory = MemoryLimit::Share(share(value)?),
             ["disk_free_limit", "absolute"] => self.disk_free = DiskLimit::Octets(values::size(value)?),

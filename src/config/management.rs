@@ -48,7 +48,7 @@ impl Management {
             ["management", "csp", "policy"] => http.csp = Some(header(value)?),
             ["management", "hsts", "policy"] => http.hsts = Some(header(value)?),
             ["management", "headers", "content_type_options"] => {
-                http.content_type_options = Some(header(value)?)
+                http.content_type_options = Some(header(value)?);
             }
             ["management", "headers", "xss_protection"] => http.xss_protection = Some(header(value)?),
             ["management", "headers", "frame_options"] => http.frame_options = Some(header(value)?),

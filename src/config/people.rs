@@ -142,7 +142,7 @@ impl People {
             }
             ["definitions", "import_backend"] if value.contains("local") => {}
             ["definitions", "skip_if_unchanged"] => {
-                self.definitions.skip_if_unchanged = values::boolean(value)?
+                self.definitions.skip_if_unchanged = values::boolean(value)?;
             }
             ["credential_validator", setting] => self.validator(setting, value)?,
             _ => return Ok(false),

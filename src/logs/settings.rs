@@ -182,7 +182,7 @@ impl LogSettings {
             ["log", "console", "use_colors"] => self.colours = values::boolean(value)?,
             ["log", "console", "formatter"] => self.console.json = value == "json",
             ["log", "console", "formatter", "single_line"] => {
-                self.console.single_line = values::boolean(value)?
+                self.console.single_line = values::boolean(value)?;
             }
             ["log", "file"] if value == "false" => self.file_named = Some(FileName::Off),
             ["log", "file"] => self.file_named = Some(FileName::Path(value.into())),

@@ -63,7 +63,7 @@ impl Writer {
                 self.stdout.push_str(&line);
                 self.stdout.push('\n');
             }
-            Order::Reload(settings) => self.reload(*settings),
+            Order::Reload(settings) => self.reload(&settings),
             Order::Flush(done) => {
                 self.flush();
                 let _ = done.send(());
@@ -87,11 +87,11 @@ impl Writer {
     }
 
     /// Levels and rotation change; where lines go to does not.
-    fn reload(&mut self, settings: LogSettings) {
+    fn reload(&mut self, settings: &LogSettings) {
         self.flush();
-        self.settings.levels_of(&settings);
+        self.settings.levels_of(settings);
         if let Some(file) = &mut self.file {
-            if let Err(error) = file.reopen(&settings) {
+            if let Err(error) = file.reopen(settings) {
                 self.complain(&error);
             }
         }

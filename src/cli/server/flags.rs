@@ -187,7 +187,7 @@ impl ServerArgs {
         put("--event-exchange", "leveret.event_exchange", self.event_exchange.then_some(&"true"));
         put("--in-memory", "leveret.in_memory", self.in_memory.then_some(&"true"));
         entries.extend(
-            self.definitions.iter().map(|path| flag("--definitions", "load_definitions", path.display())),
+            self.definitions.iter().map(|path| flag("--definitions", "load_definitions", &path.display())),
         );
         entries
     }
