@@ -148,7 +148,8 @@ fn snapshot(folder: &Path) -> BTreeMap<PathBuf, (Vec<u8>, SystemTime)> {
         if metadata.is_dir() {
             let entries = std::fs::read_dir(&path).expect("a folder");
             paths.extend(entries.map(|entry| entry.expect("an entry").path()));
-        } else {
+        } else if metadata.is_file() {
+            // The control socket is none.
             octets = std::fs::read(&path).expect("a file");
         }
         found.insert(path, (octets, metadata.modified().expect("a time")));
