@@ -1,7 +1,7 @@
 //! Who asks, and what they may see and do.
 //!
 //! A handler says who may call it by what it takes: [`Caller`] is anybody with one of the management tags,
-//! [`Policymaker`] somebody who may set policies, [`Administrator`] only an administrator.
+//! [`Policymaker`] somebody who may set policies, [`Monitor`] somebody who looks after the node, [`Administrator`] only an administrator.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -16,6 +16,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::refusal::Refusal;
+use super::settings::HttpSettings;
 use crate::auth::limits::UserLimits;
 use crate::auth::{Access, Auth, User};
 use crate::node::Node;
@@ -42,6 +43,9 @@ pub(super) struct Caller {
 
 /// A user of the API who may set policies, or look at parameters.
 pub(super) struct Policymaker(pub Caller);
+
+/// A user of the API who may see how the node does.
+pub(super) struct Monitor;
 
 /// A user of the API who is an administrator.
 pub(super) struct Administrator(pub Caller);
@@ -70,7 +74,7 @@ impl Caller {
 
     /// Whether they could connect to a vhost.
     pub(super) fn may_enter(&self, vhost: &str) -> bool {
-        self.auth.may_enter(&self.user.name, vhost)
+        self.trusted || self.auth.may_enter(&self.user.name, vhost)
     }
 
     /// Whether they may look into a vhost.
@@ -113,18 +117,16 @@ impl FromRequestParts<Arc<Node>> for Caller {
         if parts.extensions.get::<Trusted>().is_some() {
             return Ok(Self::trusted(node));
         }
-        let (name, password) = credentials(parts)?;
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-        let loopback = peer.is_some_and(|ConnectInfo(peer)| peer.ip().to_canonical().is_loopback());
-        let auth = node.auth();
-        let user = auth.login(&name, &password, loopback).map_err(|refused| {
-            tracing::warn!("HTTP access denied: {refused}");
-            Refusal::LoginFailed
+        let settings = parts.extensions.get::<Arc<HttpSettings>>().cloned().unwrap_or_default();
+        let (name, password) = credentials(parts).map_err(|refusal| match refusal {
+            Refusal::LoginNeeded if settings.no_basic_auth => {
+                Refusal::NotAuthorised("HTTP access denied: no credentials")
+            }
+            other => other,
         })?;
-        if !TAGS.iter().any(|tag| user.has_tag(tag)) {
-            return Err(Refusal::NotAuthorised("Not management user"));
-        }
-        Ok(Self { user, trusted: false, auth })
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
+        let user = log_in(node, &settings, peer, &name, &password)?;
+        Ok(Self { user, trusted: false, auth: node.auth() })
     }
 }
 
@@ -140,6 +142,15 @@ impl FromRequestParts<Arc<Node>> for Policymaker {
     }
 }
 
+impl FromRequestParts<Arc<Node>> for Monitor {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, node: &Arc<Node>) -> Result<Self, Refusal> {
+        let caller = Caller::from_request_parts(parts, node).await?;
+        if caller.monitors() { Ok(Self) } else { Err(Refusal::NotAuthorised("Not monitor user")) }
+    }
+}
+
 impl FromRequestParts<Arc<Node>> for Administrator {
     type Rejection = Refusal;
 
@@ -150,6 +161,30 @@ impl FromRequestParts<Arc<Node>> for Administrator {
         }
         Ok(Self(caller))
     }
+}
+
+/// Finds the user of this name and password, who may use the API.
+pub(super) fn log_in(
+    node: &Node,
+    settings: &HttpSettings,
+    peer: Option<SocketAddr>,
+    name: &str,
+    password: &[u8],
+) -> Result<Arc<User>, Refusal> {
+    if settings.no_basic_auth {
+        return Err(Refusal::NotAuthorised("HTTP access denied: basic auth disabled"));
+    }
+    let loopback = peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback());
+    let found = node.auth().login(name, password, loopback).map_err(|refused| {
+        tracing::warn!("HTTP access denied: {refused}");
+        Refusal::LoginFailed
+    });
+    let user = found.and_then(|user| {
+        let uses_api = TAGS.iter().any(|tag| user.has_tag(tag));
+        if uses_api { Ok(user) } else { Err(Refusal::NotAuthorised("Not management user")) }
+    });
+    node.attempts.http.note(user.is_ok());
+    user
 }
 
 /// Says on whose behalf a request is handled, for those who are told of it. Whether it is handled at all, is decided

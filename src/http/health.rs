@@ -17,6 +17,7 @@ use super::caller::Caller;
 use super::refusal::Refusal;
 use super::resource::{Names, READ, resource};
 use crate::node::alarms::Alarm;
+use crate::node::control::Doors;
 use crate::node::{NODE_NAME, Node};
 
 type Report = (StatusCode, Json<Value>);
@@ -172,7 +173,7 @@ fn at_once(report: Report) -> Response {
 }
 
 fn in_service(node: &Node) -> bool {
-    !*node.going_down().borrow()
+    node.control.doors() == Doors::Open && !*node.going_down().borrow()
 }
 
 async fn is_in_service(State(node): State<Arc<Node>>) -> Response {

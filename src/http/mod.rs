@@ -16,25 +16,29 @@
 //! - [`refusal`]: every reply that is no success
 //! - [`table`], [`properties`]: AMQP field tables and a message's properties as JSON, and back
 //! - [`erlang_hash`]: RabbitMQ's names for bindings with arguments
-//! - one file per kind of thing: [`overview`], [`health`], [`certificates`], [`vhosts`], [`users`], [`permissions`],
-//!   [`topics`], [`limits`], [`connections`], [`queues`], [`exchanges`], [`declaring`], [`bindings`], [`publish`], [`fetch`], [`delayed`],
-//!   [`policies`], [`parameters`]
+//! - one file per kind of thing: [`overview`], [`health`], [`certificates`], [`nodes`], [`cluster`], [`features`],
+//!   [`login`], [`vhosts`], [`users`], [`permissions`], [`topics`], [`limits`], [`connections`], [`queues`],
+//!   [`exchanges`], [`declaring`], [`bindings`], [`publish`], [`fetch`], [`delayed`], [`policies`], [`parameters`]
 
 mod bindings;
 mod body;
 mod caller;
 mod certificates;
+mod cluster;
 mod connections;
 mod control;
 mod declaring;
 mod delayed;
 mod erlang_hash;
 mod exchanges;
+mod features;
 mod fetch;
 mod front;
 mod health;
 mod limits;
 mod listing;
+mod login;
+mod nodes;
 mod overview;
 mod parameters;
 mod permissions;
@@ -77,6 +81,10 @@ fn router(node: Arc<Node>, settings: Arc<HttpSettings>) -> Router {
         .merge(policies::routes())
         .merge(health::routes())
         .merge(movements())
+        .merge(nodes::routes())
+        .merge(cluster::routes())
+        .merge(features::routes())
+        .merge(login::routes())
         .merge(parameters())
         .fallback(resource(READ, get(resource::unknown)));
     let paths = paths.layer(DefaultBodyLimit::max(settings.body_max)).with_state(node);
@@ -105,7 +113,6 @@ fn things() -> Router<Arc<Node>> {
     Router::new()
         .route("/api/overview", resource(READ, get(overview::overview)))
         .route("/api/version", resource(READ, get(overview::version)))
-        .route("/api/cluster-name", resource(READ, get(overview::cluster_name)))
         .route("/api/vhosts", resource(READ, get(vhosts::list)))
         .route(
             "/api/vhosts/{vhost}",

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::header::{EXPIRES, PRAGMA};
+use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 
 use super::caller::Caller;
@@ -12,14 +14,11 @@ use crate::broker::exchange::Kind;
 use crate::node::{NODE_NAME, Node};
 
 /// The Erlang/OTP of the RabbitMQ whose behaviour is followed. None is used here, but tools look for a version.
-const ERLANG_VERSION: &str = "29.1.2";
+pub(super) const ERLANG_VERSION: &str = "29.1.2";
 
-pub(super) async fn version(State(node): State<Arc<Node>>, _: Caller) -> Json<Value> {
-    Json(node.offer.version.as_str().into())
-}
-
-pub(super) async fn cluster_name(State(node): State<Arc<Node>>, _: Caller) -> Json<Value> {
-    Json(json!({ "name": node.offer.cluster_name }))
+/// Everybody may know.
+pub(super) async fn version(State(node): State<Arc<Node>>) -> Response {
+    ([(PRAGMA, "no-cache"), (EXPIRES, "0")], Json(&*node.offer.version)).into_response()
 }
 
 /// What there is in the vhosts a caller may look into.
@@ -50,6 +49,11 @@ impl Totals {
     }
 }
 
+/// All types of exchanges there are.
+pub(super) fn exchange_types() -> Vec<Value> {
+    Kind::ALL.map(exchange_type).into()
+}
+
 fn exchange_type(kind: Kind) -> Value {
     let description = match kind {
         Kind::Direct | Kind::Fanout | Kind::Headers | Kind::Topic => {
@@ -70,13 +74,12 @@ pub(super) async fn overview(State(node): State<Arc<Node>>, caller: Caller) -> J
     let totals = Totals::of(&node, &caller);
     let connections = visible(&node, &caller);
     let channels: usize = connections.iter().map(|connection| connection.channels()).sum();
-    let exchange_types = Kind::ALL.map(exchange_type);
     let mut overview = json!({
         "management_version": node.offer.version,
         "rabbitmq_version": node.offer.version,
         "product_name": "RabbitMQ",
         "product_version": node.offer.version,
-        "cluster_name": node.offer.cluster_name,
+        "cluster_name": node.cluster_name(),
         "cluster_tags": {},
         "node_tags": {},
         "erlang_version": ERLANG_VERSION,
@@ -84,7 +87,7 @@ pub(super) async fn overview(State(node): State<Arc<Node>>, caller: Caller) -> J
         "default_queue_type": node.default_queue_type.name(),
         "disable_stats": false,
         "enable_queue_totals": false,
-        "exchange_types": exchange_types,
+        "exchange_types": exchange_types(),
         "message_stats": {},
         "queue_totals": {
             "messages": totals.ready + totals.unacknowledged,

@@ -32,9 +32,13 @@ fn tags(user: &User) -> Vec<&str> {
     user.tags.iter().map(|tag| &**tag).collect()
 }
 
+/// Somebody, as they see themselves.
+pub(super) fn about(user: &User) -> Value {
+    json!({ "name": &*user.name, "tags": tags(user), "is_internal_user": true })
+}
+
 pub(super) async fn whoami(caller: Caller) -> Json<Value> {
-    let user = &caller.user;
-    Json(json!({ "name": &*user.name, "tags": tags(user), "is_internal_user": true }))
+    Json(about(&caller.user))
 }
 
 pub(super) async fn hash_password(_: Administrator, Names(password): Names<String>) -> Json<Value> {

@@ -87,13 +87,14 @@ async fn shake_hands<S: Stream>(
     certified: Certified,
     node: &Node,
 ) -> io::Result<Shaken> {
-    let mut handshake = Handshake::new(Arc::clone(&node.offer), ends.peer.ip().is_loopback(), certified);
+    let mut handshake = Handshake::new(node.current_offer(), ends.peer.ip().is_loopback(), certified);
     let mut buffer = Vec::new();
     let mut carried = Carried::default();
     loop {
         let (used, progress) = handshake.feed(&buffer, &node.auth());
         buffer.drain(..used);
         if let Some(attempt) = handshake.take_attempt() {
+            node.attempts.amqp.note(attempt.refused.is_none());
             node.events.logged_in(attempt, ends);
         }
         let entered = match progress {

@@ -170,6 +170,7 @@ fn pause(left: u64) -> Duration {
 /// Looks after the memory until the node goes down.
 pub async fn watch(node: Arc<Node>, limit: u64) {
     let mut going_down = node.going_down();
+    node.process.set_memory_limit(limit);
     let mut gauge = Gauge::default();
     loop {
         let Some(resident) = used() else {

@@ -19,7 +19,8 @@
 //! - [`traffic`][]: what has gone over a socket
 //! - [`events`][]: what happens, for those who listen
 //! - [`alarms`][]: what the node is short of
-//! - [`memory`][]: what the process takes, and may
+//! - [`memory`][], [`process`][]: what the process takes, and may
+//! - [`attempts`][]: how often somebody has logged in
 //! - [`congestion`][]: whether publishers are to wait
 //! - [`clock`][]: when something is to be done
 //!
@@ -33,6 +34,7 @@
 //! - [`disk_use`][]: how much the disk is used
 
 pub mod alarms;
+pub mod attempts;
 pub mod beginning;
 pub mod bell;
 pub mod cell;
@@ -53,6 +55,7 @@ pub mod memory;
 pub mod parameters;
 pub mod people;
 pub mod port;
+pub mod process;
 pub mod reader;
 pub mod storage;
 pub mod sweep;
@@ -79,6 +82,7 @@ use crate::log::budget::Budget;
 use crate::session::handshake::Offer;
 use crate::wire::reply::{Exception, ReplyCode};
 use alarms::Alarms;
+use attempts::AllAttempts;
 use beginning::Beginning;
 use cell::VhostCell;
 use changes::Changes;
@@ -90,6 +94,7 @@ use disk_use::DiskUse;
 use events::Events;
 use listeners::Listeners;
 use parameters::Parameters;
+use process::Process;
 
 /// What a node is called, and its cluster, that has no other name.
 pub const NODE_NAME: &str = "rabbit@localhost";
@@ -103,6 +108,8 @@ pub struct Node {
     /// Shared with the disk, if there is one.
     pub disk_use: Arc<DiskUse>,
     pub control: Control,
+    pub process: Process,
+    pub attempts: AllAttempts,
     /// How many connections there are, and may be.
     connection_count: Arc<Count>,
     connection_max: Option<Limit>,
@@ -167,6 +174,8 @@ impl Node {
             listeners: Listeners::default(),
             disk_use: Arc::default(),
             control: Control::default(),
+            process: Process::default(),
+            attempts: AllAttempts::default(),
             connection_count: Arc::default(),
             connection_max: None,
             default_queue_type: QueueType::Classic,

@@ -2,6 +2,7 @@
 //! What JSON says is checked before it gets here.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use amq_protocol::types::{AMQPValue, FieldArray, FieldTable, ShortString};
 use serde_json::{Value, json};
@@ -13,8 +14,12 @@ use crate::broker::events::Facts;
 use crate::broker::policy::book::Policies;
 use crate::broker::policy::{Policy, Rank};
 use crate::catalog::{GlobalParameter, NodeChange, ParameterDefinition, VhostNumber};
+use crate::session::handshake::Offer;
 
-/// Parameters of the node, by name. They are kept, and mean nothing to it.
+/// The parameter that names the cluster.
+const CLUSTER_NAME: &str = "cluster_name";
+
+/// Parameters of the node, by name. They are kept, and but for the cluster's name mean nothing to it.
 pub type Parameters = BTreeMap<Box<str>, Value>;
 
 /// What the policies of a rank are called among parameters.
@@ -97,6 +102,25 @@ impl Node {
                 _ => facts,
             })
         });
+    }
+
+    /// The name of the cluster: what somebody has set, or the node's.
+    pub fn cluster_name(&self) -> String {
+        let set = self.parameter(CLUSTER_NAME).and_then(|name| Some(name.as_str()?.to_owned()));
+        set.unwrap_or_else(|| self.offer.cluster_name.clone())
+    }
+
+    pub fn set_cluster_name(&self, name: &str) {
+        self.put_parameter(CLUSTER_NAME, name.into());
+    }
+
+    /// What clients are offered at the moment.
+    pub fn current_offer(&self) -> Arc<Offer> {
+        let cluster_name = self.cluster_name();
+        if cluster_name == self.offer.cluster_name {
+            return Arc::clone(&self.offer);
+        }
+        Arc::new(Offer { cluster_name, ..Offer::clone(&self.offer) })
     }
 
     pub fn parameters(&self) -> Parameters {

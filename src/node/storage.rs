@@ -48,6 +48,7 @@ impl Storage {
     pub fn open(path: &Path, node: &Arc<Node>, disk_free: u64) -> Result<Self, StorageError> {
         let catalog = Catalog::open(&path.join("definitions"))?;
         let disk: Arc<dyn Disk> = Arc::new(Files::open(&path.join("log"))?);
+        node.process.set_folder(path);
         Self::start(catalog, disk, node, disk_free)
     }
 
@@ -59,6 +60,7 @@ impl Storage {
         disk_free: u64,
     ) -> Result<Self, StorageError> {
         let disk: Arc<dyn Disk> = Arc::new(Counted { disk, used: Arc::clone(&node.disk_use) });
+        node.process.set_disk_free_limit(disk_free);
         let bells = Bells { congestion: Arc::clone(&node.congestion), ..Bells::default() };
         node.changes().keep(bells.clone());
         let stored = catalog.load()?;

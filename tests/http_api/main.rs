@@ -13,6 +13,7 @@ mod health;
 mod http;
 mod limits;
 mod listing;
+mod nodes;
 mod people;
 mod policies;
 mod queues;
