@@ -153,8 +153,8 @@ class Leveret(Own):
 
     name = "leveret"
 
-    def __init__(self):
-        super().__init__(free_port(), free_port())
+    def __init__(self, port=None, http_port=None, tls_port=None):
+        super().__init__(port or free_port(), http_port or free_port())
         self.binary = leveret_binary()
         self.log = Path(self.folder.name) / "log"
         self.process = None
@@ -213,7 +213,7 @@ class RabbitMQ(Own):
 
     name = "rabbitmq"
 
-    def __init__(self):
+    def __init__(self, tls_port=None):
         port, http_port = (int(os.environ.get(f"PEER_{what}_PORT", default)) for what, default in (("AMQP", 5673), ("HTTP", 15673)))
         super().__init__(port, http_port)
         self.up = Path(os.environ.get("RABBITMQ_UP", ROOT.parent / "shared" / "peers" / "rabbitmq-up"))
@@ -222,14 +222,14 @@ class RabbitMQ(Own):
         self.ours = not is_open(port)
         self.peer_environment = dict(os.environ)
         if self.ours:
-            self.listen_by_tls()
+            self.listen_by_tls(tls_port or free_port())
 
-    def listen_by_tls(self):
+    def listen_by_tls(self, tls_port):
         """By a second configuration, which RabbitMQ reads from within its root folder."""
         inside = Path(os.environ.get("PEER_DIR", "/var/tmp/leveret-peers")) / "debian" / "run" / "peer"
         if not self.certificates or not inside.parent.exists():
             return
-        self.tls_port = free_port()
+        self.tls_port = tls_port
         inside.mkdir(exist_ok=True)
         for file in self.certificates.authority, self.certificates.server, self.certificates.server_key:
             shutil.copy(file, inside)
