@@ -55,8 +55,28 @@ def go(name):
     return install
 
 
+def maven(name, main):
+    """A project that is compiled to target/classes, with its dependencies beside it."""
+    def install():
+        need("java", "javac", "mvn")
+        source, target = COMPAT / name, CACHE / name
+        inputs = [source / "pom.xml", *sorted((source / "src").rglob("*.*"))]
+
+        def build():
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.copytree(source, target)
+            goals = ["compile", "dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory=target/lib"]
+            sh(["mvn", "--quiet", "--batch-mode", *goals], target)
+
+        once(target, inputs, sh(["java", "--version"], COMPAT), build)
+        return ["java", "-cp", f"{target / 'target' / 'classes'}:{target / 'target' / 'lib'}/*", main]
+
+    return install
+
+
 CLIENTS = {
     "python": Client("pika", python("python"), fast=True),
     "javascript": Client("amqplib", node("javascript"), fast=True),
     "go": Client("amqp091-go", go("go")),
+    "java": Client("amqp-client", maven("java", "compat.Main"), fast=True),
 }
