@@ -21,6 +21,7 @@
 //! - [`chance`][]: random choices, and hashes that stay the same
 //! - [`dedup`][]: duplicates, dropped by queues and exchanges
 //! - [`delay`][]: exchanges that keep a message for a while
+//! - [`stream`][]: queues that can be read again, from any place
 //! - [`dead_letter`][]: what becomes of messages that a queue gives up
 //! - [`timers`][]: what is to happen at some time
 //! - [`storage`][]: what queues' logs ask of whoever owns the disk, and what comes back
@@ -50,6 +51,7 @@ pub mod publish;
 pub mod queue;
 pub mod settle;
 pub mod storage;
+pub mod stream;
 pub mod topics;
 pub mod timers;
 pub mod trace;

@@ -152,6 +152,11 @@ impl Vhost {
             queue.touched = true;
             self.touched.queues.push(delivery.queue);
         }
+        if !queue.plain && queue.is_stream() {
+            // Whatever is said of it, it was read.
+            queue.deliveries.ack += u64::from(verdict == Verdict::Done);
+            return freed.then_some(delivery.queue);
+        }
         let Unacked { position, size, .. } = *delivery;
         match verdict {
             Verdict::Done => {

@@ -76,6 +76,7 @@ impl Vhost {
             let is_ledger = queue.ledger_of.is_some();
             queue.stand_on(if is_ledger { Recovered { messages: 0, bytes: 0, ..found } } else { found });
             self.watch_recovered(id);
+            self.stream_found(id);
             self.read_delayed(id);
             self.heed(id);
         }
@@ -185,6 +186,7 @@ impl Vhost {
         let Some(queue) = self.queues.get_mut(id) else { return 0 };
         let lost = queue.arrive(first, data);
         let fetchers = std::mem::take(&mut queue.fetchers);
+        self.stream_arrived(id);
         if !self.stopping {
             self.exhume(id);
             self.enforce_length(id);
@@ -212,12 +214,17 @@ impl Vhost {
                 return step;
             }
             let Some(id) = self.storage.resident.pop_front() else { return step };
+            let windows = self.windows(id);
             let Some(queue) = self.queues.get_mut(id) else {
                 self.storage.gone = self.storage.gone.saturating_sub(1);
                 continue;
             };
             let used = std::mem::take(&mut queue.storage.used);
-            queue.evict(used, |leaver| leavers.push((id, leaver)));
+            if queue.is_stream() {
+                queue.evict_stream(&windows, |leaver| leavers.push((id, leaver)));
+            } else {
+                queue.evict(used, |leaver| leavers.push((id, leaver)));
+            }
             queue.storage.resident = queue.resident() > 0;
             if queue.storage.resident {
                 self.storage.resident.push_back(id);

@@ -19,17 +19,20 @@ pub enum Alarm {
     Message,
     /// A queue has not been used for as long as it may be.
     Unused,
-    /// There are more messages to be dropped, or dead letters to be brought away.
+    /// There are more messages to be dropped, to be read, or dead letters to be brought away.
     More,
     /// Messages whose delivery was put off are due.
     Due,
     /// Dead letters that could not be brought away are tried again.
     Retry,
+    /// The oldest messages of a stream have been there for long enough.
+    Retention,
 }
 
 impl Alarm {
-    const KINDS: usize = 5;
-    pub const ALL: [Self; Self::KINDS] = [Self::Message, Self::Unused, Self::More, Self::Due, Self::Retry];
+    const KINDS: usize = 6;
+    pub const ALL: [Self; Self::KINDS] =
+        [Self::Message, Self::Unused, Self::More, Self::Due, Self::Retry, Self::Retention];
 }
 
 /// When a queue's alarms are due; [`NEVER`] if they are not set.
@@ -119,9 +122,11 @@ impl Vhost {
                     self.end_wait(queue, left, fx);
                 }
                 Alarm::Retry => self.retry_dead(queue),
+                Alarm::Retention => self.retain_stream(queue),
                 Alarm::More => {
                     self.enforce_length(queue);
                     self.exhume(queue);
+                    self.feed(queue, fx);
                 }
             }
             self.work += 1;

@@ -115,6 +115,8 @@ pub struct Vhost {
     pub(super) dead: Vec<QueueId>,
     /// Queues with dead letters that have to be on disk elsewhere first.
     pub(super) writing_dead: Vec<QueueId>,
+    /// Streams with messages that have to be on disk before they are delivered.
+    pub(super) writing_streams: Vec<QueueId>,
 }
 
 /// The exchanges every vhost has from the start.
@@ -174,6 +176,7 @@ impl Vhost {
             watches: Watches::default(),
             dead: Vec::new(),
             writing_dead: Vec::new(),
+            writing_streams: Vec::new(),
         };
         for (name, kind, internal) in PREDECLARED {
             vhost.insert_exchange(Exchange::new(

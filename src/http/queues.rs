@@ -24,6 +24,7 @@ use crate::broker::queue::Queue;
 use crate::broker::queue::arguments::Declared;
 use crate::broker::queue::arguments::QueueType;
 use crate::broker::queue::declare::Declaration;
+use crate::broker::stream::Figures;
 use crate::broker::{Name, Vhost};
 use crate::node::cell::VhostCell;
 use crate::node::{NODE_NAME, Node};
@@ -46,6 +47,7 @@ struct Seen {
     ready_bytes: u64,
     consumers: usize,
     duplicates: Option<u64>,
+    stream: Option<Figures>,
     policies: Applied,
 }
 
@@ -58,12 +60,13 @@ impl Seen {
             auto_delete: queue.auto_delete,
             exclusive: queue.owner.is_some(),
             arguments: queue.arguments.clone(),
-            ready: queue.ready(),
+            ready: queue.available(),
             unacknowledged: queue.unacked(),
             delayed: queue.put_off_count(),
             ready_bytes: queue.ready_bytes(),
             consumers: queue.consumer_count(),
             duplicates: queue.duplicates(),
+            stream: queue.stream_figures(),
             policies: queue.policies.clone(),
         }
     }
@@ -97,7 +100,24 @@ impl Seen {
         if let Some(dropped) = self.duplicates {
             shown["duplicates_dropped"] = dropped.into();
         }
+        if let Some(stream) = &self.stream {
+            stream.add_to(&mut shown, self.consumers);
+        }
         shown
+    }
+}
+
+impl Figures {
+    /// What is shown of streams only. There is one node, which has all of it.
+    fn add_to(&self, shown: &mut Value, readers: usize) {
+        shown["segments"] = self.segments.into();
+        shown["first_offset"] = self.first.into();
+        shown["committed_offset"] = self.committed.checked_sub(1).into();
+        shown["segment_bytes"] = self.octets.into();
+        shown["readers"] = json!({ NODE_NAME: readers });
+        shown["leader"] = NODE_NAME.into();
+        shown["members"] = json!([NODE_NAME]);
+        shown["online"] = json!([NODE_NAME]);
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::batch::Batch;
+use super::labels::Labels;
 use super::record::{self, Head, MARKS, PERSISTENT, Parts, Record, SETTLED, SHARED};
 use super::segment::Segment;
 use super::spill::Extent;
@@ -249,6 +250,10 @@ pub struct Chunk {
     pending: u32,
     /// Octets that count as unwritten.
     pub unwritten: u32,
+    /// The timestamp of its last record.
+    pub latest: u64,
+    /// Which labels its records have, where that is known.
+    pub labels: Option<Box<Labels>>,
 }
 
 impl Chunk {
@@ -276,6 +281,8 @@ impl Chunk {
             gone: None,
             pending: 0,
             unwritten: 0,
+            latest: 0,
+            labels: None,
         }
     }
 
@@ -333,6 +340,7 @@ impl Chunk {
         self.end += 1;
         self.live += 1;
         self.unsaved += 1;
+        self.latest = timestamp;
         if flags & PERSISTENT != 0 {
             self.pending += record::weight(parts) as u32;
         }
@@ -479,6 +487,11 @@ impl Chunk {
             Place::Memory(data) => Some(data),
             _ => None,
         }
+    }
+
+    /// Whether it has left memory once and can do so again at once, since all of it is on disk.
+    pub fn is_borrowed(&self) -> bool {
+        self.sealed && self.saved > 0 && self.unsaved == 0 && matches!(self.place, Place::Memory(_))
     }
 
     /// Takes the records out of their memory, which is returned. They have to be on disk.

@@ -175,7 +175,8 @@ impl Log {
         let own = self.chunks.range(from..).take_while(|chunk| chunk.base == first);
         let own = own.filter(|chunk| chunk.saved > 0);
         let end = (segment.end.min(self.next) - first) as u32;
-        let octets = segment::put_index(own, end, self.mark, segment.size, segment.salt);
+        let lasting = self.lasting.is_some();
+        let octets = segment::put_index(own, end, self.mark, segment.size, segment.salt, lasting);
         batch.index(segment.file(id), segment.size, &octets);
         segment.size += octets.len() as u32;
     }

@@ -9,6 +9,8 @@
 //! - this file: appending, reading, settling
 //! - [`chunk`][]: a run of records, in memory or not
 //! - [`resident`][]: leaving memory and coming back
+//! - [`lasting`][]: logs whose records are not settled but read by many and dropped by age
+//! - [`labels`][]: what a chunk's records are labelled with, in a few octets
 //! - [`budget`][]: how much memory all logs take
 //!
 //! Between memory and disk:
@@ -29,6 +31,8 @@ pub mod chunk;
 pub mod disk;
 pub mod files;
 pub mod gather;
+pub mod labels;
+pub mod lasting;
 pub mod record;
 pub mod recover;
 pub mod resident;
@@ -43,6 +47,7 @@ use budget::{Budget, Sizes};
 use chunk::{Chunk, Data};
 use disk::FileName;
 pub use disk::LogId;
+use lasting::Lasting;
 use record::{Parts, Record};
 use segment::Segment;
 use spill::Extent;
@@ -114,6 +119,8 @@ pub struct Log {
     /// The chunks to be read.
     wanted: Vec<Position>,
     calls: Calls,
+    /// What makes it a lasting log, if it is one.
+    lasting: Option<Lasting>,
 }
 
 impl Log {
@@ -227,10 +234,15 @@ impl Log {
 
     /// The first position of the segment that the next chunk belongs to.
     fn join_segment(&mut self) -> Position {
-        let Some(id) = self.id else { return self.next };
+        if self.id.is_none() && self.lasting.is_none() {
+            return self.next;
+        }
+        let id = self.id.unwrap_or_default();
         let full = match self.segments.back() {
             Some(last) => {
-                last.appended >= self.sizes.segment || self.next - last.first > u64::from(u32::MAX / 2)
+                last.index != segment::Index::Growing
+                    || last.appended >= self.sizes.segment
+                    || self.next - last.first > u64::from(u32::MAX / 2)
             }
             None => true,
         };

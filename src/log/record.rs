@@ -57,6 +57,8 @@ pub enum Kind {
     Mark,
     /// What chunks there are in a segment that is complete.
     Index,
+    /// The same of a lasting log, with more about each.
+    LastingIndex,
 }
 
 /// The numbers at the front of a record.
@@ -83,6 +85,7 @@ impl Head {
             0 => Kind::Message,
             1 => Kind::Mark,
             2 => Kind::Index,
+            3 => Kind::LastingIndex,
             _ => return None,
         };
         let found = Self {

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use super::budget::Budget;
 use super::chunk::{Chunk, Data, Gone, Span};
 use super::disk::{Disk, FileName, Kind};
+use super::lasting::Lasting;
 use super::segment::{self, Entry, Index, Segment};
 use super::{Log, LogId, Position, record};
 
@@ -45,14 +46,24 @@ pub struct Recovered {
 
 /// Recovers a log out of those of the files that are its own.
 pub fn recover(disk: &dyn Disk, id: LogId, budget: Arc<Budget>, files: &[FileName]) -> io::Result<Recovered> {
-    let mut found = Recovered {
-        log: Log::new(Some(id), budget),
-        messages: 0,
-        bytes: 0,
-        delivered: 0,
-        unsynced: Vec::new(),
-        damage: Vec::new(),
-    };
+    recover_as(disk, id, budget, None, files)
+}
+
+/// The same for a log that may be a lasting one. Such a log goes on right behind its last record: files without any go
+/// at once, so that their names are free; removing files has to be made durable before anything is written.
+pub fn recover_as(
+    disk: &dyn Disk,
+    id: LogId,
+    budget: Arc<Budget>,
+    lasting: Option<Lasting>,
+    files: &[FileName],
+) -> io::Result<Recovered> {
+    let mut log = Log::new(Some(id), budget);
+    if let Some(lasting) = lasting {
+        log.make_lasting(lasting);
+    }
+    let mut found =
+        Recovered { log, messages: 0, bytes: 0, delivered: 0, unsynced: Vec::new(), damage: Vec::new() };
     let mut own: Vec<_> = files.iter().filter(|file| file.log == id).copied().collect();
     own.sort_unstable();
     for file in own.iter().filter(|file| file.kind == Kind::Records) {
@@ -90,9 +101,15 @@ impl Recovered {
         let size = disk.size(file)?;
         let front = read(disk, file, 0, segment::HEAD.min(size as usize))?;
         let Some(head) = segment::read_head(file, &front) else {
+            let unwritten = front.len() < segment::HEAD || front.iter().all(|octet| *octet == 0);
+            if unwritten && self.log.is_lasting() {
+                return disk.remove(file);
+            }
             // Beyond whatever it may hold.
-            self.log.next = self.log.next.max(file.first + self.log.sizes.segment);
-            if front.len() < segment::HEAD || front.iter().all(|octet| *octet == 0) {
+            let most =
+                if self.log.is_lasting() { size / record::HEAD as u64 } else { self.log.sizes.segment };
+            self.log.next = self.log.next.max(file.first + most + 1);
+            if unwritten {
                 // It was never written whole.
                 self.log.removed.extend([Some(file), settled].into_iter().flatten());
             } else {
@@ -105,10 +122,17 @@ impl Recovered {
         segment.is_durable = true;
         segment.appended = self.log.sizes.segment;
         let runs = self.settlements(disk, settled, &mut segment)?;
+        let damaged = self.damage.len();
         let contents = match self.by_index(disk, file, size, head.salt, &runs)? {
             Some(contents) => contents,
             None => self.by_scan(disk, file, head.salt, &runs)?,
         };
+        if self.log.is_lasting() {
+            if contents.end == file.first && self.damage.len() == damaged {
+                return disk.remove(file);
+            }
+            segment.appended = contents.size.into();
+        }
         self.delivered = contents.mark.unwrap_or(head.mark);
         segment.size = contents.size;
         segment.index = contents.index;
@@ -202,6 +226,7 @@ impl Recovered {
         let mut chunk = Chunk::on_disk(at(entry.first), at(entry.end), file.first);
         (chunk.saved, chunk.offset, chunk.size) = (entry.records, entry.offset, entry.size);
         (chunk.live, chunk.bytes) = (entry.records, entry.bytes);
+        (chunk.latest, chunk.labels) = (entry.latest, entry.labels.clone());
         let settled = overlap(runs, entry.first..entry.end);
         let count = entry.end.saturating_sub(entry.first);
         if settled == count || entry.records == 0 {
@@ -235,7 +260,8 @@ impl Recovered {
     ) -> io::Result<Contents> {
         let size = disk.size(file)?;
         let image = read(disk, file, 0, size as usize)?;
-        let mut scan = Scan { file, runs, chunks: Vec::new(), present: Vec::new(), begin: segment::HEAD };
+        let mut scan =
+            Scan { file, runs, chunks: Vec::new(), present: Vec::new(), begin: segment::HEAD, latest: 0 };
         let (mut at, mut mark, mut search, mut damaged) = (segment::HEAD, None, SEARCH_MAX, false);
         let mut end = file.first;
         while at < image.len() {
@@ -259,10 +285,11 @@ impl Recovered {
                         scan.end_chunk(at);
                     }
                     end = end.max(position + 1);
+                    scan.latest = head.timestamp;
                     scan.present.push((position, (head.size - head.before_body()) as u64));
                 }
                 // Left behind by a run that came to index it and no further.
-                record::Kind::Index => {}
+                record::Kind::Index | record::Kind::LastingIndex => {}
             }
             at += head.size;
         }
@@ -285,6 +312,8 @@ struct Scan<'a> {
     present: Vec<(Position, u64)>,
     /// Where the chunk begins.
     begin: usize,
+    /// The timestamp of the last of them.
+    latest: u64,
 }
 
 impl Scan<'_> {
@@ -293,6 +322,7 @@ impl Scan<'_> {
             let mut chunk = Chunk::on_disk(first.0, last.0 + 1, self.file.first);
             (chunk.offset, chunk.size) = (self.begin as u32, (at - self.begin) as u32);
             chunk.saved = self.present.len() as u32;
+            chunk.latest = self.latest;
             chunk.bytes = self.present.iter().map(|(_, bytes)| bytes).sum();
             if let Some(bytes) = take_stock(&mut chunk, &self.present, self.runs) {
                 self.chunks.push((chunk, bytes));

@@ -9,7 +9,7 @@ use super::spill::Extent;
 use super::{Log, LogId, Position};
 
 /// Chunks that are asked for ahead of those who read.
-const AHEAD: usize = 16;
+pub(super) const AHEAD: usize = 16;
 
 /// A chunk to be read from disk.
 #[derive(Clone, Debug)]
@@ -139,13 +139,17 @@ impl Log {
     /// Lets chunks leave memory, but for those of the range and the last one if `keep_tail`. What was gathered has to be
     /// written. Those that are on disk go at once; those that have to be spilled first are returned.
     pub fn evict(&mut self, keep: &Range<Position>, keep_tail: bool) -> Vec<Leaver> {
+        self.evict_but(|chunk| chunk.start < keep.end && keep.start < chunk.end, keep_tail)
+    }
+
+    /// The same where several places are kept.
+    pub fn evict_but(&mut self, is_kept: impl Fn(Range<Position>) -> bool, keep_tail: bool) -> Vec<Leaver> {
         let mut leavers = Vec::new();
         let count = self.chunks.len();
         for index in self.in_memory() {
             let chunk = &mut self.chunks[index];
-            let kept = chunk.first < keep.end && keep.start < chunk.end;
             let is_tail = index + 1 == count;
-            if kept || (is_tail && keep_tail) {
+            if is_kept(chunk.first..chunk.end) || (is_tail && keep_tail) {
                 continue;
             }
             if !chunk.may_leave() {

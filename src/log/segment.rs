@@ -6,6 +6,7 @@
 
 use super::chunk::Chunk;
 use super::disk::{FileName, Kind};
+use super::labels::Labels;
 use super::record;
 use super::{LogId, Position};
 
@@ -23,6 +24,8 @@ pub const SETTLEMENT: usize = 12;
 pub const TRAILER: usize = 16;
 /// Octets of a chunk in an index.
 const ENTRY: usize = 28;
+/// Octets of a timestamp in the index of a lasting log.
+const LATEST: usize = 8;
 const VERSION: u16 = 1;
 
 /// How far the index of a segment is.
@@ -144,7 +147,7 @@ pub fn read_settlements(octets: &[u8], salt: u32) -> Vec<(u32, u32)> {
 }
 
 /// A chunk as an index has it; the last one is empty, and where the segment ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// First and last position and one, counted from the first of the segment.
     pub first: u32,
@@ -155,6 +158,9 @@ pub struct Entry {
     pub size: u32,
     /// Octets of their bodies.
     pub bytes: u64,
+    /// The timestamp of the last record, and the labels of all: of lasting logs.
+    pub latest: u64,
+    pub labels: Option<Box<Labels>>,
 }
 
 /// Writes an index with its trailer, to be appended to a file of `offset` octets. `end` is the position after the last
@@ -165,6 +171,7 @@ pub fn put_index<'a>(
     mark: Position,
     offset: u32,
     salt: u32,
+    lasting: bool,
 ) -> Vec<u8> {
     let mut body = Vec::new();
     for chunk in chunks {
@@ -173,13 +180,21 @@ pub fn put_index<'a>(
             body.extend_from_slice(&number.to_le_bytes());
         }
         body.extend_from_slice(&chunk.bytes.to_le_bytes());
+        if lasting {
+            body.extend_from_slice(&chunk.latest.to_le_bytes());
+            Labels::put(chunk.labels.as_deref(), &mut body);
+        }
     }
     let mut last = [0; ENTRY];
     last[..4].copy_from_slice(&end.to_le_bytes());
     last[4..8].copy_from_slice(&end.to_le_bytes());
     body.extend_from_slice(&last);
+    if lasting {
+        body.extend_from_slice(&[0; LATEST + 1]);
+    }
+    let kind = if lasting { record::Kind::LastingIndex } else { record::Kind::Index };
     let mut out = Vec::new();
-    record::put_other(&mut out, record::Kind::Index, mark, &body, salt);
+    record::put_other(&mut out, kind, mark, &body, salt);
     let mut trailer = [0; TRAILER];
     trailer[..4].copy_from_slice(b"LVRI");
     trailer[4..8].copy_from_slice(&offset.to_le_bytes());
@@ -201,14 +216,37 @@ pub fn read_trailer(octets: &[u8], salt: u32) -> Option<(u32, u32)> {
 
 /// Reads an index: the mark and the chunks.
 pub fn read_index(octets: &[u8], salt: u32) -> Option<(Position, Vec<Entry>)> {
-    let head = record::check(octets, salt).filter(|head| head.kind == record::Kind::Index)?;
-    let entries = octets[record::HEAD..head.size].chunks_exact(ENTRY).map(|entry| {
+    let head = record::check(octets, salt)?;
+    let lasting = match head.kind {
+        record::Kind::Index => false,
+        record::Kind::LastingIndex => true,
+        _ => return None,
+    };
+    let mut rest = &octets[record::HEAD..head.size];
+    let mut entries = Vec::new();
+    while let Some((entry, after)) = rest.split_at_checked(ENTRY) {
+        rest = after;
         let number = |at: usize| u32::from_le_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]]);
         let bytes = u64::from(number(20)) | u64::from(number(24)) << 32;
+        let (mut latest, mut labels) = (0, None);
+        if lasting {
+            let (timestamp, after) = rest.split_first_chunk::<LATEST>()?;
+            rest = after;
+            (latest, labels) = (u64::from_le_bytes(*timestamp), Labels::read(&mut rest)?);
+        }
         let (first, end, records) = (number(0), number(4), number(8));
-        Entry { first, end, records, offset: number(12), size: number(16), bytes }
-    });
-    Some((head.timestamp, entries.collect()))
+        entries.push(Entry {
+            first,
+            end,
+            records,
+            offset: number(12),
+            size: number(16),
+            bytes,
+            latest,
+            labels,
+        });
+    }
+    Some((head.timestamp, entries))
 }
 
 #[cfg(test)]
@@ -252,12 +290,36 @@ mod tests {
     fn an_index_reads_back() {
         let mut chunk = Chunk::on_disk(110, 120, 100);
         (chunk.saved, chunk.offset, chunk.size, chunk.bytes) = (9, 40, 777, 5 << 32);
-        let octets = put_index([&chunk].into_iter(), 25, 55, 1000, 8);
-        let (index, trailer) = octets.split_at(octets.len() - TRAILER);
-        assert_eq!(read_trailer(trailer, 8), Some((1000, index.len() as u32)));
-        assert_eq!(read_trailer(trailer, 9), None);
-        let entry = Entry { first: 10, end: 20, records: 9, offset: 40, size: 777, bytes: 5 << 32 };
-        let last = Entry { first: 25, end: 25, records: 0, offset: 0, size: 0, bytes: 0 };
-        assert_eq!(read_index(index, 8), Some((55, vec![entry, last])));
+        let (mut labels, none) = (Labels::new(16), None);
+        labels.add(Some(7));
+        (chunk.latest, chunk.labels) = (99, Some(Box::new(labels)));
+        for lasting in [false, true] {
+            let octets = put_index([&chunk].into_iter(), 25, 55, 1000, 8, lasting);
+            let (index, trailer) = octets.split_at(octets.len() - TRAILER);
+            assert_eq!(read_trailer(trailer, 8), Some((1000, index.len() as u32)));
+            assert_eq!(read_trailer(trailer, 9), None);
+            let (latest, labels) = if lasting { (99, chunk.labels.clone()) } else { (0, None) };
+            let entry = Entry {
+                first: 10,
+                end: 20,
+                records: 9,
+                offset: 40,
+                size: 777,
+                bytes: 5 << 32,
+                latest,
+                labels,
+            };
+            let last = Entry {
+                first: 25,
+                end: 25,
+                records: 0,
+                offset: 0,
+                size: 0,
+                bytes: 0,
+                latest: 0,
+                labels: none.clone(),
+            };
+            assert_eq!(read_index(index, 8), Some((55, vec![entry, last])));
+        }
     }
 }

@@ -20,7 +20,7 @@ use crate::catalog::{Catalog, CatalogError};
 use crate::log::LogId;
 use crate::log::disk::{Disk, FileName, Kind};
 use crate::log::files::Files;
-use crate::log::recover::{Damage, recover};
+use crate::log::recover::{Damage, recover_as};
 use crate::log::spill::Spill;
 
 /// Why a data folder cannot be used.
@@ -131,7 +131,8 @@ fn recover_all(node: &Node, disk: &dyn Disk) -> Result<(), StorageError> {
         for (queue, log) in cell.with_vhost(|vhost| vhost.kept_queues()) {
             for lane in lanes.remove(&log).unwrap_or_default() {
                 let Some(own) = files.remove(&lane) else { continue };
-                let found = recover(disk, lane, Arc::clone(node.budget()), &own)?;
+                let lasting = cell.with_vhost(|vhost| vhost.lasting(queue));
+                let found = recover_as(disk, lane, Arc::clone(node.budget()), lasting, &own)?;
                 found.damage.iter().for_each(|damage| report(&cell, damage));
                 unsynced.extend_from_slice(&found.unsynced);
                 cell.with_vhost(|vhost| vhost.recover(queue, found));

@@ -124,6 +124,7 @@ impl Vhost {
     /// A commit, and all before it, is on disk: dead letters that were waiting for it may leave their queues.
     pub fn announce(&mut self, commit: Commit) {
         self.commits.announce(commit);
+        self.announce_streams(commit);
         for id in std::mem::take(&mut self.writing_dead) {
             let Some(queue) = self.queues.get_mut(id) else { continue };
             let Some(written) = queue.pending_dead.as_mut().map(|pending| &mut pending.written) else {

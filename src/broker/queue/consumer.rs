@@ -7,6 +7,7 @@ use super::ring::Ring;
 use crate::broker::channel::{Channel, Unacked};
 use crate::broker::effects::Effects;
 use crate::broker::exchange::arguments::{integer, type_name};
+use crate::broker::stream::reader::Reader;
 use crate::broker::vhost::Vhost;
 use crate::broker::{ChannelId, ConnectionId, ConsumerId, QueueId, text};
 use crate::wire::reply::Exception;
@@ -36,6 +37,8 @@ pub struct Consumer {
     /// Deliveries that it has been late with and has not settled since.
     pub(in crate::broker) late: usize,
     pub(in crate::broker) place: Place,
+    /// Its place in a stream, if it reads one.
+    pub(in crate::broker) reader: Option<Box<Reader>>,
 }
 
 /// Where a consumer waits.
@@ -55,10 +58,14 @@ pub(in crate::broker) enum Place {
     Late,
     /// The active one, which waits for its deliveries to be settled and is to make place for another then.
     Quiescing,
+    /// It reads a stream ([`stream`](crate::broker::stream)), and gets something when there is something for it.
+    Reading,
+    /// The same, and its prefetch count is reached.
+    Sated,
 }
 
 impl Consumer {
-    pub(super) fn is_full(&self) -> bool {
+    pub(in crate::broker) fn is_full(&self) -> bool {
         self.limit != 0 && self.unacked >= usize::from(self.limit)
     }
 
@@ -100,6 +107,8 @@ impl Vhost {
         let queue = self.queue_id(wanted.queue)?;
         self.check_not_locked(queue, Some(connection))?;
         self.check_consumable(queue, channel, &wanted)?;
+        let described = self.describe("queue", wanted.queue);
+        let reader = self.new_reader(queue, &wanted.arguments, &described)?;
         let priority = wanted.arguments.inner().get("x-priority").and_then(integer).unwrap_or(0);
         let kind = self.queues[queue].settings.queue_type;
         let own = wanted.arguments.inner().get("x-consumer-timeout").and_then(integer);
@@ -124,6 +133,7 @@ impl Vhost {
             unacked: 0,
             late: 0,
             place: Place::Full,
+            reader,
         });
         self.channels[channel].consumers.insert(tag.into(), id);
         self.queues[queue].consumers.push(id);
@@ -151,13 +161,13 @@ impl Vhost {
         let described = self.describe("queue", wanted.queue);
         let windowed = self.channels.get(channel).is_some_and(Channel::has_window);
         if found.settings.queue_type == QueueType::Stream {
-            if wanted.no_ack {
-                let text = format!("automatic acknowledgement not supported by stream {described}");
-                return Err(Exception::not_implemented(text));
-            }
             if self.channels.get(channel).is_some_and(|on| on.prefetch == 0) {
                 let text = format!("consumer prefetch count is not set for stream {described}");
                 return Err(Exception::precondition_failed(text));
+            }
+            if wanted.no_ack {
+                let text = format!("automatic acknowledgement not supported by stream {described}");
+                return Err(Exception::not_implemented(text));
             }
         }
         if windowed && found.settings.queue_type != QueueType::Classic {
@@ -229,6 +239,9 @@ impl Vhost {
             if let Some(queue) = all.get_mut(*id) {
                 queue.consumers.retain(|id| consumers.contains_key(*id));
                 queue.ring.retain(|id| consumers.contains_key(id));
+                if let Some((stream, _)) = queue.stream_parts() {
+                    stream.forget(|id| consumers.contains_key(id));
+                }
                 queue.active = queue.active.filter(|id| consumers.contains_key(*id));
             }
         }
@@ -258,9 +271,11 @@ fn limit(kind: QueueType, no_ack: bool, prefetch: u16) -> u16 {
 /// Refuses the arguments that RabbitMQ refuses, with its texts. Unknown ones are fine.
 fn check_arguments(arguments: &FieldTable, kind: QueueType, described: &str) -> Result<(), Exception> {
     use QueueType::{Classic, Quorum, Stream};
-    let known: [(&str, &[QueueType]); 3] = [
+    let known: [(&str, &[QueueType]); 5] = [
         ("x-priority", &[Classic, Quorum]),
         ("x-stream-offset", &[Stream]),
+        ("x-stream-filter", &[Stream]),
+        ("x-stream-match-unfiltered", &[Stream]),
         ("x-consumer-timeout", &[Quorum]),
     ];
     for (key, supported) in known {
@@ -272,7 +287,7 @@ fn check_arguments(arguments: &FieldTable, kind: QueueType, described: &str) -> 
             return refuse(&format!(" of queue type {}", kind.module()));
         }
         match integer(value) {
-            None if key != "x-stream-offset" => {
+            None if !key.starts_with("x-stream-") => {
                 return refuse(&format!(": \"expected integer, got {}\"", type_name(value)));
             }
             Some(number) if key == "x-consumer-timeout" && number < 0 => {

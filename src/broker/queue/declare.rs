@@ -116,8 +116,15 @@ impl Vhost {
         // Consumers that wait to be the active one of a quorum queue do not count.
         let others_count =
             queue.settings.queue_type != QueueType::Quorum || !queue.settings.single_active_consumer;
-        let consumers = if others_count { queue.consumer_count() } else { queue.consumer_count().min(1) };
-        Counts { ready: queue.ready(), consumers }
+        // Nobody counts those of streams here.
+        let consumers = if queue.is_stream() {
+            0
+        } else if others_count {
+            queue.consumer_count()
+        } else {
+            queue.consumer_count().min(1)
+        };
+        Counts { ready: queue.available(), consumers }
     }
 
     fn check_same_queue(

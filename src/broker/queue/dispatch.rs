@@ -13,7 +13,7 @@ use crate::broker::effects::{Delivery, Effects, Got};
 use crate::broker::overdue::stamp;
 use crate::broker::post::Kept;
 use crate::broker::vhost::Vhost;
-use crate::broker::{ChannelId, ConsumerId, Now, QueueId};
+use crate::broker::{ChannelId, ConnectionId, ConsumerId, Now, QueueId};
 use crate::wire::content::Message;
 use crate::wire::reply::Exception;
 
@@ -118,6 +118,9 @@ impl Vhost {
         if queue.delays.is_some() {
             return Err(self.delay(id, message, marks, now));
         }
+        if queue.is_stream() {
+            return Err(self.append_to_stream(id, message, now, fx));
+        }
         let key = match queue.look_at(message, now) {
             Seen::Plain => None,
             Seen::New(key) => Some(key),
@@ -162,6 +165,9 @@ impl Vhost {
 
     /// Hands out ready messages until there are none or nobody has room.
     pub(in crate::broker) fn dispatch(&mut self, queue: QueueId, fx: &mut impl Effects) {
+        if self.queues.get(queue).is_some_and(|queue| !queue.plain && queue.is_stream()) {
+            return self.feed(queue, fx);
+        }
         self.expire_first(queue);
         while self.queues.get(queue).is_some_and(|q| !q.is_empty() && !q.ring.is_empty()) {
             let Some(id) = self.whose_turn(queue, fx) else { break };
@@ -186,11 +192,17 @@ impl Vhost {
             consumer.place = Place::Stalled;
             let connection = consumer.connection;
             self.queues.get_mut(queue)?.ring.pop();
-            let stalled = &mut self.connections.get_mut(connection)?.stalled;
-            stalled.push_back(id);
-            if stalled.len().is_power_of_two() && stalled.len() >= STALLED_MIN {
-                stalled.retain(|id| self.consumers.contains_key(*id));
-            }
+            self.stall(id, connection);
+        }
+    }
+
+    /// Remembers a consumer whose connection takes no deliveries.
+    pub(in crate::broker) fn stall(&mut self, id: ConsumerId, connection: ConnectionId) {
+        let Some(found) = self.connections.get_mut(connection) else { return };
+        let stalled = &mut found.stalled;
+        stalled.push_back(id);
+        if stalled.len().is_power_of_two() && stalled.len() >= STALLED_MIN {
+            stalled.retain(|id| self.consumers.contains_key(*id));
         }
     }
 
@@ -288,6 +300,7 @@ impl Vhost {
         consumer.unacked -= 1;
         match consumer.place {
             Place::Full if !consumer.is_full() => {}
+            Place::Sated if !consumer.is_full() => return self.grow_hungry(id).is_some(),
             Place::Quiescing if consumer.unacked == 0 => {
                 let queue = consumer.queue;
                 self.stand_down(id, Place::Waiting);
@@ -318,6 +331,9 @@ impl Vhost {
     /// A consumer goes to its queue's ring if it has room. Returns the queue then, which is to be dispatched.
     pub(super) fn take_place(&mut self, id: ConsumerId) -> Option<QueueId> {
         let consumer = self.consumers.get_mut(id)?;
+        if consumer.reader.is_some() {
+            return self.grow_hungry(id);
+        }
         if consumer.is_full() {
             consumer.place = Place::Full;
             return None;

@@ -1,6 +1,7 @@
 //! The lanes of a queue: which one a message goes to, and which one the next message comes from.
 
 use std::cmp::Ordering;
+use std::ops::Range;
 
 use super::Queue;
 use super::arguments::QueueType;
@@ -156,6 +157,10 @@ impl Queue {
     pub(in crate::broker) fn stand_on(&mut self, found: Recovered) {
         let number = found.log.id().map_or(0, |log| queue_of(log).1);
         let Recovered { log, messages, bytes, delivered, .. } = found;
+        if let Some(stream) = &mut self.stream {
+            stream.stand_on(&log);
+            return self.lane.stand_on(log, 0, 0);
+        }
         if let Some(delays) = &mut self.delays {
             delays.find(messages, log.next());
             return self.lane.stand_on(log, 0, 0);
@@ -209,6 +214,18 @@ impl Queue {
     /// Says on disk exactly what has been delivered.
     pub(in crate::broker) fn note_stop(&mut self) {
         self.lanes_mut().for_each(Lane::note_stop);
+    }
+
+    /// The same for a stream, of which several places are used.
+    pub(in crate::broker) fn evict_stream(
+        &mut self,
+        windows: &[Range<Position>],
+        mut leave: impl FnMut(Leaver),
+    ) {
+        let is_kept = |chunk: Range<Position>| {
+            windows.iter().any(|window| chunk.start < window.end && window.start < chunk.end)
+        };
+        self.lane.log.evict_but(is_kept, true).into_iter().for_each(&mut leave);
     }
 
     /// Lets chunks leave memory. If the queue is used what is written to stays, and what is soon to be read.

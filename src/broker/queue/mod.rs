@@ -56,6 +56,7 @@ use super::dead_letter::{Dying, REDELIVERED};
 use super::dedup::Filter;
 use super::definitions::End;
 use super::policy::book::Applied;
+use super::stream::{self, Stream};
 use super::timers::Alarms;
 use super::{BindingId, ConnectionId, ConsumerId, Name, Now};
 use crate::log::{Log, Position};
@@ -129,6 +130,8 @@ pub struct Queue {
     put_off: PutOff,
     /// What it keeps in mind if it is the queue behind a delayed exchange.
     pub(in crate::broker) delays: Option<Box<Delays>>,
+    /// What makes it a stream, if it is one.
+    stream: Option<Box<Stream>>,
     /// Whether a quorum queue refuses messages since it was full.
     refusing: bool,
     /// How many messages are in memory, if not all are.
@@ -207,6 +210,7 @@ impl Queue {
             ledger_of: None,
             put_off: PutOff::new(),
             delays: None,
+            stream: None,
             refusing: false,
             #[cfg(test)]
             warm: None,
@@ -216,6 +220,10 @@ impl Queue {
     /// Says what it is declared to be. It has no messages yet.
     pub(in crate::broker) fn define(&mut self, settings: Settings, arguments: FieldTable) {
         self.filter = Filter::of_queue(settings.queue_type, &arguments);
+        if settings.queue_type == QueueType::Stream {
+            self.stream = Some(Box::default());
+            self.lane.log.make_lasting(stream::lasting(&settings, &arguments));
+        }
         (self.settings, self.arguments) = (settings.shared(), arguments);
         self.note_plain();
         self.lane.priority = self.default_priority();
@@ -230,6 +238,25 @@ impl Queue {
             && max_priority.is_none()
             && self.filter.is_none()
             && self.delays.is_none();
+    }
+
+    pub fn is_stream(&self) -> bool {
+        self.stream.is_some()
+    }
+
+    /// A stream and its log, if it is one.
+    pub(in crate::broker) fn stream_parts(&mut self) -> Option<(&mut Stream, &mut Log)> {
+        Some((self.stream.as_deref_mut()?, &mut self.lane.log))
+    }
+
+    /// What there is to say of a stream.
+    pub fn stream_figures(&self) -> Option<stream::Figures> {
+        self.stream.as_deref().map(|stream| stream.figures(&self.lane.log))
+    }
+
+    /// Messages that consumers may get: those that are ready, or all that a stream has.
+    pub fn available(&self) -> usize {
+        self.stream.as_deref().map_or(self.ready, |stream| stream.count(&self.lane.log))
     }
 
     /// Messages that wait for a consumer.
@@ -408,6 +435,9 @@ impl Queue {
     pub(in crate::broker) fn arrive(&mut self, first: Position, data: crate::log::chunk::Data) -> usize {
         if self.delays.is_some() {
             return self.delayed_arrive(first, data);
+        }
+        if self.is_stream() {
+            return self.lane.log.arrive(first, data).len();
         }
         let (mut returned, mut put_off) =
             (std::mem::take(&mut self.returned), std::mem::take(&mut self.put_off));

@@ -1,6 +1,7 @@
 //! What follows when a queue's settings change while it is there.
 
 use super::arguments::Settings;
+use crate::broker::stream;
 use crate::broker::timers::Alarm;
 use crate::broker::vhost::Vhost;
 use crate::broker::{Now, QueueId};
@@ -33,6 +34,11 @@ impl Vhost {
     pub(in crate::broker) fn settings_changed(&mut self, id: QueueId, before: &Settings) {
         let now = self.clock;
         let Some(queue) = self.queues.get_mut(id) else { return };
+        if queue.is_stream() {
+            let lasting = stream::lasting(&queue.settings, &queue.arguments);
+            queue.log_mut().make_lasting(lasting);
+            return self.retain_stream(id);
+        }
         if queue.is_empty() && queue.unacked == 0 {
             queue.former_ttls = FormerTtls::default();
         } else if queue.settings.message_ttl != before.message_ttl {

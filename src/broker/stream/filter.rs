@@ -1,0 +1,68 @@
+//! Which messages a consumer of a stream wants: those with certain filter values, evaluated here, so that it gets no
+//! others.
+
+use amq_protocol::types::{AMQPValue, FieldTable};
+
+use crate::broker::chance::stable_hash;
+use crate::log::labels::Wanted;
+use crate::wire::properties::{self, HEADERS};
+use crate::wire::reply::Exception;
+use crate::wire::table;
+
+const VALUE: &[u8] = b"x-stream-filter-value";
+
+/// The filter of a consumer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter {
+    /// Without empty ones, which stand for messages without a value.
+    values: Vec<Box<[u8]>>,
+    /// The same for those that skip whole chunks.
+    pub wanted: Wanted,
+}
+
+impl Filter {
+    /// Reads the arguments. As in RabbitMQ, what is neither a text nor an array of some is no filter, and an array without
+    /// any text is answered with 541.
+    pub fn of(arguments: &FieldTable) -> Result<Option<Self>, Exception> {
+        let mut values: Vec<Box<[u8]>> = match arguments.inner().get("x-stream-filter") {
+            Some(AMQPValue::LongString(text)) => vec![text.as_bytes().into()],
+            Some(AMQPValue::FieldArray(all)) => all.as_slice().iter().filter_map(long_text).collect(),
+            _ => return Ok(None),
+        };
+        if values.is_empty() {
+            return Err(Exception::internal_error(""));
+        }
+        let unfiltered =
+            arguments.inner().get("x-stream-match-unfiltered") == Some(&AMQPValue::Boolean(true));
+        let bare = unfiltered || values.iter().any(|value| value.is_empty());
+        values.retain(|value| !value.is_empty());
+        let labels = values.iter().map(|value| stable_hash(value)).collect();
+        Ok(Some(Self { values, wanted: Wanted { bare, labels } }))
+    }
+
+    /// Whether it lets a message with these properties through.
+    pub fn lets_in(&self, raw: &[u8]) -> bool {
+        match value(raw) {
+            Some(value) => self.values.iter().any(|wanted| **wanted == *value),
+            None => self.wanted.bare,
+        }
+    }
+}
+
+fn long_text(value: &AMQPValue) -> Option<Box<[u8]>> {
+    match value {
+        AMQPValue::LongString(text) => Some(text.as_bytes().into()),
+        _ => None,
+    }
+}
+
+/// The filter value of a message, if it has one; an empty one is none.
+fn value(raw: &[u8]) -> Option<&[u8]> {
+    let field = table::find(properties::find(raw, HEADERS)?, VALUE)?;
+    Some(field.octets).filter(|octets| field.kind == b'S' && !octets.is_empty())
+}
+
+/// What a message is labelled with in its log.
+pub fn label(raw: &[u8]) -> Option<u64> {
+    value(raw).map(stable_hash)
+}

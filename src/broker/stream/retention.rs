@@ -1,0 +1,33 @@
+//! What goes of a stream, and when: whole segments, when one begins, when the oldest has been there for long enough, and when
+//! settings change. Who reads there goes on at the first message that is left.
+
+use std::sync::Arc;
+
+use crate::broker::QueueId;
+use crate::broker::timers::Alarm;
+use crate::broker::vhost::Vhost;
+use crate::log::lasting::Retention;
+
+impl Vhost {
+    /// Drops what is not to stay, and sets the alarm for what is next.
+    pub(in crate::broker) fn retain_stream(&mut self, id: QueueId) {
+        let now = self.clock;
+        let Some(queue) = self.queues.get_mut(id).filter(|queue| queue.is_stream()) else { return };
+        let settings = Arc::clone(&queue.settings);
+        let Some((stream, log)) = queue.stream_parts() else { return };
+        let since = settings.max_age.map(|age| now.saturating_sub(age));
+        let retention = Retention { max_octets: settings.max_length_bytes, since, before: stream.committed };
+        stream.held_back = log.retain(&retention);
+        stream.segments = log.segment_count();
+        // What they wait for may not come any more.
+        stream.wake_waiting();
+        let goes_on = !stream.hungry.is_empty();
+        let oldest = settings.max_age.zip(log.oldest()).filter(|_| !stream.held_back);
+        let due = oldest.map(|(age, oldest)| oldest.saturating_add(age).max(now) + 1);
+        self.set_alarm(id, Alarm::Retention, due);
+        if goes_on {
+            self.set_alarm(id, Alarm::More, Some(now));
+        }
+        self.heed(id);
+    }
+}

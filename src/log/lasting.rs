@@ -1,0 +1,264 @@
+//! Lasting logs: nobody settles their records. They are read from any place by any number of readers, found by their
+//! timestamps and their labels, and go by whole segments, the oldest first, when there are too many or they are too old.
+//!
+//! Positions are dense: each record's is one more than that of the record before it, also after a restart, unless
+//! something was lost. Timestamps never decrease.
+
+use std::ops::Range;
+
+use super::chunk::Chunk;
+use super::labels::{Labels, Wanted};
+use super::record::{Parts, Record};
+use super::resident::AHEAD;
+use super::segment::Segment;
+use super::{At, Log, Position};
+
+/// The largest size of a segment, in octets: at a restart the last one is read in one piece.
+const SEGMENT_MAX: u64 = 256 << 20;
+/// The smallest one.
+const SEGMENT_MIN: u64 = 1024;
+/// A segment is so many times as large as others, if nobody says how large.
+const USUAL: u64 = 4;
+
+/// What makes a log a lasting one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lasting {
+    /// Octets of a segment, if not the usual number. At least one chunk is in each.
+    pub segment: Option<u64>,
+    /// Octets for the labels of a chunk, 1 to 255.
+    pub labels: u8,
+}
+
+/// How much of a log stays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Octets of its segments.
+    pub max_octets: Option<u64>,
+    /// Segments whose last record is older go, in milliseconds since 1970.
+    pub since: Option<u64>,
+    /// Segments that end behind this position stay.
+    pub before: Position,
+}
+
+/// Records in memory that follow one another.
+#[derive(Clone, Copy, Debug)]
+pub struct Run<'a>(&'a Chunk);
+
+impl<'a> Run<'a> {
+    /// A record, unless it could not be read.
+    #[inline]
+    pub fn get(&self, position: Position) -> Option<Record<'a>> {
+        self.0.get(position)
+    }
+
+    pub fn first(&self) -> Position {
+        self.0.first
+    }
+
+    /// The position after the last one.
+    pub fn end(&self) -> Position {
+        self.0.end
+    }
+}
+
+impl Log {
+    /// Makes a lasting log of one that is empty, or says how large its next segments are.
+    pub fn make_lasting(&mut self, lasting: Lasting) {
+        let usual = self.budget.sizes;
+        let segment = lasting.segment.unwrap_or(usual.segment * USUAL).clamp(SEGMENT_MIN, SEGMENT_MAX);
+        self.sizes.segment = segment;
+        // So that several fit, where segments are small.
+        self.sizes.chunk = usual.chunk.min((segment as usize / 4).max(SEGMENT_MIN as usize));
+        self.lasting = Some(lasting);
+    }
+
+    pub fn is_lasting(&self) -> bool {
+        self.lasting.is_some()
+    }
+
+    /// Appends a record to a lasting log. Its timestamp is that of the record before it if it were less. Returns as
+    /// [`append`](Self::append) does.
+    pub fn append_lasting(
+        &mut self,
+        timestamp: u64,
+        marks: u8,
+        label: Option<u64>,
+        parts: &Parts<'_>,
+    ) -> (Position, bool) {
+        let timestamp = timestamp.max(self.latest());
+        let (position, persistent) = self.append_marked(timestamp, true, marks, parts);
+        if !persistent {
+            if let Some(segment) = self.segments.back_mut() {
+                segment.appended += super::record::weight(parts) as u64;
+            }
+        }
+        let size = self.lasting.map_or(1, |lasting| lasting.labels);
+        if let Some(chunk) = self.chunks.back_mut() {
+            // What was begun without labels, as far as is known, stays so.
+            if position == chunk.first || chunk.labels.is_some() {
+                chunk.labels.get_or_insert_with(|| Box::new(Labels::new(size))).add(label);
+            }
+        }
+        (position, persistent)
+    }
+
+    /// The timestamp of the last record; 0 if there is none.
+    pub fn latest(&self) -> u64 {
+        self.chunks.iter().next_back().map_or(0, |chunk| chunk.latest)
+    }
+
+    /// The first position there is; the next one if there is none.
+    pub fn first(&self) -> Position {
+        self.chunks.front().map_or(self.next, |chunk| chunk.first)
+    }
+
+    /// How many segments there are.
+    pub fn segment_count(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// Octets of all segments.
+    pub fn octets(&self) -> u64 {
+        self.segments.iter().map(octets).sum()
+    }
+
+    /// A position before which no record is as late as a timestamp, close to the first one that is; `None` if there is
+    /// none.
+    pub fn near(&self, timestamp: u64) -> Option<Position> {
+        let index = self.chunks.partition_point(|chunk| chunk.latest < timestamp);
+        self.chunks.get(index).filter(|chunk| chunk.first < chunk.end).map(|chunk| chunk.first)
+    }
+
+    /// The timestamp of a record; while it is not in memory, that of the last one near it.
+    pub fn time_of(&self, position: Position) -> Option<u64> {
+        let after = self.chunks.partition_point(|chunk| chunk.first <= position);
+        let chunk = self.chunks.get(after.checked_sub(1)?)?;
+        Some(chunk.get(position).map_or(chunk.latest, |record| record.timestamp))
+    }
+
+    /// The first record from a position on that is in a chunk which may have what is wanted. What is on disk is asked
+    /// for, with what comes after it.
+    pub fn find(&mut self, from: Position, wanted: Option<&Wanted>) -> At {
+        let begin = self.chunks.partition_point(|chunk| chunk.end <= from);
+        for index in begin..self.chunks.len() {
+            let chunk = &self.chunks[index];
+            if from < chunk.end && may_hold(chunk, wanted) {
+                if chunk.data().is_none() {
+                    self.read_ahead_for(index, wanted);
+                    return At::OnDisk;
+                }
+                if let Some(position) = chunk.present(from) {
+                    if position == chunk.first {
+                        self.read_ahead_for(index + 1, wanted);
+                    }
+                    return At::Here(position);
+                }
+            }
+        }
+        At::End
+    }
+
+    /// Asks for the next few chunks that may have what is wanted.
+    fn read_ahead_for(&mut self, from: usize, wanted: Option<&Wanted>) {
+        let Some(wanted) = wanted else { return self.read_ahead(from) };
+        let mut left = AHEAD;
+        for index in from..self.chunks.len() {
+            if left == 0 {
+                return;
+            }
+            if may_hold(&self.chunks[index], Some(wanted)) {
+                left -= 1;
+                let first = self.chunks[index].first;
+                self.fetch(first);
+            }
+        }
+    }
+
+    /// The records around a position that is in memory.
+    #[inline]
+    pub fn run(&self, position: Position) -> Option<Run<'_>> {
+        self.chunks.get(self.index(position)?).map(Run)
+    }
+
+    /// What begins at a position has been read, and leaves memory if it only came to be read.
+    pub fn leave_behind(&mut self, first: Position) {
+        let Some(index) = self.index(first) else { return };
+        let chunk = &mut self.chunks[index];
+        if !chunk.is_borrowed() {
+            return;
+        }
+        let weight = chunk.weight();
+        if let Some(data) = chunk.leave() {
+            self.warm.remove(&first);
+            self.budget.give(weight);
+            self.budget.keep(data);
+        }
+    }
+
+    /// The positions of the last few chunks, where most readers are.
+    pub fn tail(&self) -> Range<Position> {
+        let from = self.chunks.len().saturating_sub(AHEAD);
+        self.chunks.get(from).map_or(self.next, |chunk| chunk.first)..self.next
+    }
+
+    /// Drops the segments that are not to stay; the last one always does. Returns whether one stays for its position only.
+    pub fn retain(&mut self, retention: &Retention) -> bool {
+        let mut octets_left = self.octets();
+        while self.segments.len() > 1 {
+            let first = &self.segments[0];
+            let too_much = retention.max_octets.is_some_and(|max| octets_left > max);
+            let too_old = retention.since.is_some_and(|since| self.latest_of(first) < since);
+            if !too_much && !too_old {
+                return false;
+            }
+            if first.end > retention.before {
+                return true;
+            }
+            octets_left -= octets(first);
+            self.drop_first();
+        }
+        false
+    }
+
+    /// When the oldest segment that may go at all had its last record, in milliseconds since 1970.
+    pub fn oldest(&self) -> Option<u64> {
+        (self.segments.len() > 1).then(|| self.latest_of(&self.segments[0]))
+    }
+
+    fn latest_of(&self, segment: &Segment) -> u64 {
+        let end = self.chunks.partition_point(|chunk| chunk.base <= segment.first);
+        let last = end.checked_sub(1).and_then(|index| self.chunks.get(index));
+        last.filter(|chunk| chunk.base == segment.first).map_or(0, |chunk| chunk.latest)
+    }
+
+    fn drop_first(&mut self) {
+        let Some(segment) = self.segments.pop_front() else { return };
+        while self.chunks.front().is_some_and(|chunk| chunk.base <= segment.first) {
+            self.count_gathered(0);
+            let Some(mut chunk) = self.chunks.pop_front() else { break };
+            self.freed.extend(chunk.spilled.take());
+            self.warm.remove(&chunk.first);
+            self.budget.give(chunk.weight());
+            if let Some(data) = chunk.into_data() {
+                self.budget.keep(data);
+            }
+        }
+        if let Some(id) = self.id.filter(|_| segment.size > 0) {
+            self.removed.extend([segment.file(id), segment.settled_file(id)]);
+            self.calls.gather = true;
+        }
+    }
+}
+
+/// Octets of a segment.
+fn octets(segment: &Segment) -> u64 {
+    segment.appended.max(segment.size.into())
+}
+
+/// Whether a chunk may have what is wanted; if nobody knows its labels it may.
+fn may_hold(chunk: &Chunk, wanted: Option<&Wanted>) -> bool {
+    match (wanted, &chunk.labels) {
+        (Some(wanted), Some(labels)) => labels.may_hold(wanted),
+        _ => true,
+    }
+}

@@ -1,0 +1,534 @@
+//! A stream on a disk that loses power: what is published, read, dropped by age and read again after a crash, at random,
+//! beside a plain list of what should be there.
+
+#![allow(clippy::expect_used, reason = "a test may fail")]
+
+#[path = "support/random.rs"]
+mod random;
+#[path = "support/sim_disk.rs"]
+mod sim_disk;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use amq_protocol::types::{AMQPValue, FieldTable};
+use leveret::broker::commit::Commit;
+use leveret::broker::effects::{Delivery, Effects, Got};
+use leveret::broker::publish::Outcome;
+use leveret::broker::queue::consumer::Consume;
+use leveret::broker::queue::declare::Declaration;
+use leveret::broker::settle::Verdict;
+use leveret::broker::stream::Figures;
+use leveret::broker::{ChannelId, ConnectionId, QueueId, Vhost};
+use leveret::log::LogId;
+use leveret::log::batch::Batch;
+use leveret::log::budget::{Budget, Sizes};
+use leveret::log::disk::Disk;
+use leveret::log::recover::recover_as;
+use leveret::log::resident::Request;
+use leveret::node::reader;
+use leveret::wire::compose::Table;
+use leveret::wire::content::{Body, Message};
+use leveret::wire::properties::{self, HEADERS};
+use leveret::wire::reply::Exception;
+use leveret::wire::table::{self, Value};
+use random::Random;
+use sim_disk::SimDisk;
+
+const LOG: LogId = LogId(1);
+const VALUES: [&str; 3] = ["a", "b", "c"];
+const BEGIN: u64 = 1_700_000_000_000;
+
+/// A message that was published.
+#[derive(Clone, Debug)]
+struct Entry {
+    body: Vec<u8>,
+    value: Option<&'static str>,
+    time: u64,
+    confirmed: bool,
+}
+
+/// What a consumer should get.
+#[derive(Clone, Debug)]
+struct Reading {
+    /// What is before it has been got, or is none of its business.
+    next: u64,
+    since: Option<u64>,
+    values: Option<Vec<&'static str>>,
+    bare: bool,
+    unacked: VecDeque<u64>,
+    id: leveret::broker::ConsumerId,
+}
+
+impl Reading {
+    fn wants(&self, entry: &Entry) -> bool {
+        let filtered = match (&self.values, entry.value) {
+            (None, _) => true,
+            (Some(_), None) => self.bare,
+            (Some(values), Some(value)) => values.contains(&value),
+        };
+        filtered && self.since.is_none_or(|since| entry.time >= since)
+    }
+}
+
+/// What came out, to be looked at after each call.
+#[derive(Debug, Default)]
+struct Outside {
+    deliveries: Vec<(Vec<u8>, u64, u64, Vec<u8>)>,
+    /// How many deliveries the connection still takes.
+    credit: usize,
+}
+
+impl Effects for Outside {
+    fn has_credit(&mut self, _: ConnectionId) -> bool {
+        self.credit > 0
+    }
+    fn deliver(&mut self, to: &Delivery<'_>, message: &Message<'_>) {
+        self.credit -= 1;
+        assert!(!to.redelivered);
+        let headers = properties::find(message.properties, HEADERS).expect("headers");
+        let Some(Value::Int(offset)) = table::find(headers, b"x-stream-offset").map(|field| field.value())
+        else {
+            panic!("no offset");
+        };
+        let body = message.body.octets().to_vec();
+        self.deliveries.push((to.consumer_tag.to_vec(), to.delivery_tag, offset as u64, body));
+    }
+    fn got(&mut self, _: ConnectionId, _: u16, _: &Got, _: &Message<'_>) {}
+    fn cancelled(&mut self, _: ConnectionId, _: u16, _: &[u8]) {}
+    fn channel_closed(&mut self, _: ConnectionId, _: u16, _: &Exception) {}
+    fn retry(&mut self, _: ConnectionId) {}
+}
+
+struct World {
+    random: Random,
+    disk: SimDisk,
+    sizes: Sizes,
+    budget: Arc<Budget>,
+    arguments: FieldTable,
+    max_octets: Option<u64>,
+    max_age: Option<u64>,
+    now: u64,
+    vhost: Vhost,
+    queue: QueueId,
+    connection: ConnectionId,
+    channel: ChannelId,
+    outside: Outside,
+    entries: Vec<Option<Entry>>,
+    waiting: Vec<(Commit, u64)>,
+    readings: BTreeMap<Vec<u8>, Reading>,
+    requests: Vec<(QueueId, u64, Request)>,
+    gathered: Option<(Commit, Batch)>,
+    first: u64,
+    names: usize,
+    count: usize,
+}
+
+fn arguments(random: &mut Random) -> (FieldTable, Option<u64>, Option<u64>) {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString("stream".into()));
+    let segment = 1024 + random.below(4000) as i64;
+    arguments.insert("x-stream-max-segment-size-bytes".into(), AMQPValue::LongLongInt(segment));
+    let max_octets = random.chance(50).then(|| 1000 + random.below(20_000) as u64);
+    if let Some(max) = max_octets {
+        arguments.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(max as i64));
+    }
+    let max_age = random.chance(30).then_some(60_000);
+    if max_age.is_some() {
+        arguments.insert("x-max-age".into(), AMQPValue::LongString("1m".into()));
+    }
+    (arguments, max_octets, max_age)
+}
+
+fn new_vhost(
+    budget: &Arc<Budget>,
+    arguments: &FieldTable,
+    now: u64,
+) -> (Vhost, QueueId, ConnectionId, ChannelId) {
+    let mut vhost = Vhost::new("v");
+    vhost.keep(Arc::clone(budget));
+    vhost.set_clock(now);
+    let declaration = Declaration {
+        name: "s".into(),
+        durable: true,
+        exclusive: false,
+        auto_delete: false,
+        arguments: arguments.clone(),
+    };
+    vhost.declare_queue(None, declaration).expect("a stream");
+    let queue = vhost.kept_queues()[0].0;
+    let connection = vhost.connect();
+    let channel = vhost.open_channel(connection, 1);
+    (vhost, queue, connection, channel)
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let disk = SimDisk::new(random.next());
+        let (arguments, max_octets, max_age) = arguments(&mut random);
+        let sizes = Sizes {
+            chunk: 200 + random.below(1500),
+            segment: 4096,
+            empty_max: 100,
+            index_min: 1 + random.below(3000) as u32,
+        };
+        let budget = Arc::new(Budget::with_sizes(8000, 7, sizes));
+        let (vhost, queue, connection, channel) = new_vhost(&budget, &arguments, BEGIN);
+        let outside = Outside { credit: 50, ..Outside::default() };
+        Self {
+            random,
+            disk,
+            sizes,
+            budget,
+            arguments,
+            max_octets,
+            max_age,
+            now: BEGIN,
+            vhost,
+            queue,
+            connection,
+            channel,
+            outside,
+            entries: Vec::new(),
+            waiting: Vec::new(),
+            readings: BTreeMap::new(),
+            requests: Vec::new(),
+            gathered: None,
+            first: 0,
+            names: 0,
+            count: 0,
+        }
+    }
+
+    fn figures(&self) -> Figures {
+        self.vhost.queue(b"s").expect("a queue").stream_figures().expect("a stream")
+    }
+
+    fn step(&mut self) {
+        match self.random.below(100) {
+            0..30 => self.publish(),
+            30..45 => self.commit_step(),
+            45..60 => self.read(),
+            60..78 => self.acknowledge(),
+            78..84 => self.resume(),
+            84..90 => self.consume(),
+            90..93 => self.cancel(),
+            // What was gathered has to be written before.
+            93..96 if self.gathered.is_none() => drop(self.vhost.trim(&mut Vec::new())),
+            _ => self.wait(),
+        }
+        self.look();
+    }
+
+    fn publish(&mut self) {
+        for _ in 0..=self.random.below(6) {
+            let value = self.random.chance(60).then(|| VALUES[self.random.below(3)]);
+            let mut headers = Table::default();
+            if let Some(value) = value {
+                headers.text("x-stream-filter-value", value);
+            }
+            self.count += 1;
+            let mut body = format!("message {}", self.count).into_bytes();
+            body.resize(body.len() + self.random.below(200), b'.');
+            let raw = headers.properties();
+            let message =
+                Message { exchange: b"", routing_key: b"s", properties: &raw, body: Body::Inline(&body) };
+            let targets = self.vhost.route(&message).targets;
+            let Outcome::Kept(commit) = self.vhost.publish(&targets, &message, self.now, &mut self.outside)
+            else {
+                panic!("not kept");
+            };
+            self.waiting.push((commit, self.entries.len() as u64));
+            self.entries.push(Some(Entry { body, value, time: self.now, confirmed: false }));
+        }
+    }
+
+    fn commit_step(&mut self) {
+        if let Some((commit, mut batch)) = self.gathered.take() {
+            batch.write(&self.disk).expect("written");
+            batch.sync(&self.disk, &BTreeSet::new()).expect("synced");
+            batch.remove_files(&self.disk).expect("removed");
+            self.vhost.announce(commit);
+            for (_, offset) in self.waiting.extract_if(.., |(at, _)| *at <= commit) {
+                if let Some(entry) = &mut self.entries[offset as usize] {
+                    entry.confirmed = true;
+                }
+            }
+            self.vhost.dispatch_due(&mut self.outside);
+        } else {
+            let mut batch = Batch::default();
+            let (commit, _) = self.vhost.gather(true, &mut batch);
+            self.gathered = Some((commit, batch));
+        }
+    }
+
+    fn read(&mut self) {
+        self.requests.extend(self.vhost.take_requests());
+        while !self.requests.is_empty() && self.random.chance(70) {
+            let at = self.random.below(self.requests.len());
+            let (queue, first, request) = self.requests.swap_remove(at);
+            let (data, trouble) = reader::read(&self.disk, &request);
+            let lost = self.vhost.arrive(queue, first, data, &mut self.outside);
+            assert!(lost == 0 || trouble.is_none(), "{trouble:?}");
+            assert_eq!(
+                lost,
+                0,
+                "{request:?} {:?}",
+                self.entries[first as usize..(request.span.end as usize)]
+                    .iter()
+                    .map(Option::is_some)
+                    .collect::<Vec<_>>()
+            );
+        }
+    }
+
+    fn acknowledge(&mut self) {
+        let mut tags: Vec<_> =
+            self.readings.values().flat_map(|reading| reading.unacked.iter().copied()).collect();
+        tags.sort_unstable();
+        if tags.is_empty() {
+            return;
+        }
+        let tag = tags[self.random.below(tags.len())];
+        let multiple = self.random.chance(70);
+        let verdict = [Verdict::Done, Verdict::Requeue, Verdict::Discard][self.random.below(3)];
+        self.vhost.settle(self.channel, tag, multiple, verdict).expect("a tag");
+        for reading in self.readings.values_mut() {
+            reading.unacked.retain(|other| *other != tag && !(multiple && *other < tag));
+        }
+        self.vhost.dispatch_due(&mut self.outside);
+    }
+
+    fn resume(&mut self) {
+        self.outside.credit = self.random.below(60);
+        self.vhost.resume(self.connection, &mut self.outside);
+    }
+
+    fn consume(&mut self) {
+        if self.readings.len() > 5 {
+            return;
+        }
+        self.names += 1;
+        let tag = format!("c{}", self.names).into_bytes();
+        let mut arguments = FieldTable::default();
+        let values = self.random.chance(40).then(|| VALUES[..1 + self.random.below(2)].to_vec());
+        let bare = self.random.chance(50);
+        if let Some(values) = &values {
+            let all = values.iter().map(|value| AMQPValue::LongString((*value).into())).collect::<Vec<_>>();
+            arguments.insert("x-stream-filter".into(), AMQPValue::FieldArray(all.into()));
+            arguments.insert("x-stream-match-unfiltered".into(), AMQPValue::Boolean(bare));
+        }
+        let Figures { first, committed, .. } = self.figures();
+        let (mut next, mut since) = (committed, None);
+        let offset = match self.random.below(5) {
+            0 => {
+                next = first;
+                AMQPValue::LongString("first".into())
+            }
+            1 => {
+                next = self.random.below(self.entries.len() + 3) as u64;
+                AMQPValue::LongLongInt(next as i64)
+            }
+            2 | 3 => {
+                let time = (self.now - self.random.below(100_000) as u64) / 1000;
+                let is_late =
+                    |entry: &&Option<Entry>| entry.as_ref().is_some_and(|entry| entry.time >= time * 1000);
+                if self.entries[first as usize..committed as usize].iter().any(|entry| is_late(&entry)) {
+                    (next, since) = (first, Some(time * 1000));
+                }
+                AMQPValue::Timestamp(time)
+            }
+            _ => AMQPValue::LongString("next".into()),
+        };
+        arguments.insert("x-stream-offset".into(), offset);
+        self.vhost.set_prefetch(self.channel, 1 + self.random.below(40) as u16);
+        let consume = Consume { queue: b"s", tag: &tag, no_ack: false, exclusive: false, arguments };
+        let id = self.vhost.consume(self.channel, consume).expect("a consumer");
+        self.readings.insert(tag, Reading { next, since, values, bare, unacked: VecDeque::new(), id });
+        self.vhost.start_consumer(id, &mut self.outside);
+    }
+
+    fn cancel(&mut self) {
+        let Some(tag) = self.readings.keys().nth(self.random.below(8)).cloned() else { return };
+        let gone = self.readings.remove(&tag).expect("a consumer");
+        self.vhost.cancel(self.channel, &tag, &mut self.outside);
+        for tag in gone.unacked {
+            self.vhost.settle(self.channel, tag, false, Verdict::Done).expect("a tag");
+        }
+        self.vhost.dispatch_due(&mut self.outside);
+    }
+
+    fn wait(&mut self) {
+        self.now += self.random.below(20_000) as u64;
+        self.vhost.set_clock(self.now);
+        self.vhost.tick(&mut self.outside);
+    }
+
+    /// Compares what came with what should have come.
+    fn look(&mut self) {
+        let figures = self.figures();
+        assert!(figures.first >= self.first, "the first offset went back");
+        for (tag, delivery, offset, body) in std::mem::take(&mut self.outside.deliveries) {
+            let reading = self.readings.get_mut(&tag).expect("somebody who consumes");
+            let entry = self.entries[offset as usize].as_ref().expect("a message that is there");
+            assert!(entry.confirmed, "{offset} was delivered and is not on disk");
+            assert_eq!(entry.body, body, "at {offset}");
+            assert!(reading.wants(entry), "{offset} was not wanted");
+            assert!(offset >= reading.next, "{offset} once more");
+            // What was passed over was not wanted, or it had gone already before this step or went in it.
+            let from = reading.next.max(figures.first);
+            for passed in from..offset {
+                let wanted = self.entries[passed as usize].as_ref().is_some_and(|entry| reading.wants(entry));
+                assert!(
+                    !wanted,
+                    "{passed} was passed over on the way to {offset}: {reading:?} {figures:?} {:?}",
+                    self.entries[passed as usize]
+                );
+            }
+            (reading.next, reading.since) = (offset + 1, None);
+            reading.unacked.push_back(delivery);
+        }
+        self.first = figures.first;
+        if let Some(max) = self.max_octets.filter(|_| figures.next == figures.committed) {
+            let one = 2 * (5000 + self.sizes.chunk as u64);
+            assert!(figures.octets <= max.max(one) + one, "{} octets of {max}", figures.octets);
+        }
+    }
+
+    /// Everything is committed and read.
+    fn settle_down(&mut self) {
+        for _ in 0..3000 {
+            self.outside.credit = 1000;
+            self.commit_step();
+            self.requests.extend(self.vhost.take_requests());
+            for (queue, first, request) in std::mem::take(&mut self.requests) {
+                let (data, trouble) = reader::read(&self.disk, &request);
+                let lost = self.vhost.arrive(queue, first, data, &mut self.outside);
+                // What has gone meanwhile is no loss.
+                assert!(lost == 0 || trouble.is_none(), "{trouble:?}");
+            }
+            self.vhost.resume(self.connection, &mut self.outside);
+            self.vhost.tick(&mut self.outside);
+            self.look();
+            let tags: Vec<_> =
+                self.readings.values_mut().flat_map(|reading| reading.unacked.drain(..)).collect();
+            for tag in &tags {
+                self.vhost.settle(self.channel, *tag, false, Verdict::Done).expect("a tag");
+            }
+            self.vhost.dispatch_due(&mut self.outside);
+            self.look();
+            if tags.is_empty()
+                && self.waiting.is_empty()
+                && self.gathered.is_none()
+                && !self.vhost.calls().read
+                && self.readings.values().all(|reading| reading.unacked.is_empty())
+            {
+                break;
+            }
+        }
+        let end = self.entries.len() as u64;
+        for (tag, reading) in &self.readings {
+            for offset in reading.next.max(self.first)..end {
+                let wanted = self.entries[offset as usize].as_ref().is_some_and(|entry| reading.wants(entry));
+                assert!(
+                    !wanted,
+                    "{:?} did not get {offset} of {end}: {reading:?} {:?} {:?}",
+                    String::from_utf8_lossy(tag),
+                    self.vhost.consumer(reading.id),
+                    self.figures()
+                );
+            }
+        }
+    }
+
+    /// The machine goes off, or the process is killed, and another one takes over.
+    fn crash(&mut self) {
+        let lost_power = self.random.chance(60);
+        self.gathered = self.gathered.take().and_then(|(_, mut batch)| {
+            // In the middle of a commit.
+            self.disk.crash_at(self.disk.operations() + self.random.below(6) as u64);
+            let _ = batch.write(&self.disk).and_then(|()| batch.sync(&self.disk, &BTreeSet::new()));
+            None
+        });
+        self.disk = if lost_power { self.disk.crash() } else { self.disk.kill() };
+        self.requests.clear();
+        self.readings.clear();
+        self.waiting.clear();
+        self.outside.deliveries.clear();
+        self.budget = Arc::new(Budget::with_sizes(8000, 7, self.sizes));
+        (self.vhost, self.queue, self.connection, self.channel) =
+            new_vhost(&self.budget, &self.arguments, self.now);
+        self.vhost.take_changes();
+        let files = self.disk.list().expect("a list");
+        let lasting = self.vhost.lasting(self.queue);
+        let found =
+            recover_as(&self.disk, LOG, Arc::clone(&self.budget), lasting, &files).expect("recovered");
+        let torn = !found.damage.is_empty();
+        self.disk.sync(&found.unsynced, true).expect("synced");
+        self.vhost.recover(self.queue, found);
+        self.take_stock(torn);
+    }
+
+    /// What was confirmed is there where it was; of the rest some may be.
+    fn take_stock(&mut self, torn: bool) {
+        let Figures { first, next, committed, .. } = self.figures();
+        assert_eq!(next, committed);
+        let end = next as usize;
+        // Where the front of a file has not come to the disk nobody knows how many messages were to be in it.
+        assert!(end <= self.entries.len() || torn, "{end} of {}", self.entries.len());
+        self.entries.resize(self.entries.len().max(end), None);
+        let lost = self.entries.drain(end..).flatten().any(|entry| entry.confirmed);
+        assert!(!lost, "what was confirmed is gone");
+        if self.max_octets.is_none() && self.max_age.is_none() {
+            assert_eq!(first, 0);
+        }
+        // What was not confirmed is taken as it is found.
+        let unsure: Vec<_> = (first as usize..end)
+            .filter(|at| self.entries[*at].as_ref().is_some_and(|e| !e.confirmed))
+            .collect();
+        let mut there = BTreeSet::new();
+        for (queue, position, request) in
+            self.vhost.all_requests(self.queue).into_iter().map(|(at, request)| (self.queue, at, request))
+        {
+            let (data, trouble) = reader::read(&self.disk, &request);
+            assert_eq!(trouble, None, "{queue:?}");
+            let count = request.span.end - request.span.first;
+            there.extend((0..count).filter(|at| data.get(*at as usize).is_some()).map(|at| position + at));
+        }
+        for at in unsure {
+            match &mut self.entries[at] {
+                Some(entry) if there.contains(&(at as u64)) => entry.confirmed = true,
+                entry => *entry = None,
+            }
+        }
+        for at in first..next {
+            assert!(self.entries[at as usize].is_none() || there.contains(&at), "{at} is not there");
+        }
+        self.first = first;
+    }
+}
+
+fn play(seed: u64) {
+    let mut world = World::new(seed);
+    for _ in 0..4 {
+        for _ in 0..150 + world.random.below(400) {
+            world.step();
+        }
+        if world.random.chance(50) {
+            world.settle_down();
+        }
+        world.crash();
+    }
+    world.consume();
+    world.settle_down();
+}
+
+#[test]
+fn confirmed_messages_keep_their_offsets_and_readers_get_each_in_order() {
+    let seeds = std::env::var("LEVERET_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(150);
+    for seed in std::env::var("LEVERET_FROM").ok().and_then(|n| n.parse().ok()).unwrap_or(0)..seeds {
+        let result = std::panic::catch_unwind(|| play(seed));
+        assert!(result.is_ok(), "with seed {seed}");
+    }
+}
