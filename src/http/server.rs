@@ -8,7 +8,7 @@ use axum::extract::ConnectInfo;
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
 use super::settings::HttpSettings;
+use crate::net::tls::Tls;
 use crate::node::Node;
 
 /// How long requests have to end when the node goes down.
@@ -25,6 +26,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub enum HttpListener {
     Tcp(TcpListener),
+    Tls(TcpListener, Arc<Tls>),
     /// Whoever can open the socket is on this machine.
     Unix(UnixListener),
     /// Whoever can open the socket is trusted.
@@ -48,7 +50,7 @@ type Accepted = (Box<dyn Stream>, SocketAddr);
 impl HttpListener {
     async fn accept(&self) -> std::io::Result<Accepted> {
         match self {
-            Self::Tcp(listener) => {
+            Self::Tcp(listener) | Self::Tls(listener, _) => {
                 let (socket, peer) = listener.accept().await?;
                 if let Err(e) = socket.set_nodelay(true) {
                     tracing::debug!("no TCP_NODELAY: {e}");
@@ -71,7 +73,11 @@ pub async fn serve(listener: impl Into<HttpListener>, node: Arc<Node>, settings:
     let idle = settings.idle;
     let api = match &listener {
         HttpListener::Control(_) => super::trusted_router(node, &settings),
-        HttpListener::Tcp(_) | HttpListener::Unix(_) => super::router(node, settings),
+        HttpListener::Tcp(_) | HttpListener::Tls(..) | HttpListener::Unix(_) => super::router(node, settings),
+    };
+    let tls = match &listener {
+        HttpListener::Tls(_, tls) => Some(tls),
+        _ => None,
     };
     let connections = GracefulShutdown::new();
     loop {
@@ -80,34 +86,35 @@ pub async fn serve(listener: impl Into<HttpListener>, node: Arc<Node>, settings:
             _ = going_down.wait_for(|down| *down) => break,
         };
         let Some(((stream, peer), place)) = accepted else { continue };
-        talk(&connections, api.clone(), stream, peer, idle, place);
+        let (connection, api, tls) = (connections.watcher(), api.clone(), tls.cloned());
+        // What TLS needs is done in the connection's task, so that a client that stalls holds up nobody.
+        tokio::spawn(async move {
+            let stream = match tls {
+                Some(tls) => tls.accept(stream).await.map(|stream| Box::new(stream) as Box<dyn Stream>),
+                None => Ok(stream),
+            };
+            match stream {
+                Ok(stream) => talk(connection, api, stream, peer, idle).await,
+                Err(e) => tracing::debug!(%peer, "HTTP connection lost: {e}"),
+            }
+            drop(place);
+        });
     }
     if timeout(DRAIN, connections.shutdown()).await.is_err() {
         tracing::warn!("some HTTP requests did not end in time");
     }
 }
 
-/// Serves a connection, in a task of its own.
-fn talk(
-    connections: &GracefulShutdown,
-    api: Router,
-    stream: Box<dyn Stream>,
-    peer: SocketAddr,
-    idle: Duration,
-    place: OwnedSemaphorePermit,
-) {
+/// Serves a connection to its end.
+async fn talk(watcher: Watcher, api: Router, stream: Box<dyn Stream>, peer: SocketAddr, idle: Duration) {
     let service = TowerToHyperService::new(api.layer(Extension(ConnectInfo(peer))));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(idle)
         .serve_connection(TokioIo::new(stream), service);
-    let connection = connections.watch(connection);
-    tokio::spawn(async move {
-        if let Err(e) = connection.await {
-            tracing::debug!(%peer, "HTTP connection lost: {e}");
-        }
-        drop(place);
-    });
+    if let Err(e) = watcher.watch(connection).await {
+        tracing::debug!(%peer, "HTTP connection lost: {e}");
+    }
 }
 
 /// The next connection, when there is a place for it.

@@ -9,7 +9,6 @@ use std::time::Duration;
 use tokio::io::AsyncRead;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 
 use super::connection;
 use super::proxy;
@@ -103,11 +102,9 @@ async fn introduce<S: AsyncRead + Unpin>(mut socket: S, ends: Ends, proxied: boo
 /// Agrees on TLS, then serves. What a listener's certificates are is looked at now, so that a reload counts for
 /// whoever comes after it.
 async fn secure<S: Octets + 'static>(socket: S, mut ends: Ends, tls: &Tls, node: Arc<Node>) {
-    let accepting = TlsAcceptor::from(tls.config()).accept(socket);
-    let socket = match timeout(tls.settings().handshake_timeout, accepting).await {
-        Ok(Ok(socket)) => socket,
-        Ok(Err(e)) => return tracing::warn!(peer = %ends.peer, "TLS handshake failed: {e}"),
-        Err(_) => return tracing::warn!(peer = %ends.peer, "TLS handshake timed out"),
+    let socket = match tls.accept(socket).await {
+        Ok(socket) => socket,
+        Err(e) => return tracing::warn!(peer = %ends.peer, "TLS handshake failed: {e}"),
     };
     let (secrecy, certified) = describe(socket.get_ref().1, tls.settings().login_from);
     ends.tls = Some(Box::new(secrecy));

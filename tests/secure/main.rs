@@ -8,6 +8,7 @@ mod certificates;
 mod common;
 
 mod external;
+mod http;
 mod local;
 mod proxies;
 mod tls;

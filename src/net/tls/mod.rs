@@ -5,16 +5,19 @@
 //! - [`suites`][]: cipher suites by the names that people configure
 //! - [`verify`][]: whether clients' certificates are good
 //! - [`certificate`][]: what they say, and whose they are
+//! - [`follow`][]: files that change
 //! - [`describe`][]: what a connection has agreed on
 
 mod certificate;
 mod describe;
 mod files;
+mod follow;
 mod suites;
 mod verify;
 
 pub use certificate::{AlternativeName, LoginFrom};
 pub(super) use describe::describe;
+pub use follow::follow;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,6 +28,12 @@ use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::version::{TLS12, TLS13};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::node::listeners::Certificates;
 
 /// The settings of TLS listeners: RabbitMQ's `ssl_options` and `management.ssl`, with its defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,13 +102,6 @@ impl TlsError {
     }
 }
 
-/// When the certificates of a listener stop being valid: for each file in its order, in seconds since 1970.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Expiry {
-    pub certfile: Vec<u64>,
-    pub cacertfile: Vec<u64>,
-}
-
 /// Settings in use. Connections that are made after a reload get the new certificates, the others keep theirs.
 #[derive(Debug)]
 pub struct Tls {
@@ -110,7 +112,7 @@ pub struct Tls {
 #[derive(Debug)]
 struct Loaded {
     config: Arc<ServerConfig>,
-    expiry: Expiry,
+    certificates: Certificates,
 }
 
 impl Tls {
@@ -130,14 +132,23 @@ impl Tls {
         Ok(())
     }
 
+    /// Agrees with a client on everything, or gives up when the time for it is over.
+    pub async fn accept<S>(&self, stream: S) -> io::Result<TlsStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let accepting = TlsAcceptor::from(self.config()).accept(stream);
+        timeout(self.settings.handshake_timeout, accepting).await?
+    }
+
     /// What a connection that is made now is served with.
-    pub fn config(&self) -> Arc<ServerConfig> {
+    fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.loaded.load().config)
     }
 
-    /// When the certificates in use expire.
-    pub fn expiry(&self) -> Expiry {
-        self.loaded.load().expiry.clone()
+    /// The certificates in use, and when they expire.
+    pub fn certificates(&self) -> Certificates {
+        self.loaded.load().certificates.clone()
     }
 }
 
@@ -150,9 +161,13 @@ fn load(settings: &TlsSettings) -> Result<Loaded, TlsError> {
         None => Vec::new(),
     };
     let key = files::key(keyfile, settings.password.as_deref())?;
-    let expiry = Expiry {
-        certfile: own.iter().map(files::Certificate::expires).collect(),
-        cacertfile: authorities.iter().map(files::Certificate::expires).collect(),
+    let expiry =
+        |certificates: &[files::Certificate]| certificates.iter().map(files::Certificate::expires).collect();
+    let certificates = Certificates {
+        certfile: settings.certfile.clone(),
+        certfile_expires: expiry(&own),
+        cacertfile: settings.cacertfile.clone(),
+        cacertfile_expires: expiry(&authorities),
     };
     let mut provider = ring::default_provider();
     suites::choose(&mut provider.cipher_suites, &settings.ciphers)?;
@@ -168,7 +183,7 @@ fn load(settings: &TlsSettings) -> Result<Loaded, TlsError> {
         .with_single_cert(files::chain(own, &authorities), key)
         .map_err(|e| TlsError::unusable("certificate file", certfile, &mismatch(&e, keyfile)))?;
     config.ignore_client_order = settings.honor_cipher_order;
-    Ok(Loaded { config: Arc::new(config), expiry })
+    Ok(Loaded { config: Arc::new(config), certificates })
 }
 
 fn mismatch(error: &rustls::Error, keyfile: &Path) -> String {

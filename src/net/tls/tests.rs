@@ -7,16 +7,16 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair,
 use super::*;
 
 /// A folder of its own for each test, gone at the end.
-struct Folder(PathBuf);
+pub(super) struct Folder(PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("leveret-tls-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path).expect("a folder");
         Self(path)
     }
 
-    fn put(&self, name: &str, text: &str) -> PathBuf {
+    pub(super) fn put(&self, name: &str, text: &str) -> PathBuf {
         let path = self.0.join(name);
         std::fs::write(&path, text).expect("written");
         path
@@ -29,7 +29,7 @@ impl Drop for Folder {
     }
 }
 
-type Authority = CertifiedIssuer<'static, KeyPair>;
+pub(super) type Authority = CertifiedIssuer<'static, KeyPair>;
 
 fn authority_params(name: &str) -> CertificateParams {
     let mut params = CertificateParams::new([]).expect("parameters");
@@ -44,7 +44,7 @@ fn authority() -> Authority {
 }
 
 /// A certificate that is good until the end of 2040, and its key.
-fn issued(by: &Authority) -> (String, KeyPair) {
+pub(super) fn issued(by: &Authority) -> (String, KeyPair) {
     let mut params = CertificateParams::new(["localhost".to_owned()]).expect("parameters");
     params.distinguished_name.push(rcgen::DnType::CommonName, "server");
     params.not_after = date_time_ymd(2040, 12, 31);
@@ -53,7 +53,7 @@ fn issued(by: &Authority) -> (String, KeyPair) {
 }
 
 /// Settings with everything in place.
-fn settings(folder: &Folder) -> (TlsSettings, Authority) {
+pub(super) fn settings(folder: &Folder) -> (TlsSettings, Authority) {
     let authority = authority();
     let (certificate, key) = issued(&authority);
     let settings = TlsSettings {
@@ -74,8 +74,8 @@ fn expiry_and_reload() {
     let folder = Folder::new("reload");
     let (settings, authority) = settings(&folder);
     let tls = Tls::new(settings).expect("loaded");
-    assert_eq!(tls.expiry().certfile, [2_240_524_800]);
-    assert_eq!(tls.expiry().cacertfile.len(), 1);
+    assert_eq!(tls.certificates().certfile_expires, [2_240_524_800]);
+    assert_eq!(tls.certificates().cacertfile_expires.len(), 1);
     let before = tls.config();
     folder.put("cert.pem", "rubbish");
     assert!(tls.reload().is_err());
