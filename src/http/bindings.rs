@@ -140,7 +140,9 @@ fn implicit(queue: &str) -> Named {
 
 /// The bindings of a vhost in the order in which they are listed, a part of them at a time under its mutex.
 fn all(cell: &VhostCell, which: Which<'_>) -> Vec<Named> {
-    let ids = cell.with_vhost(|vhost| vhost.binding_ids(which));
+    let mut ids = cell.with_vhost(|vhost| vhost.binding_ids(which));
+    // Bindings that differ in their arguments alone stay in this order, which must not be that of a hash.
+    ids.sort_unstable();
     let mut found = Vec::with_capacity(ids.len());
     for some in ids.chunks(AT_ONCE) {
         cell.with_vhost(|vhost| found.extend(some.iter().filter_map(|id| vhost.named_binding(*id))));
