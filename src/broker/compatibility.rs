@@ -45,6 +45,11 @@ impl Compatibility {
         self < Self::V4_3
     }
 
+    /// Whether policies may be for mirrored queues, without any effect.
+    pub fn mirrors_queues(self) -> bool {
+        self < Self::V4_0
+    }
+
     /// Whether a passive declaration takes leave to configure.
     pub fn guards_passive_declares(self) -> bool {
         self >= Self::V4_3

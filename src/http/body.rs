@@ -31,6 +31,10 @@ impl FromRequest<Arc<Node>> for Body {
 }
 
 impl Body {
+    pub(super) fn octets(&self) -> Bytes {
+        self.0.clone()
+    }
+
     /// Reads the object. No body and `null` are an object without fields.
     pub(super) fn fields(&self) -> Result<Fields, Refusal> {
         if self.0.is_empty() {

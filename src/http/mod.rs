@@ -18,7 +18,8 @@
 //! - [`erlang_hash`]: RabbitMQ's names for bindings with arguments
 //! - one file per kind of thing: [`overview`], [`health`], [`certificates`], [`nodes`], [`cluster`], [`features`],
 //!   [`login`], [`vhosts`], [`users`], [`permissions`], [`topics`], [`limits`], [`connections`], [`queues`],
-//!   [`exchanges`], [`declaring`], [`bindings`], [`publish`], [`fetch`], [`delayed`], [`policies`], [`parameters`]
+//!   [`exchanges`], [`declaring`], [`bindings`], [`publish`], [`fetch`], [`definitions`] (with [`multipart`]),
+//!   [`delayed`], [`policies`], [`parameters`]
 
 mod bindings;
 mod body;
@@ -28,6 +29,7 @@ mod cluster;
 mod connections;
 mod control;
 mod declaring;
+mod definitions;
 mod delayed;
 mod erlang_hash;
 mod exchanges;
@@ -39,6 +41,7 @@ mod limits;
 mod listing;
 mod login;
 mod nodes;
+mod multipart;
 mod overview;
 mod parameters;
 mod permissions;
@@ -142,7 +145,7 @@ fn things() -> Router<Arc<Node>> {
 
 /// What changes or moves things, beside declaring and deleting them.
 fn movements() -> Router<Arc<Node>> {
-    bindings::routes().merge(publish::routes()).merge(fetch::routes())
+    bindings::routes().merge(publish::routes()).merge(fetch::routes()).merge(definitions::routes())
 }
 
 /// What RabbitMQ calls runtime parameters.

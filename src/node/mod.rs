@@ -7,6 +7,7 @@
 //! - [`beginning`][]: what it has when it is new
 //! - [`vhosts`][], [`people`][]: its vhosts; its users and their permissions
 //! - [`parameters`][]: policies, and parameters of its own
+//! - [`definitions`][]: all of these as one file, and back
 //! - [`topics`][]: which topics users may use
 //! - [`cell`][]: a vhost with its outboxes behind a mutex
 //! - [`port`][]: what an outbox hands to a connection's writer
@@ -46,6 +47,7 @@ pub mod connections;
 pub mod control;
 pub mod disk_use;
 pub mod ends;
+pub mod definitions;
 pub mod entrance;
 pub mod events;
 pub mod folder;

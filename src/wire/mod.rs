@@ -10,6 +10,7 @@
 //! - [`content`][]: content headers, and whole deliveries out
 //! - [`properties`][]: the raw property list
 //! - [`table`][]: the raw field table
+//! - [`json`][]: tables as JSON
 //! - [`compose`][]: tables of the broker's own
 //! - [`headers`][]: other headers for a message on its way
 //! - [`reply`][]: reply codes, and the exceptions that close channels and connections
@@ -18,6 +19,7 @@ pub mod compose;
 pub mod content;
 pub mod frame;
 pub mod headers;
+pub mod json;
 pub mod method;
 pub mod properties;
 pub mod reply;

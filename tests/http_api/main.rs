@@ -7,6 +7,7 @@ mod bindings;
 mod broker;
 mod connections;
 mod control;
+mod definitions;
 mod exchanges;
 mod getting;
 mod health;
