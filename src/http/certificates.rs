@@ -14,7 +14,7 @@ use super::health::failed;
 use super::refusal::Refusal;
 use super::resource::Names;
 use crate::node::listeners::{Certificates, Listener};
-use crate::node::{NODE_NAME, Node, now};
+use crate::node::{Node, now};
 
 const DAY: i64 = 86_400;
 
@@ -27,7 +27,7 @@ pub(super) async fn expiration(
     let until = i64::try_from(now() / 1000).unwrap_or(i64::MAX).saturating_add(seconds);
     let listeners = node.listeners.certificates();
     let expired: Vec<_> =
-        listeners.iter().filter_map(|(listener, used)| expired(listener, used, until)).collect();
+        listeners.iter().filter_map(|(listener, used)| expired(node.name(), listener, used, until)).collect();
     if expired.is_empty() {
         return Ok((StatusCode::OK, Json(json!({ "status": "ok" }))));
     }
@@ -48,7 +48,7 @@ fn seconds(within: &str, unit: &str) -> Result<i64, &'static str> {
 }
 
 /// A listener whose certificates expire before a time.
-fn expired(listener: &Listener, used: &Certificates, until: i64) -> Option<Value> {
+fn expired(node: &str, listener: &Listener, used: &Certificates, until: i64) -> Option<Value> {
     let before = |expires: &[u64]| -> Vec<String> {
         let times = expires.iter().map(|time| i64::try_from(*time).unwrap_or(i64::MAX));
         times.filter(|time| *time < until).map(written).collect()
@@ -58,7 +58,7 @@ fn expired(listener: &Listener, used: &Certificates, until: i64) -> Option<Value
         return None;
     }
     Some(json!({
-        "node": NODE_NAME,
+        "node": node,
         "protocol": listener.protocol,
         "interface": listener.ip.to_string(),
         "port": listener.port,
@@ -135,14 +135,14 @@ mod tests {
             cacertfile: None,
             cacertfile_expires: vec![300],
         };
-        assert_eq!(expired(&listener, &used, 100), None);
-        let report = expired(&listener, &used, 101).expect("a report");
+        assert_eq!(expired("n", &listener, &used, 100), None);
+        let report = expired("n", &listener, &used, 101).expect("a report");
         assert_eq!(report["certfile_expires_on"], json!(["1970-01-01 0:01:40"]));
         assert_eq!(
             (&report["cacertfile"], &report["cacertfile_expires_on"]),
             (&json!("undefined"), &json!([]))
         );
-        let all = expired(&listener, &used, 301).expect("a report");
+        let all = expired("n", &listener, &used, 301).expect("a report");
         assert_eq!(all["certfile_expires_on"].as_array().map(Vec::len), Some(2));
         assert_eq!(all["cacertfile_expires_on"].as_array().map(Vec::len), Some(1));
     }

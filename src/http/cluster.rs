@@ -16,7 +16,7 @@ use super::nodes::{PLUGINS, check_name};
 use super::refusal::Refusal;
 use super::resource::{Names, READ, resource};
 use super::settings::HttpSettings;
-use crate::node::{NODE_NAME, Node};
+use crate::node::Node;
 
 pub(super) fn routes() -> Router<Arc<Node>> {
     Router::new()
@@ -119,7 +119,7 @@ async fn reset_node(
     administrator: Administrator,
     Names(name): Names<String>,
 ) -> Result<StatusCode, Refusal> {
-    check_name(&name)?;
+    check_name(&node, &name)?;
     Ok(reset(node, administrator).await)
 }
 
@@ -134,9 +134,9 @@ async fn start_vhost(
     _: Administrator,
     Names((vhost, name)): Names<(String, String)>,
 ) -> Result<StatusCode, Refusal> {
-    if name != NODE_NAME {
+    if name != node.name() {
         return Err(Refusal::bad_request(format!("Unknown node: {name}")));
     }
-    let missing = || format!("Request to node {NODE_NAME} failed with {{no_such_vhost,<<\"{vhost}\">>}}");
+    let missing = || format!("Request to node {name} failed with {{no_such_vhost,<<\"{vhost}\">>}}");
     node.vhost(&vhost).map(|_| StatusCode::NO_CONTENT).ok_or_else(|| Refusal::bad_request(missing()))
 }

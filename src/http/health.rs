@@ -16,9 +16,9 @@ use serde_json::{Value, json};
 use super::caller::Caller;
 use super::refusal::Refusal;
 use super::resource::{Names, READ, resource};
+use crate::node::Node;
 use crate::node::alarms::Alarm;
 use crate::node::control::Doors;
-use crate::node::{NODE_NAME, Node};
 
 type Report = (StatusCode, Json<Value>);
 
@@ -92,7 +92,7 @@ fn check_timeout(headers: &HeaderMap) -> Result<(), Refusal> {
 
 fn report(node: &Node, reason: &str) -> Report {
     let alarms = node.alarms.in_effect().iter();
-    let alarms: Vec<_> = alarms.map(|a| json!({ "node": NODE_NAME, "resource": a.resource() })).collect();
+    let alarms: Vec<_> = alarms.map(|a| json!({ "node": node.name(), "resource": a.resource() })).collect();
     if alarms.is_empty() { ok() } else { failed(json!({ "reason": reason, "alarms": alarms })) }
 }
 
@@ -252,7 +252,7 @@ async fn named_node_check(
     Names(name): Names<String>,
     headers: HeaderMap,
 ) -> Result<Report, Refusal> {
-    if name != NODE_NAME {
+    if name != node.name() {
         return Err(Refusal::NotFound);
     }
     node_check(node, caller, headers).await

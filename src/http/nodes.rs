@@ -18,11 +18,11 @@ use super::listing::Listing;
 use super::overview::{ERLANG_VERSION, exchange_types};
 use super::refusal::Refusal;
 use super::resource::{Names, READ, resource};
+use crate::node::Node;
 use crate::node::alarms::Alarm;
 use crate::node::disk_use::Used;
 use crate::node::listeners::Listener;
 use crate::node::process::{Figures, files_max};
-use crate::node::{NODE_NAME, Node};
 
 /// The processes an Erlang node may have by default.
 const PROCESSES_MAX: u64 = 1 << 20;
@@ -56,8 +56,8 @@ pub(super) fn routes() -> Router<Arc<Node>> {
 }
 
 /// Refuses the name of another node.
-pub(super) fn check_name(name: &str) -> Result<(), Refusal> {
-    if name == NODE_NAME { Ok(()) } else { Err(Refusal::NotFound) }
+pub(super) fn check_name(node: &Node, name: &str) -> Result<(), Refusal> {
+    if name == node.name() { Ok(()) } else { Err(Refusal::NotFound) }
 }
 
 async fn list(State(node): State<Arc<Node>>, _: Monitor, listing: Listing) -> Result<Response, Refusal> {
@@ -70,7 +70,7 @@ async fn show(
     Names(name): Names<String>,
     Query(asked): Query<BTreeMap<String, String>>,
 ) -> Result<Json<Value>, Refusal> {
-    check_name(&name)?;
+    check_name(&node, &name)?;
     let mut json = to_json(&node);
     let wants = |what: &str| asked.get(what).is_some_and(|value| value == "true");
     if wants("memory") {
@@ -87,7 +87,7 @@ fn to_json(node: &Node) -> Value {
     let alarms: Vec<_> = node.alarms.in_effect().iter().collect();
     let now = Figures::read(&node.disk_use);
     let mut json = json!({
-        "name": NODE_NAME,
+        "name": node.name(),
         "type": "disc",
         "running": true,
         "os_pid": std::process::id().to_string(),
@@ -235,7 +235,7 @@ async fn memory(
     _: Monitor,
     Names(name): Names<String>,
 ) -> Result<Json<Value>, Refusal> {
-    check_name(&name)?;
+    check_name(&node, &name)?;
     Ok(Json(json!({ "memory": breakdown(&node) })))
 }
 
@@ -296,7 +296,7 @@ async fn memory_relative(
     _: Monitor,
     Names(name): Names<String>,
 ) -> Result<Json<Value>, Refusal> {
-    check_name(&name)?;
+    check_name(&node, &name)?;
     let (parts, used) = parts(&node);
     let share = |octets: u64| {
         let rounded = (octets * 100 + used / 2).checked_div(used).unwrap_or_default();
@@ -309,16 +309,21 @@ async fn memory_relative(
 }
 
 /// An Erlang node has tables; none is here.
-async fn tables(_: Monitor, Names(name): Names<String>) -> Result<Json<Value>, Refusal> {
-    check_name(&name)?;
+async fn tables(
+    State(node): State<Arc<Node>>,
+    _: Monitor,
+    Names(name): Names<String>,
+) -> Result<Json<Value>, Refusal> {
+    check_name(&node, &name)?;
     Ok(Json(json!({ "ets_tables_memory": "no_tables" })))
 }
 
 async fn some_tables(
+    node: State<Arc<Node>>,
     caller: Monitor,
     Names((name, _)): Names<(String, String)>,
 ) -> Result<Json<Value>, Refusal> {
-    tables(caller, Names(name)).await
+    tables(node, caller, Names(name)).await
 }
 
 async fn attempts(
@@ -326,7 +331,7 @@ async fn attempts(
     _: Monitor,
     Names(name): Names<String>,
 ) -> Result<Json<Value>, Refusal> {
-    check_name(&name)?;
+    check_name(&node, &name)?;
     let all = node.attempts.all().into_iter().filter_map(|(protocol, attempts)| {
         let (succeeded, failed) = attempts.counts();
         (succeeded + failed > 0).then(|| {
@@ -342,8 +347,12 @@ async fn attempts(
 }
 
 /// RabbitMQ does not tell either, unless it is set to.
-async fn attempts_by_source(_: Monitor, Names(name): Names<String>) -> Result<Json<Value>, Refusal> {
-    check_name(&name)?;
+async fn attempts_by_source(
+    State(node): State<Arc<Node>>,
+    _: Monitor,
+    Names(name): Names<String>,
+) -> Result<Json<Value>, Refusal> {
+    check_name(&node, &name)?;
     Ok(Json(json!([])))
 }
 
@@ -352,7 +361,7 @@ async fn reset_attempts(
     _: Administrator,
     Names(name): Names<String>,
 ) -> Result<StatusCode, Refusal> {
-    check_name(&name)?;
+    check_name(&node, &name)?;
     node.attempts.all().iter().for_each(|(_, attempts)| attempts.reset());
     Ok(StatusCode::NO_CONTENT)
 }

@@ -16,10 +16,10 @@ use super::resource::Names;
 use crate::auth::Permission;
 use crate::broker::queue::arguments::QueueType;
 use crate::catalog::About;
+use crate::node::Node;
 use crate::node::cell::VhostCell;
-use crate::node::{NODE_NAME, Node};
 
-fn to_json(vhost: &VhostCell) -> Value {
+fn to_json(node: &Node, vhost: &VhostCell) -> Value {
     let about = vhost.about();
     let mut metadata = json!({
         "description": about.description,
@@ -37,7 +37,7 @@ fn to_json(vhost: &VhostCell) -> Value {
         "protected_from_deletion": about.protected,
         "metadata": metadata,
         "tracing": about.tracing,
-        "cluster_state": { NODE_NAME: "running" },
+        "cluster_state": { node.name(): "running" },
     })
 }
 
@@ -48,7 +48,7 @@ pub(super) async fn list(
     listing: Listing,
 ) -> Result<Response, Refusal> {
     let vhosts = if caller.monitors() { node.vhosts() } else { caller.vhosts(&node) };
-    listing.whole_pages(vhosts.iter().map(|vhost| to_json(vhost)).collect()).await
+    listing.whole_pages(vhosts.iter().map(|vhost| to_json(&node, vhost)).collect()).await
 }
 
 pub(super) async fn show(
@@ -56,7 +56,7 @@ pub(super) async fn show(
     _: Administrator,
     Names(name): Names<String>,
 ) -> Result<Json<Value>, Refusal> {
-    node.vhost(&name).map(|vhost| Json(to_json(&vhost))).ok_or(Refusal::NotFound)
+    node.vhost(&name).map(|vhost| Json(to_json(&node, &vhost))).ok_or(Refusal::NotFound)
 }
 
 /// Creates a vhost, in which its creator may do everything, or describes one anew. What a request does not say is

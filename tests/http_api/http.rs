@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// A reply. A body that is no JSON is a JSON string here, and none is null.
@@ -58,7 +58,10 @@ impl<'a> Request<'a> {
     }
 
     pub async fn send(self, to: SocketAddr) -> Reply {
-        let mut socket = TcpStream::connect(to).await.expect("a connection");
+        self.send_over(TcpStream::connect(to).await.expect("a connection")).await
+    }
+
+    pub async fn send_over(self, mut socket: impl AsyncRead + AsyncWrite + Unpin) -> Reply {
         let authorization = self.authorization.map(|value| format!("Authorization: {value}\r\n"));
         let head = format!(
             "{} {} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{}{}Content-Length: {}\r\n\r\n",

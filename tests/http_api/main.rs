@@ -5,6 +5,8 @@
 mod amqp;
 mod bindings;
 mod broker;
+#[path = "../common/certificates.rs"]
+mod certificates;
 mod connections;
 mod control;
 mod definitions;

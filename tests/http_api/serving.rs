@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use leveret::http::settings::HttpSettings;
+use leveret::http::{HttpListener, serve};
 use leveret::node::Node;
 use serde_json::{Value, json};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 
 use crate::broker::{Broker, start};
+use crate::certificates;
 use crate::http::{Reply, Request};
 use crate::{error, get, not_found};
 
@@ -121,4 +124,49 @@ async fn large_bodies() {
     let refused = error("bad_request", "Exceeded HTTP request body size limit");
     assert_eq!(put(100).await, (400, refused));
     assert_eq!(put(50).await, (201, Value::Null));
+}
+
+#[tokio::test]
+async fn over_tls() {
+    let broker = start().await;
+    let (tls, authority, _folder) = certificates::server();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let in_use = Arc::clone(&tls);
+    broker.node.listeners.add_certified("https", address, move || in_use.certificates());
+    let listener = HttpListener::Tls(listener, tls);
+    tokio::spawn(serve(listener, Arc::clone(&broker.node), Arc::default()));
+
+    // Whoever speaks no TLS is dropped, and whoever says nothing holds up nobody.
+    let _silent = tokio::net::TcpStream::connect(address).await.expect("a connection");
+    let client = authority.trusted(None, &[&rustls::version::TLS13, &rustls::version::TLS12]);
+    let near = certificates::tunnel(address, client, Vec::new()).await;
+    let reply = Request::new("GET", "/api/whoami").send(near).await;
+    assert_eq!((reply.status, &reply.body["name"]), (200, &json!("guest")));
+    let check = get(&broker, "/api/health/checks/protocol-listener/https").await;
+    assert_eq!(check["status"], "ok");
+    assert_eq!(get(&broker, "/api/health/checks/certificate-expiration/1/years").await["status"], "ok");
+    let path = "/api/health/checks/certificate-expiration/100/years";
+    let expired = Request::new("GET", path).send(broker.http).await;
+    assert_eq!(
+        (expired.status, &expired.body["expired"][0]["certfile_expires_on"]),
+        (503, &json!(["2099-12-31 0:00:00"]))
+    );
+    let context = &get(&broker, "/api/nodes").await[0]["contexts"][1];
+    assert_eq!((&context["port"], &context["ssl"]), (&json!(address.port().to_string()), &json!(true)));
+}
+
+#[tokio::test]
+async fn over_a_socket_of_the_machine() {
+    let broker = start().await;
+    let folder = certificates::Folder::new();
+    let path = folder.0.join("http.sock");
+    let listener = HttpListener::Unix(UnixListener::bind(&path).expect("a socket"));
+    tokio::spawn(serve(listener, Arc::clone(&broker.node), Arc::default()));
+    let connect = async || UnixStream::connect(&path).await.expect("a connection");
+    // Guest may come from this machine alone; a password is needed all the same.
+    let reply = Request::new("GET", "/api/whoami").send_over(connect().await).await;
+    assert_eq!((reply.status, &reply.body["name"]), (200, &json!("guest")));
+    let reply = Request::new("GET", "/api/whoami").authorization(None).send_over(connect().await).await;
+    assert_eq!(reply.status, 401);
 }
