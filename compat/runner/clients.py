@@ -55,6 +55,16 @@ def go(name):
     return install
 
 
+def rust(program):
+    def install():
+        need("cargo")
+        target = CACHE / "rust"
+        sh(["cargo", "build", "--quiet", "--locked", "--bin", program], COMPAT / "rust", env={**os.environ, "CARGO_TARGET_DIR": str(target)})
+        return [target / "debug" / program]
+
+    return install
+
+
 def maven(name, main):
     """A project that is compiled to target/classes, with its dependencies beside it."""
     def install():
@@ -75,6 +85,7 @@ def maven(name, main):
 
 
 CLIENTS = {
+    "lapin": Client("lapin", rust("lapin"), fast=True),
     "python": Client("pika", python("python"), fast=True),
     "javascript": Client("amqplib", node("javascript"), fast=True),
     "go": Client("amqp091-go", go("go")),
