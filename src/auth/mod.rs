@@ -137,6 +137,8 @@ pub enum Refused {
     Password(String),
     #[error("user {0:?} can only connect via localhost")]
     Loopback(String),
+    #[error("too many logins of user {0:?} from one address have failed")]
+    TooMany(String),
     /// A certificate that is nobody's, or none.
     #[error("{0}")]
     Certificate(&'static str),

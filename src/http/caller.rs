@@ -4,7 +4,7 @@
 //! [`Policymaker`] somebody who may set policies, [`Monitor`] somebody who looks after the node, [`Administrator`] only an administrator.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, FromRequestParts, Request};
@@ -18,6 +18,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::refusal::Refusal;
 use super::settings::HttpSettings;
 use crate::auth::limits::UserLimits;
+use crate::auth::sasl::Credentials;
 use crate::auth::{Access, Auth, User};
 use crate::node::Node;
 use crate::node::cell::VhostCell;
@@ -125,7 +126,7 @@ impl FromRequestParts<Arc<Node>> for Caller {
             other => other,
         })?;
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
-        let user = log_in(node, &settings, peer, &name, &password)?;
+        let user = log_in(node, &settings, peer, name, password).await?;
         Ok(Self { user, trusted: false, auth: node.auth() })
     }
 }
@@ -164,18 +165,19 @@ impl FromRequestParts<Arc<Node>> for Administrator {
 }
 
 /// Finds the user of this name and password, who may use the API.
-pub(super) fn log_in(
+pub(super) async fn log_in(
     node: &Node,
     settings: &HttpSettings,
     peer: Option<SocketAddr>,
-    name: &str,
-    password: &[u8],
+    name: String,
+    password: Vec<u8>,
 ) -> Result<Arc<User>, Refusal> {
     if settings.no_basic_auth {
         return Err(Refusal::NotAuthorised("HTTP access denied: basic auth disabled"));
     }
-    let loopback = peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback());
-    let found = node.auth().login(name, password, loopback).map_err(|refused| {
+    let address = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip().to_canonical());
+    let credentials = Credentials::Password { user: name, password };
+    let found = node.log_in(credentials, (address, address.is_loopback())).await.map_err(|refused| {
         tracing::warn!("HTTP access denied: {refused}");
         Refusal::LoginFailed
     });

@@ -34,7 +34,7 @@ async fn enter(
 ) -> Result<Response, Refusal> {
     let (name, password) = fields(&body).ok_or(Refusal::LoginFailed)?;
     let peer = peer.map(|Extension(ConnectInfo(peer))| peer);
-    let user = log_in(&node, &settings, peer, &name, password.as_bytes())?;
+    let user = log_in(&node, &settings, peer, name.clone(), password.clone().into_bytes()).await?;
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if !kind.starts_with("application/x-www-form-urlencoded") {
         return Ok(StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response());

@@ -19,7 +19,7 @@
 //! - one file per kind of thing: [`overview`], [`health`], [`certificates`], [`nodes`], [`cluster`], [`features`],
 //!   [`login`], [`vhosts`], [`users`], [`permissions`], [`topics`], [`limits`], [`connections`], [`queues`],
 //!   [`exchanges`], [`declaring`], [`bindings`], [`publish`], [`fetch`], [`definitions`] (with [`multipart`]),
-//!   [`delayed`], [`policies`], [`parameters`]
+//!   [`quorum`], [`delayed`], [`policies`], [`parameters`]
 
 mod bindings;
 mod body;
@@ -49,6 +49,7 @@ mod policies;
 mod properties;
 mod publish;
 mod queues;
+mod quorum;
 mod refusal;
 mod resource;
 mod server;
@@ -145,7 +146,11 @@ fn things() -> Router<Arc<Node>> {
 
 /// What changes or moves things, beside declaring and deleting them.
 fn movements() -> Router<Arc<Node>> {
-    bindings::routes().merge(publish::routes()).merge(fetch::routes()).merge(definitions::routes())
+    bindings::routes()
+        .merge(publish::routes())
+        .merge(fetch::routes())
+        .merge(definitions::routes())
+        .merge(quorum::routes())
 }
 
 /// What RabbitMQ calls runtime parameters.

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
 
 use super::body::{Body, Fields};
 use super::caller::{Administrator, Caller};
@@ -42,7 +43,13 @@ pub(super) async fn whoami(caller: Caller) -> Json<Value> {
 }
 
 pub(super) async fn hash_password(_: Administrator, Names(password): Names<String>) -> Json<Value> {
-    Json(json!({ "ok": PasswordHash::new(password.as_bytes(), salt()).to_base64() }))
+    Json(json!({ "ok": hash(password).await.map(|hash| hash.to_base64()) }))
+}
+
+/// Hashes a password, which may be long, where nobody waits.
+async fn hash(password: String) -> Option<PasswordHash> {
+    // It fails only when the node is going down.
+    spawn_blocking(move || PasswordHash::new(password.as_bytes(), salt())).await.ok()
 }
 
 pub(super) async fn list(
@@ -81,17 +88,17 @@ pub(super) async fn put(
     let fields = body.fields()?;
     let tags = fields.words("tags")?.ok_or_else(|| Refusal::bad_request("tags_not_present"))?;
     let tags = tags.into_iter().filter(|tag| !tag.is_empty()).map(Into::into).collect();
-    let password = password(&fields)?;
+    let password = password(&fields).await?;
     let is_new = node.put_user(&name, password, tags);
     node.changes().kept().await?;
     Ok(if is_new { StatusCode::CREATED } else { StatusCode::NO_CONTENT })
 }
 
 /// The password that a request gives, in clear or hashed.
-fn password(fields: &Fields) -> Result<Option<PasswordHash>, Refusal> {
+async fn password(fields: &Fields) -> Result<Option<PasswordHash>, Refusal> {
     match (fields.text("password")?, fields.get("password_hash")) {
         (Some(_), Some(_)) => Err(Refusal::bad_request("both_password_and_password_hash_are_provided")),
-        (Some(password), None) => Ok(Some(PasswordHash::new(password.as_bytes(), salt()))),
+        (Some(password), None) => Ok(hash(password.to_owned()).await),
         (None, Some(hash)) => hashed(fields, hash),
         (None, None) => Ok(None),
     }

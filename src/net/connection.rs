@@ -87,12 +87,18 @@ async fn shake_hands<S: Stream>(
     certified: Certified,
     node: &Node,
 ) -> io::Result<Shaken> {
-    let mut handshake = Handshake::new(node.current_offer(), ends.peer.ip().is_loopback(), certified);
+    let mut handshake = Handshake::new(node.current_offer(), certified);
     let mut buffer = Vec::new();
     let mut carried = Carried::default();
     loop {
-        let (used, progress) = handshake.feed(&buffer, &node.auth());
+        let (used, mut progress) = handshake.feed(&buffer);
         buffer.drain(..used);
+        let mut looked_at = false;
+        if let Progress::Login(credentials) = progress {
+            let from = (ends.peer.ip(), ends.peer.ip().is_loopback());
+            progress = handshake.logged_in(node.log_in(credentials, from).await);
+            looked_at = true;
+        }
         if let Some(attempt) = handshake.take_attempt() {
             node.attempts.amqp.note(attempt.refused.is_none());
             node.events.logged_in(attempt, ends);
@@ -117,9 +123,11 @@ async fn shake_hands<S: Stream>(
             (Progress::Open(opening), Some(entered)) => {
                 return Ok(Shaken::Open(opening, entered, buffer, carried));
             }
+            // What came behind is looked at before more is read.
+            (Progress::More | Progress::Closing, _) if looked_at => continue,
             (Progress::More | Progress::Open(_) | Progress::Closing, _) => {}
             (Progress::End, _) => return Ok(Shaken::Ended),
-            (Progress::EndSilently, _) => return Ok(Shaken::Silently),
+            (Progress::Login(_) | Progress::EndSilently, _) => return Ok(Shaken::Silently),
         }
         if buffer.len() >= HANDSHAKE_BUFFER {
             return Ok(Shaken::Silently);

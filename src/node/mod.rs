@@ -22,6 +22,7 @@
 //! - [`alarms`][]: what the node is short of
 //! - [`memory`][], [`process`][]: what the process takes, and may
 //! - [`attempts`][]: how often somebody has logged in
+//! - [`logins`][]: logging in, and not too fast
 //! - [`congestion`][]: whether publishers are to wait
 //! - [`clock`][]: when something is to be done
 //!
@@ -53,6 +54,7 @@ pub mod events;
 pub mod folder;
 pub mod limits;
 pub mod listeners;
+pub mod logins;
 pub mod memory;
 pub mod parameters;
 pub mod people;
@@ -95,6 +97,7 @@ use control::{Control, Doors};
 use disk_use::DiskUse;
 use events::Events;
 use listeners::Listeners;
+use logins::Logins;
 use parameters::Parameters;
 use process::Process;
 
@@ -112,6 +115,7 @@ pub struct Node {
     pub control: Control,
     pub process: Process,
     pub attempts: AllAttempts,
+    logins: Logins,
     /// How many connections there are, and may be.
     connection_count: Arc<Count>,
     connection_max: Option<Limit>,
@@ -178,6 +182,7 @@ impl Node {
             control: Control::default(),
             process: Process::default(),
             attempts: AllAttempts::default(),
+            logins: Logins::default(),
             connection_count: Arc::default(),
             connection_max: None,
             default_queue_type: QueueType::Classic,

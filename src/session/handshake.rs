@@ -11,7 +11,7 @@ use amq_protocol::types::{AMQPValue, FieldTable};
 
 use super::Settings;
 use crate::auth::sasl::{Certified, Credentials, Mechanisms};
-use crate::auth::{Auth, Refused, User};
+use crate::auth::{Refused, User};
 use crate::wire::frame::{self, HEARTBEAT, METHOD};
 use crate::wire::method::{self, Method};
 use crate::wire::reply::Exception;
@@ -58,6 +58,8 @@ pub struct Opening {
 pub enum Progress {
     /// Go on when more has arrived.
     More,
+    /// Somebody wants in: they are to be looked at, and [`Handshake::logged_in`] is to be told.
+    Login(Credentials),
     /// Everything is said but `open-ok`: the vhost is to be looked at.
     Open(Box<Opening>),
     /// What is in the output, then the end.
@@ -72,9 +74,18 @@ pub enum Progress {
 enum Phase {
     Header,
     StartOk,
+    Login(Box<Asked>),
     TuneOk(Box<Login>),
     Open(Box<Login>),
     Closing,
+}
+
+/// Who has been asked for.
+#[derive(Clone, Debug)]
+struct Asked {
+    name: String,
+    mechanism: String,
+    client_properties: FieldTable,
 }
 
 #[derive(Clone, Debug)]
@@ -98,8 +109,6 @@ pub struct Attempt {
 
 pub struct Handshake {
     offer: Arc<Offer>,
-    /// Whether the peer is on this machine.
-    loopback: bool,
     /// Who it is by its certificate.
     certified: Certified,
     phase: Phase,
@@ -108,8 +117,8 @@ pub struct Handshake {
 }
 
 impl Handshake {
-    pub fn new(offer: Arc<Offer>, loopback: bool, certified: Certified) -> Self {
-        Self { offer, loopback, certified, phase: Phase::Header, output: Vec::new(), attempt: None }
+    pub fn new(offer: Arc<Offer>, certified: Certified) -> Self {
+        Self { offer, certified, phase: Phase::Header, output: Vec::new(), attempt: None }
     }
 
     /// What is to be sent; the caller empties it.
@@ -124,7 +133,7 @@ impl Handshake {
 
     /// Takes input and says how much of it was used. After [`Progress::Open`] the rest is the session's, unless
     /// the opening is [`refuse`](Self::refuse)d.
-    pub fn feed(&mut self, input: &[u8], auth: &Auth) -> (usize, Progress) {
+    pub fn feed(&mut self, input: &[u8]) -> (usize, Progress) {
         let mut used = 0;
         if matches!(self.phase, Phase::Header) {
             let Some(header) = input.get(..8) else { return (0, Progress::More) };
@@ -140,7 +149,7 @@ impl Handshake {
                 Err(e) => return (used, self.fail(&e)),
             };
             used = frame.next();
-            let progress = self.frame(frame.kind, frame.channel, frame.payload(input), auth);
+            let progress = self.frame(frame.kind, frame.channel, frame.payload(input));
             if !matches!(progress, Progress::More) {
                 return (used, progress);
             }
@@ -218,7 +227,7 @@ impl Handshake {
         }))
     }
 
-    fn frame(&mut self, kind: u8, channel: u16, payload: &[u8], auth: &Auth) -> Progress {
+    fn frame(&mut self, kind: u8, channel: u16, payload: &[u8]) -> Progress {
         if kind == HEARTBEAT && channel == 0 && payload.is_empty() {
             return Progress::More;
         }
@@ -232,7 +241,7 @@ impl Handshake {
         };
         use connection::AMQPMethod as M;
         match (std::mem::replace(&mut self.phase, Phase::Closing), decoded) {
-            (Phase::StartOk, AMQPClass::Connection(M::StartOk(start))) => self.start_ok(start, auth),
+            (Phase::StartOk, AMQPClass::Connection(M::StartOk(start))) => self.start_ok(start),
             (Phase::TuneOk(login), AMQPClass::Connection(M::TuneOk(tune))) => self.tune_ok(login, &tune),
             (Phase::Open(login), AMQPClass::Connection(M::Open(open))) => self.open(*login, &open),
             (Phase::Closing, AMQPClass::Connection(M::CloseOk(_))) => Progress::End,
@@ -260,7 +269,7 @@ impl Handshake {
         }
     }
 
-    fn start_ok(&mut self, start: connection::StartOk, auth: &Auth) -> Progress {
+    fn start_ok(&mut self, start: connection::StartOk) -> Progress {
         let mechanism = start.mechanism.as_str().to_owned();
         let mechanisms = &self.offer.mechanisms;
         let response = start.response.as_bytes();
@@ -268,35 +277,35 @@ impl Handshake {
             tracing::warn!(mechanism, "login refused: mechanism or response not understood");
             return Progress::EndSilently;
         };
-        let (name, login) = match credentials {
-            Credentials::Password { user, password } => {
-                let login = auth.login(&user, &password, self.loopback);
-                (user, login)
+        let name = match &credentials {
+            Credentials::Password { user, .. } | Credentials::Certificate(Certified::Somebody(user)) => {
+                user.clone()
             }
-            Credentials::Certificate(Certified::Somebody(user)) => {
-                let login = auth.login_trusted(&user, self.loopback);
-                (user, login)
-            }
-            Credentials::Certificate(Certified::Nobody(why)) => {
-                ("none".to_owned(), Err(Refused::Certificate(why)))
-            }
-            Credentials::Certificate(Certified::NoTls) => {
-                ("none".to_owned(), Err(Refused::Certificate("not TLS connection")))
-            }
+            Credentials::Certificate(_) => "none".to_owned(),
         };
+        let client_properties = start.client_properties;
+        self.phase = Phase::Login(Box::new(Asked { name, mechanism, client_properties }));
+        Progress::Login(credentials)
+    }
+
+    /// Whoever asked is let in, or is not.
+    pub fn logged_in(&mut self, login: Result<Arc<User>, Refused>) -> Progress {
+        let Phase::Login(asked) = std::mem::replace(&mut self.phase, Phase::Closing) else {
+            return Progress::EndSilently;
+        };
+        let Asked { name, mechanism, client_properties } = *asked;
         let refused = login.as_ref().err().map(ToString::to_string);
         self.attempt = Some(Attempt { user: name, mechanism: mechanism.clone(), refused });
         let user = match login {
             Ok(user) => user,
             Err(why) => {
                 tracing::warn!("login refused: {why}");
-                return self.login_refused(&mechanism, &start.client_properties);
+                return self.login_refused(&mechanism, &client_properties);
             }
         };
         let Offer { channel_max, frame_max, heartbeat, .. } = *self.offer;
         let tune = connection::AMQPMethod::Tune(connection::Tune { channel_max, frame_max, heartbeat });
         method::put(&mut self.output, 0, &AMQPClass::Connection(tune));
-        let client_properties = start.client_properties;
         let login = Login { user, mechanism, client_properties, frame_max, channel_max, heartbeat };
         self.phase = Phase::TuneOk(Box::new(login));
         Progress::More

@@ -18,6 +18,7 @@ mod limits;
 mod listing;
 mod nodes;
 mod people;
+mod quorum;
 mod policies;
 mod queues;
 mod restart;

@@ -283,6 +283,11 @@ impl Queue {
         self.unacked_bytes
     }
 
+    /// How far its log goes, as a position in the lane that every queue has.
+    pub fn log_end(&self) -> Position {
+        self.lane.log.next()
+    }
+
     pub fn consumer_count(&self) -> usize {
         self.consumers.len()
     }
