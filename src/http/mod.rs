@@ -11,6 +11,7 @@
 //! - [`resource`]: what all paths have in common (`Allow`, `OPTIONS`, 405, names in paths)
 //! - [`socket`], [`control`]: the node's own socket, and what only it serves
 //! - [`caller`]: who asks, and what they may see and do
+//! - [`pages`]: what is there for people
 //! - [`body`]: the JSON object in a request, and its fields
 //! - [`listing`]: order, pages and columns of lists, and columns of objects
 //! - [`refusal`]: every reply that is no success
@@ -43,6 +44,7 @@ mod login;
 mod nodes;
 mod multipart;
 mod overview;
+mod pages;
 mod parameters;
 mod permissions;
 mod policies;
@@ -90,7 +92,7 @@ fn router(node: Arc<Node>, settings: Arc<HttpSettings>) -> Router {
         .merge(features::routes())
         .merge(login::routes())
         .merge(parameters())
-        .fallback(resource(READ, get(resource::unknown)));
+        .merge(pages::routes());
     let paths = paths.layer(DefaultBodyLimit::max(settings.body_max)).with_state(node);
     let paths = paths
         .layer(from_fn(caller::name))

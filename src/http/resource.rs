@@ -30,7 +30,7 @@ pub(super) fn resource(allowed: &'static str, methods: MethodRouter<Arc<Node>>) 
         let headers = response.headers_mut();
         headers.insert(ALLOW, HeaderValue::from_static(allowed));
         let cache = if fresh { "no-cache" } else { "public, max-age=0, must-revalidate" };
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache));
+        headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static(cache));
         response
     };
     methods.fallback(other_method).layer(map_response(label))
@@ -39,11 +39,6 @@ pub(super) fn resource(allowed: &'static str, methods: MethodRouter<Arc<Node>>) 
 /// A method that a resource does not have.
 pub(super) async fn other_method(method: Method) -> StatusCode {
     if method == Method::OPTIONS { StatusCode::OK } else { StatusCode::METHOD_NOT_ALLOWED }
-}
-
-/// A path that does not exist.
-pub(super) async fn unknown() -> Refusal {
-    Refusal::NotFound
 }
 
 /// The name of an exchange as a path has it: the default one, whose name is empty, is called `amq.default` there.
