@@ -23,14 +23,14 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Serve (the default)
-    Server(server::ServerArgs),
+    Server(Box<server::ServerArgs>),
     /// Measure any AMQP 0-9-1 broker
     Perf(perf::PerfArgs),
 }
 
 /// Runs what the command line asks for; an error is one line and exit status 1.
 pub fn main() -> ExitCode {
-    let command = Cli::parse().command.unwrap_or_else(|| Command::Server(server::ServerArgs::default()));
+    let command = Cli::parse().command.unwrap_or_else(|| Command::Server(Box::default()));
     let result = match command {
         Command::Server(args) => server::run(&args).map_err(|e| e.to_string()),
         Command::Perf(args) => perf::run(args).map_err(|e| e.to_string()),

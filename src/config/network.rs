@@ -1,11 +1,12 @@
 //! Where the node listens, and how: `listeners.*`, `ssl_options.*`, `management.tcp.*` and the like.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Layer;
 use super::settings::Group;
 use super::values::{self, Allowed, Place};
-use crate::net::tls::TlsSettings;
+use crate::net::tls::{AlternativeName, LoginFrom, TlsSettings};
 
 pub const AMQP_PORT: u16 = 5672;
 pub const HTTP_PORT: u16 = 15672;
@@ -14,23 +15,41 @@ pub const METRICS_PORT: u16 = 15692;
 
 /// Which name in a client's certificate is the user's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CertificateLogin {
-    /// `distinguished_name`, `common_name` or `subject_alternative_name`.
-    pub from: Option<String>,
-    /// `dns`, `ip`, `email`, `uri` or `other_name`.
-    pub san_type: Option<String>,
-    pub san_index: usize,
+struct CertificateLogin {
+    from: Option<String>,
+    san_type: Option<String>,
+    san_index: usize,
 }
 
-#[derive(Clone, Debug, Default)]
+impl CertificateLogin {
+    fn from(&self) -> LoginFrom {
+        let kind = match self.san_type.as_deref() {
+            Some("ip") => AlternativeName::Ip,
+            Some("email") => AlternativeName::Email,
+            Some("uri") => AlternativeName::Uri,
+            Some("other_name") => AlternativeName::Other,
+            _ => AlternativeName::Dns,
+        };
+        match self.from.as_deref() {
+            Some("common_name") => LoginFrom::CommonName,
+            Some("subject_alternative_name" | "subject_alt_name") => {
+                LoginFrom::AlternativeName(kind, self.san_index)
+            }
+            _ => LoginFrom::DistinguishedName,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
 pub struct Network {
     pub tcp: Group<Place>,
     pub ssl: Group<Place>,
-    pub tls: TlsSettings,
-    pub certificate_login: CertificateLogin,
+    tls: TlsSettings,
+    certificate_login: CertificateLogin,
     pub proxy_protocol: bool,
-    /// `None` is no limit.
-    pub handshake_timeout: Option<Option<Duration>>,
+    /// Sockets in the file system, and who may use them, as file permissions say it.
+    pub unix: Group<PathBuf>,
+    pub unix_mode: u32,
     pub http: HttpPlaces,
     pub metrics: HttpPlaces,
 }
@@ -99,6 +118,22 @@ impl HttpPlaces {
     }
 }
 
+impl Default for Network {
+    fn default() -> Self {
+        Self {
+            tcp: Group::default(),
+            ssl: Group::default(),
+            tls: TlsSettings::default(),
+            certificate_login: CertificateLogin::default(),
+            proxy_protocol: false,
+            unix: Group::default(),
+            unix_mode: 0o660,
+            http: HttpPlaces::default(),
+            metrics: HttpPlaces::default(),
+        }
+    }
+}
+
 impl Network {
     /// Where to listen for AMQP.
     pub fn amqp(&self) -> Vec<Place> {
@@ -111,6 +146,11 @@ impl Network {
     /// Where to listen for AMQP over TLS.
     pub fn amqps(&self) -> Vec<Place> {
         self.ssl.get().unwrap_or_default().into_iter().map(|(_, place)| *place).collect()
+    }
+
+    /// The TLS settings of AMQP.
+    pub fn tls(&self) -> TlsSettings {
+        TlsSettings { login_from: self.certificate_login.from(), ..self.tls.clone() }
     }
 
     pub(super) fn apply(&mut self, key: &[&str], value: &str, layer: Layer) -> Result<bool, Allowed> {
@@ -127,8 +167,10 @@ impl Network {
             }
             ["management", rest @ ..] => return self.http.apply(rest, value),
             ["prometheus", rest @ ..] => return self.metrics.apply(rest, value),
+            ["leveret", "unix_listen"] => self.unix.put_none(layer),
+            ["leveret", "unix_listen", name] => self.unix.put(layer, name, value.into()),
+            ["leveret", "unix_mode"] => self.unix_mode = mode(value)?,
             ["proxy_protocol"] => self.proxy_protocol = values::boolean(value)?,
-            ["handshake_timeout"] => self.handshake_timeout = Some(timeout(value)?),
             ["ssl_handshake_timeout"] => {
                 self.tls.handshake_timeout = Duration::from_millis(values::between(value, 1, i64::MAX)?);
             }
@@ -145,12 +187,10 @@ impl Network {
     }
 }
 
-/// Milliseconds, or none at all.
-fn timeout(value: &str) -> Result<Option<Duration>, Allowed> {
-    match value {
-        "infinity" => Ok(None),
-        _ => Ok(Some(Duration::from_millis(values::between(value, 1, i64::MAX)?))),
-    }
+/// The permissions of a file.
+fn mode(value: &str) -> Result<u32, Allowed> {
+    let mode = u32::from_str_radix(value, 8).ok().filter(|mode| *mode <= 0o777);
+    mode.ok_or_else(|| "permissions such as 660".to_owned())
 }
 
 /// The options that all TLS listeners have.

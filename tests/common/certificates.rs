@@ -153,3 +153,11 @@ pub async fn tunnel(to: SocketAddr, config: Arc<ClientConfig>, first: Vec<u8>) -
     });
     address
 }
+
+/// The certificate that a server shows.
+pub async fn shown(address: SocketAddr, config: Arc<ClientConfig>) -> Vec<u8> {
+    let socket = TcpStream::connect(address).await.unwrap();
+    let server = ServerName::try_from("localhost").unwrap();
+    let stream = TlsConnector::from(config).connect(server, socket).await.unwrap();
+    stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
+}

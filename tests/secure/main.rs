@@ -7,6 +7,7 @@ mod certificates;
 #[path = "../common/mod.rs"]
 mod common;
 
+mod binary;
 mod external;
 mod http;
 mod local;

@@ -4,7 +4,7 @@ use leveret::node::ends::{Certificate, Secrecy};
 use rustls::version::{TLS12, TLS13};
 
 use super::*;
-use crate::certificates::{server, server_with};
+use crate::certificates::{Authority, server, server_with, shown};
 use crate::common::client::PROTOCOL_HEADER;
 
 #[test]
@@ -64,30 +64,19 @@ fn certificates_of_clients() {
     client.close();
 }
 
-use crate::certificates::Authority;
-
-/// The certificate that a server shows.
-fn shown(broker: &Broker, address: SocketAddr, authority: &Authority) -> Vec<u8> {
-    broker.block_on(async {
-        let socket = tokio::net::TcpStream::connect(address).await.unwrap();
-        let connector = tokio_rustls::TlsConnector::from(authority.trusted(None, &[&TLS13]));
-        let stream = connector.connect("localhost".try_into().unwrap(), socket).await.unwrap();
-        stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
-    })
-}
-
 #[test]
 fn a_reload_counts_for_those_who_come_later() {
     let broker = Broker::start();
     let (tls, authority, folder) = server();
     let address = listen_tls(&broker, &tls);
     let mut client = Client::open(tunnel(&broker, address, authority.trusted(None, &[&TLS13])));
-    let before = shown(&broker, address, &authority);
-    assert_eq!(shown(&broker, address, &authority), before);
+    let shown = || broker.block_on(shown(address, authority.trusted(None, &[&TLS13])));
+    let before = shown();
+    assert_eq!(shown(), before);
     authority.server(&folder);
-    assert_eq!(shown(&broker, address, &authority), before, "nobody has said so yet");
+    assert_eq!(shown(), before, "nobody has said so yet");
     tls.reload().unwrap();
-    assert_ne!(shown(&broker, address, &authority), before);
+    assert_ne!(shown(), before);
     try_out(&mut client);
 }
 

@@ -84,6 +84,31 @@ pub struct ServerArgs {
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Vec<Listen>,
 
+    /// Serve AMQP over TLS here; may be given more than once (listeners.ssl.*)
+    #[arg(long, value_name = "ADDR:PORT")]
+    tls_listen: Vec<Listen>,
+
+    /// The server's certificate for TLS, with what leads to its authority; PEM (ssl_options.certfile)
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+
+    /// The key of that certificate; PEM (ssl_options.keyfile)
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+
+    /// The authorities of clients' certificates, which are asked for with --set ssl_options.verify=verify_peer; PEM
+    /// (ssl_options.cacertfile)
+    #[arg(long, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+
+    /// Serve AMQP on a socket in the file system, for this machine; may be given more than once (leveret.unix_listen.*)
+    #[arg(long, value_name = "PATH")]
+    unix_listen: Vec<PathBuf>,
+
+    /// Expect a header of the PROXY protocol, version 1 or 2, on AMQP's ports (proxy_protocol)
+    #[arg(long)]
+    proxy_protocol: bool,
+
     /// Serve the management HTTP API here; may be given more than once; none turns it off (leveret.http_listen.*,
     /// management.tcp.*) [default: port 15672 of all addresses]
     #[arg(long, value_name = "ADDR:PORT")]
@@ -159,10 +184,21 @@ impl ServerArgs {
         let mut entries: Vec<_> = self.settings.iter().map(setting).collect();
         for (name, key, places) in [
             ("--listen", "listeners.tcp", &self.listen),
+            ("--tls-listen", "listeners.ssl", &self.tls_listen),
             ("--http-listen", "leveret.http_listen", &self.http_listen),
             ("--metrics-listen", "leveret.metrics_listen", &self.metrics_listen),
         ] {
             entries.extend(listeners(name, key, places));
+        }
+        for (number, path) in self.unix_listen.iter().enumerate() {
+            entries.push(flag("--unix-listen", &format!("leveret.unix_listen.{number:03}"), &path.display()));
+        }
+        for (name, key, path) in [
+            ("--tls-cert", "ssl_options.certfile", &self.tls_cert),
+            ("--tls-key", "ssl_options.keyfile", &self.tls_key),
+            ("--tls-ca", "ssl_options.cacertfile", &self.tls_ca),
+        ] {
+            entries.extend(path.iter().map(|path| flag(name, key, &path.display())));
         }
         let mut put = |name: &str, key: &str, value: Option<&dyn fmt::Display>| {
             entries.extend(value.map(|value| flag(name, key, value)));
@@ -184,6 +220,7 @@ impl ServerArgs {
         let queue_type = self.default_queue_type.map(QueueType::name);
         put("--default-queue-type", "default_queue_type", queue_type.as_ref().map(dynamic));
         put("--compatibility", "leveret.compatibility", self.compatibility.as_ref().map(dynamic));
+        put("--proxy-protocol", "proxy_protocol", self.proxy_protocol.then_some(&"true"));
         put("--event-exchange", "leveret.event_exchange", self.event_exchange.then_some(&"true"));
         put("--in-memory", "leveret.in_memory", self.in_memory.then_some(&"true"));
         entries.extend(
@@ -261,6 +298,16 @@ mod tests {
             (
                 &["--set", "a.b\\.c = d=e", "--in-memory"],
                 "--set a.b\\.c=d=e; --in-memory leveret.in_memory=true",
+            ),
+            (
+                &["--tls-listen", "[::]:5671", "--tls-cert", "c", "--tls-key", "k", "--tls-ca", "a"],
+                "--tls-listen listeners.ssl.000=[::]:5671; --tls-cert ssl_options.certfile=c; \
+                 --tls-key ssl_options.keyfile=k; --tls-ca ssl_options.cacertfile=a",
+            ),
+            (
+                &["--unix-listen", "/a", "--unix-listen", "/b", "--proxy-protocol"],
+                "--unix-listen leveret.unix_listen.000=/a; --unix-listen leveret.unix_listen.001=/b; \
+                 --proxy-protocol proxy_protocol=true",
             ),
             (&["--default-queue-type", "quorum"], "--default-queue-type default_queue_type=quorum"),
         ] {

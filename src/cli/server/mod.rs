@@ -23,6 +23,7 @@ use crate::config::settings::Settings;
 use crate::config::{self, Configuration, Problems};
 use crate::logs::Logs;
 use crate::net::listener::ListenError;
+use crate::net::tls::{self, TlsError};
 use crate::node::folder::{Folder, FolderError};
 use crate::node::storage::{Storage, StorageError};
 use crate::node::{clock, events, memory, sweep};
@@ -46,6 +47,8 @@ pub enum ServerError {
     Storage(#[from] StorageError),
     #[error(transparent)]
     Listen(#[from] ListenError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("cannot start the runtime: {0}")]
     Runtime(io::Error),
     #[error("cannot write {path}: {source}")]
@@ -124,6 +127,8 @@ async fn serve(args: &ServerArgs, configuration: &Configuration, logs: &Logs) ->
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServerError::Runtime)?;
     let mut hang_up = signal(SignalKind::hangup()).map_err(ServerError::Runtime)?;
     let (control, control_listener) = ports::control(folder.as_ref()).unzip();
+    let certificates = ports.certificates();
+    tokio::spawn(tls::follow(certificates.clone()));
     let serving = ports.serve(&node, settings, control_listener, logs);
     announce(settings, folder.as_ref().map(Folder::path), logs);
     loop {
@@ -131,7 +136,7 @@ async fn serve(args: &ServerArgs, configuration: &Configuration, logs: &Logs) ->
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             () = node.control.asked_to_end() => break,
-            _ = hang_up.recv() => reload::reload(args, settings, logs),
+            _ = hang_up.recv() => reload::reload(args, &certificates, logs),
         }
     }
     logs.say("stopping: connections are closed");

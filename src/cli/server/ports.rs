@@ -1,37 +1,58 @@
 //! Where the server listens.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinHandle;
 
+use super::ServerError;
 use crate::config::network::{HTTP_PORT, HTTPS_PORT, Network};
 use crate::config::settings::Settings;
 use crate::config::values::Place;
 use crate::http::socket::{self, ControlSocket};
 use crate::http::{self, HttpListener};
 use crate::logs::Logs;
+use crate::net::arrival::Approach;
 use crate::net::listener::{self, ListenError};
+use crate::net::tls::{Tls, TlsError, TlsSettings};
+use crate::net::unix::LocalListener;
 use crate::node::Node;
 use crate::node::folder::Folder;
 
 /// Ports that are taken, and not served yet.
 pub struct Ports {
     amqp: Vec<TcpListener>,
+    amqp_tls: Vec<TcpListener>,
+    /// Sockets in the file system.
+    amqp_local: Vec<LocalListener>,
     http: Vec<TcpListener>,
+    http_tls: Vec<TcpListener>,
+    /// What the TLS listeners of AMQP serve with, if there are any.
+    amqp_certificates: Option<Arc<Tls>>,
+    http_certificates: Option<Arc<Tls>>,
 }
 
 impl Ports {
-    /// Takes all ports, or says which one cannot be had.
-    pub async fn bind(network: &Network) -> Result<Self, ListenError> {
-        let mut ports = Self { amqp: Vec::new(), http: Vec::new() };
-        for place in network.amqp() {
-            ports.amqp.push(bind(place).await?);
-        }
-        for (place, _) in network.http.all(HTTP_PORT, HTTPS_PORT).into_iter().filter(|(_, tls)| !tls) {
-            ports.http.push(bind(place).await?);
-        }
-        Ok(ports)
+    /// Takes all ports, or says which one cannot be had, or what is wrong with a certificate.
+    pub async fn bind(network: &Network) -> Result<Self, ServerError> {
+        let http: Vec<_> = network.http.all(HTTP_PORT, HTTPS_PORT);
+        let (http_tls, http): (Vec<_>, Vec<_>) = http.into_iter().partition(|(_, tls)| *tls);
+        let amqp_tls = network.amqps();
+        Ok(Self {
+            amqp_certificates: load(network.tls(), !amqp_tls.is_empty())?,
+            http_certificates: load(network.http.tls.clone(), !http_tls.is_empty())?,
+            amqp: bind_all(network.amqp()).await?,
+            amqp_tls: bind_all(amqp_tls).await?,
+            amqp_local: bind_local(network)?,
+            http: bind_all(http.into_iter().map(|(place, _)| place)).await?,
+            http_tls: bind_all(http_tls.into_iter().map(|(place, _)| place)).await?,
+        })
+    }
+
+    /// What TLS listeners serve with.
+    pub fn certificates(&self) -> Vec<Arc<Tls>> {
+        self.amqp_certificates.iter().chain(&self.http_certificates).cloned().collect()
     }
 
     /// Serves them, in tasks that end when the node goes down. Those of the HTTP API have to be waited for.
@@ -43,23 +64,46 @@ impl Ports {
         logs: &Logs,
     ) -> Vec<JoinHandle<()>> {
         let http_settings = Arc::new(settings.management.http());
-        let mut serving = Vec::new();
-        if let Some(listener) = control.map(HttpListener::Control) {
-            serving.push(tokio::spawn(http::serve(listener, Arc::clone(node), Arc::clone(&http_settings))));
-        }
+        let mut http: Vec<_> = control.map(HttpListener::Control).into_iter().collect();
         for listener in self.http {
-            if let Some(port) = note(node, "http", "HTTP API", &listener, logs) {
-                tracing::info!("Management plugin: HTTP (non-TLS) listener started on port {port}");
+            if let Some(address) = note(node, "http", "HTTP API", &listener, None, logs) {
+                tracing::info!(
+                    "Management plugin: HTTP (non-TLS) listener started on port {}",
+                    address.port()
+                );
             }
-            serving.push(tokio::spawn(http::serve(listener, Arc::clone(node), Arc::clone(&http_settings))));
+            http.push(HttpListener::Tcp(listener));
         }
+        for (listener, tls) in self.http_tls.into_iter().zip(self.http_certificates.iter().cycle()) {
+            if let Some(address) = note(node, "https", "HTTP API over TLS", &listener, Some(tls), logs) {
+                tracing::info!("Management plugin: HTTPS listener started on port {}", address.port());
+            }
+            http.push(HttpListener::Tls(listener, Arc::clone(tls)));
+        }
+        let serve =
+            |listener| tokio::spawn(http::serve(listener, Arc::clone(node), Arc::clone(&http_settings)));
+        let serving = http.into_iter().map(serve).collect();
         tracing::info!("Ready to start client connection listeners");
+        let plain = Approach { tls: None, proxy: settings.network.proxy_protocol };
         for listener in self.amqp {
-            if let Ok(address) = listener.local_addr() {
+            if let Some(address) = note(node, "amqp", "AMQP", &listener, None, logs) {
                 tracing::info!("started TCP listener on {address}");
             }
-            note(node, "amqp", "AMQP", &listener, logs);
-            tokio::spawn(listener::accept(listener, Arc::clone(node)));
+            tokio::spawn(listener::accept_by(listener, plain.clone(), Arc::clone(node)));
+        }
+        for (listener, tls) in self.amqp_tls.into_iter().zip(self.amqp_certificates.iter().cycle()) {
+            if let Some(address) = note(node, "amqp/ssl", "AMQP over TLS", &listener, Some(tls), logs) {
+                tracing::info!("started TLS (SSL) listener on {address}");
+            }
+            let approach = Approach { tls: Some(Arc::clone(tls)), ..plain.clone() };
+            tokio::spawn(listener::accept_by(listener, approach, Arc::clone(node)));
+        }
+        for listener in self.amqp_local {
+            let path = listener.path().display();
+            tracing::info!("started Unix socket listener on {path}");
+            logs.say(&format!("AMQP on {path}"));
+            // Nobody stands between it and its clients.
+            tokio::spawn(listener::accept_by(listener, Approach::default(), Arc::clone(node)));
         }
         serving
     }
@@ -80,17 +124,41 @@ pub fn control(folder: Option<&Folder>) -> Option<(ControlSocket, UnixListener)>
     }
 }
 
-async fn bind(place: Place) -> Result<TcpListener, ListenError> {
-    match place {
-        Place::Everywhere(port) => listener::bind_all_addresses(port).await,
-        Place::At(address) => listener::bind(address).await,
+/// Reads certificates if there is anything to serve with them.
+fn load(settings: TlsSettings, is_used: bool) -> Result<Option<Arc<Tls>>, TlsError> {
+    is_used.then(|| Tls::new(settings).map(Arc::new)).transpose()
+}
+
+async fn bind_all(places: impl IntoIterator<Item = Place>) -> Result<Vec<TcpListener>, ListenError> {
+    let mut listeners = Vec::new();
+    for place in places {
+        listeners.push(match place {
+            Place::Everywhere(port) => listener::bind_all_addresses(port).await?,
+            Place::At(address) => listener::bind(address).await?,
+        });
     }
+    Ok(listeners)
+}
+
+fn bind_local(network: &Network) -> Result<Vec<LocalListener>, ListenError> {
+    let paths = network.unix.get().unwrap_or_default();
+    paths.into_iter().map(|(_, path)| listener::bind_unix(path, network.unix_mode)).collect()
 }
 
 /// Tells where the node listens: those who ask it, and whoever started it.
-fn note(node: &Node, protocol: &'static str, what: &str, listener: &TcpListener, logs: &Logs) -> Option<u16> {
+fn note(
+    node: &Node,
+    protocol: &'static str,
+    what: &str,
+    listener: &TcpListener,
+    tls: Option<&Arc<Tls>>,
+    logs: &Logs,
+) -> Option<SocketAddr> {
     let address = listener.local_addr().ok()?;
-    node.listeners.add(protocol, address, false);
+    match tls.cloned() {
+        Some(tls) => node.listeners.add_certified(protocol, address, move || tls.certificates()),
+        None => node.listeners.add(protocol, address, false),
+    }
     logs.say(&format!("{what} on {address}"));
-    Some(address.port())
+    Some(address)
 }

@@ -1,12 +1,14 @@
 //! What changes while the server runs: SIGHUP has its files read again.
 
+use std::sync::Arc;
+
 use super::ServerArgs;
 use crate::config;
-use crate::config::settings::Settings;
 use crate::logs::Logs;
+use crate::net::tls::Tls;
 
 /// Reads the configuration again. What is wrong with it is logged, and everything stays as it is.
-pub fn reload(args: &ServerArgs, _running: &Settings, logs: &Logs) {
+pub fn reload(args: &ServerArgs, certificates: &[Arc<Tls>], logs: &Logs) {
     let configuration = match config::files::configuration(args.config.as_deref(), args.entries()) {
         Ok(configuration) => configuration,
         Err(problems) => {
@@ -16,5 +18,10 @@ pub fn reload(args: &ServerArgs, _running: &Settings, logs: &Logs) {
     };
     configuration.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     logs.reload(&configuration.settings.logs);
-    tracing::info!("reloaded: log levels; log files are opened again");
+    for tls in certificates {
+        if let Err(e) = tls.reload() {
+            tracing::error!("not reloaded, certificates stay as they are: {e}");
+        }
+    }
+    tracing::info!("reloaded: log levels, certificates; log files are opened again");
 }
