@@ -2,16 +2,20 @@
 //!
 //! - [`server`][]: the broker
 //! - [`http`][]: requests to a node, for the tools
+//! - [`ctl`][]: RabbitMQ's command-line tools
 //! - [`perf`][]: load generators against any AMQP 0-9-1 broker
 
+pub mod ctl;
 pub mod http;
 pub mod perf;
 pub mod server;
 
 use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use ctl::Tool;
 
 #[derive(Parser)]
 #[command(name = "leveret", version, about = "A light message broker that RabbitMQ's clients use unchanged")]
@@ -26,14 +30,56 @@ enum Command {
     Server(Box<server::ServerArgs>),
     /// Measure any AMQP 0-9-1 broker
     Perf(perf::PerfArgs),
+    /// What RabbitMQ's rabbitmqctl does: users, permissions, lists, connections ...
+    #[command(disable_help_flag = true)]
+    Ctl,
+    /// What rabbitmq-diagnostics does: health checks, status
+    #[command(disable_help_flag = true)]
+    Diagnostics,
+    /// What rabbitmq-plugins does
+    #[command(disable_help_flag = true)]
+    Plugins,
+    /// What rabbitmq-queues does
+    #[command(disable_help_flag = true)]
+    Queues,
+    /// What rabbitmq-streams does
+    #[command(disable_help_flag = true)]
+    Streams,
+    /// What rabbitmq-upgrade does
+    #[command(disable_help_flag = true)]
+    Upgrade,
+}
+
+/// The tool of RabbitMQ's that is meant, with what comes after its name: the program has been called by that name, or it
+/// is the first word.
+fn tool() -> Option<(Tool, Vec<String>)> {
+    let mut words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+    let program = words.next().unwrap_or_default();
+    let program = Path::new(&program).file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut words: Vec<_> = words.collect();
+    if let Some(tool) = Tool::from_name(&program) {
+        return Some((tool, words));
+    }
+    let tool = Tool::from_name(words.first()?)?;
+    words.remove(0);
+    Some((tool, words))
 }
 
 /// Runs what the command line asks for; an error is one line and exit status 1.
 pub fn main() -> ExitCode {
+    if let Some((tool, arguments)) = tool() {
+        return ctl::run(tool, &arguments);
+    }
     let command = Cli::parse().command.unwrap_or_else(|| Command::Server(Box::default()));
     let result = match command {
         Command::Server(args) => server::run(&args).map_err(|e| e.to_string()),
         Command::Perf(args) => perf::run(args).map_err(|e| e.to_string()),
+        Command::Ctl => return ctl::run(Tool::Ctl, &[]),
+        Command::Diagnostics => return ctl::run(Tool::Diagnostics, &[]),
+        Command::Plugins => return ctl::run(Tool::Plugins, &[]),
+        Command::Queues => return ctl::run(Tool::Queues, &[]),
+        Command::Streams => return ctl::run(Tool::Streams, &[]),
+        Command::Upgrade => return ctl::run(Tool::Upgrade, &[]),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,7 +3,7 @@
 use super::terms::{self, Term};
 
 /// Plugins that RabbitMQ comes with, and those of others whose work Leveret does.
-const KNOWN: [&str; 45] = [
+pub const KNOWN: [&str; 45] = [
     "rabbitmq_amqp1_0",
     "rabbitmq_auth_backend_cache",
     "rabbitmq_auth_backend_http",

@@ -1,14 +1,16 @@
 //! What only the control socket serves, under `/ctl/`: it concerns the process and not what is in it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
-use super::body::Body;
+use super::body::{Body, Fields};
 use super::refusal::Refusal;
 use super::resource::Names;
 use crate::node::alarms::Alarm;
@@ -21,9 +23,19 @@ pub(super) fn routes(node: Arc<Node>) -> Router {
         .route("/ctl/doors/{state}", put(set_doors))
         .route("/ctl/alarms/{resource}", put(raise).delete(clear))
         .route("/ctl/authenticate", post(authenticate))
+        .route("/ctl/limits/memory", put(limit_memory))
+        .route("/ctl/limits/disk", put(limit_disk))
+        .route("/ctl/limits/channels/{count}", put(limit_channels))
+        .route("/ctl/log-level/{level}", put(log_from))
         .route("/ctl/end", post(end))
+        .route("/ctl/reset", post(reset))
         .with_state(node)
 }
+
+/// How long clients have to agree to the end of their connections before the caller is told that it is done.
+const ANSWER: Duration = Duration::from_secs(1);
+/// How long closing and opening may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the process is and has.
 async fn status(State(node): State<Arc<Node>>) -> Json<Value> {
@@ -44,6 +56,8 @@ async fn status(State(node): State<Arc<Node>>) -> Json<Value> {
         "version": node.offer.version,
         "leveret_version": env!("CARGO_PKG_VERSION"),
         "alarms": alarms,
+        "vhosts": node.vhosts().len(),
+        "data_directory": node.process.folder(),
         "memory": memory::used(),
         "memory_available": memory::available(),
         "message_memory": node.budget().resident(),
@@ -51,8 +65,12 @@ async fn status(State(node): State<Arc<Node>>) -> Json<Value> {
     }))
 }
 
-const DOORS: [(&str, Doors); 3] =
-    [("open", Doors::Open), ("suspended", Doors::Suspended), ("closed", Doors::Closed)];
+const DOORS: [(&str, Doors); 4] = [
+    ("open", Doors::Open),
+    ("suspended", Doors::Suspended),
+    ("drained", Doors::Drained),
+    ("closed", Doors::Closed),
+];
 
 fn doors_name(doors: Doors) -> &'static str {
     DOORS.iter().find(|(_, other)| *other == doors).map_or("", |(name, _)| name)
@@ -67,9 +85,14 @@ async fn set_doors(
     if node.set_doors(*doors) {
         tracing::info!("asked over the control socket: ports are {state}");
     }
-    if *doors == Doors::Closed {
-        node.connections.none_left().await;
+    if matches!(doors, Doors::Closed | Doors::Drained) {
+        // Clients have been told; those that do not answer are dropped in time.
+        if timeout(ANSWER, node.connections.none_left()).await.is_err() {
+            tracing::info!("some clients have not agreed to the end of their connections yet");
+        }
     }
+    let settled = timeout(PATIENCE, node.control.settled()).await;
+    settled.map_err(|_| Refusal::Precondition("some ports are not free".to_owned()))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -98,6 +121,45 @@ async fn authenticate(State(node): State<Arc<Node>>, body: Body) -> Result<Json<
     let password = fields.text("password")?.unwrap_or_default();
     let refused = node.auth().login(name, password.as_bytes(), true).err();
     Ok(Json(json!({ "ok": refused.is_none(), "reason": refused.map(|refused| refused.to_string()) })))
+}
+
+/// A limit in octets, or as a share of the memory there is.
+fn limit(fields: &Fields) -> Result<u64, Refusal> {
+    let octets = fields.get("octets").and_then(Value::as_u64);
+    let share = fields.get("share").and_then(Value::as_f64).filter(|share| *share >= 0.0);
+    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let of_memory = share.and_then(|share| memory::available().map(|all| (all as f64 * share) as u64));
+    octets.or(of_memory).ok_or_else(|| Refusal::bad_request("octets or a share of the memory are needed"))
+}
+
+/// From which use of memory on publishers are blocked. With 0 they always are.
+async fn limit_memory(State(node): State<Arc<Node>>, body: Body) -> Result<StatusCode, Refusal> {
+    node.process.set_memory_limit(limit(&body.fields()?)?.max(1));
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// How much of the disk has to be free.
+async fn limit_disk(State(node): State<Arc<Node>>, body: Body) -> Result<StatusCode, Refusal> {
+    node.process.set_disk_free_limit(limit(&body.fields()?)?);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn limit_channels(State(node): State<Arc<Node>>, Names(count): Names<u16>) -> StatusCode {
+    node.control.set_channel_max(count);
+    StatusCode::NO_CONTENT
+}
+
+async fn log_from(State(node): State<Arc<Node>>, Names(level): Names<String>) -> StatusCode {
+    node.control.log_from(&level);
+    StatusCode::NO_CONTENT
+}
+
+/// Removes all there is.
+async fn reset(State(node): State<Arc<Node>>) -> Result<StatusCode, Refusal> {
+    tracing::info!("asked over the control socket: everything is removed");
+    node.reset().map_err(|e| Refusal::bad_request(e.to_string()))?;
+    node.changes().kept().await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Asks the node to end. It answers first.

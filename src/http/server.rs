@@ -16,8 +16,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
 use super::settings::HttpSettings;
+use crate::net::listener::bind_again;
 use crate::net::tls::Tls;
 use crate::node::Node;
+use crate::node::control::{Entrance, Port};
 
 /// How long requests have to end when the node goes down.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -65,9 +67,46 @@ impl HttpListener {
     }
 }
 
+impl HttpListener {
+    /// Whether it is closed with the doors. Somebody has to be able to open them again.
+    fn closes(&self) -> bool {
+        !matches!(self, Self::Control(_))
+    }
+
+    /// Closes a port until it may be open again. A socket of this machine stays, and nobody is let in.
+    async fn opened_again(self, port: &mut Port<'_>) -> Self {
+        let (address, tls) = match self {
+            Self::Tcp(ref listener) => (listener.local_addr(), None),
+            Self::Tls(ref listener, ref tls) => (listener.local_addr(), Some(Arc::clone(tls))),
+            Self::Unix(_) | Self::Control(_) => {
+                port.is(false);
+                port.to_be_open().await;
+                port.is(true);
+                return self;
+            }
+        };
+        let Ok(address) = address else { return self };
+        drop(self);
+        port.is(false);
+        port.to_be_open().await;
+        let listener = bind_again(address).await;
+        port.is(true);
+        match tls {
+            Some(tls) => Self::Tls(listener, tls),
+            None => Self::Tcp(listener),
+        }
+    }
+}
+
 /// Serves the API until the node goes down, and ends what is under way.
 pub async fn serve(listener: impl Into<HttpListener>, node: Arc<Node>, settings: Arc<HttpSettings>) {
-    let listener = listener.into();
+    let mut listener = listener.into();
+    let owner = Arc::clone(&node);
+    let mut port = owner.control.port(Entrance::Api);
+    if !listener.closes() {
+        // It has no part in what the doors are waited for with.
+        port.stays();
+    }
     let mut going_down = node.going_down();
     let places = Arc::new(Semaphore::new(settings.connections_max.min(Semaphore::MAX_PERMITS)));
     let idle = settings.idle;
@@ -76,17 +115,26 @@ pub async fn serve(listener: impl Into<HttpListener>, node: Arc<Node>, settings:
         HttpListener::Tcp(_) | HttpListener::Tls(..) | HttpListener::Unix(_) => super::router(node, settings),
     };
     let tls = match &listener {
-        HttpListener::Tls(_, tls) => Some(tls),
+        HttpListener::Tls(_, tls) => Some(Arc::clone(tls)),
         _ => None,
     };
-    let connections = GracefulShutdown::new();
+    let mut connections = GracefulShutdown::new();
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &places) => accepted,
+            accepted = accept(&listener, &places) => Some(accepted),
             _ = going_down.wait_for(|down| *down) => break,
+            () = port.to_be_closed(), if listener.closes() => None,
+        };
+        let Some(accepted) = accepted else {
+            tokio::spawn(end(std::mem::replace(&mut connections, GracefulShutdown::new())));
+            listener = tokio::select! {
+                again = listener.opened_again(&mut port) => again,
+                _ = going_down.wait_for(|down| *down) => break,
+            };
+            continue;
         };
         let Some(((stream, peer), place)) = accepted else { continue };
-        let (connection, api, tls) = (connections.watcher(), api.clone(), tls.cloned());
+        let (connection, api, tls) = (connections.watcher(), api.clone(), tls.clone());
         // What TLS needs is done in the connection's task, so that a client that stalls holds up nobody.
         tokio::spawn(async move {
             let stream = match tls {
@@ -100,6 +148,11 @@ pub async fn serve(listener: impl Into<HttpListener>, node: Arc<Node>, settings:
             drop(place);
         });
     }
+    end(connections).await;
+}
+
+/// Ends what is under way.
+async fn end(connections: GracefulShutdown) {
     if timeout(DRAIN, connections.shutdown()).await.is_err() {
         tracing::warn!("some HTTP requests did not end in time");
     }

@@ -174,6 +174,16 @@ impl LogSettings {
         self.categories.clone_from(&other.categories);
     }
 
+    /// Has one level for everything.
+    pub fn log_from(&mut self, level: &str) -> Result<(), Allowed> {
+        let level = Level::parse(level)?;
+        self.console.level = Some(level);
+        self.file.level = Some(level);
+        self.default = Some(level);
+        self.categories.clear();
+        Ok(())
+    }
+
     pub(crate) fn apply(&mut self, key: &[&str], value: &str) -> Result<bool, Allowed> {
         match key {
             ["log", "console"] => self.console_on = Some(values::boolean(value)?),

@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 use super::arrival::{self, Approach};
 use super::unix::LocalListener;
 use crate::node::Node;
+use crate::node::control::{Entrance, Port};
 use crate::node::ends::Ends;
 
 /// Why a port cannot be listened on.
@@ -69,12 +70,21 @@ pub async fn accept(listener: TcpListener, node: Arc<Node>) {
 
 /// Accepts connections that have something before AMQP until the node goes down.
 pub async fn accept_by(listener: impl Into<AmqpListener>, approach: Approach, node: Arc<Node>) {
-    let listener = listener.into();
+    let mut listener = listener.into();
     let mut going_down = node.going_down();
+    let mut port = node.control.port(Entrance::Clients);
     loop {
         let accepted = tokio::select! {
-            accepted = next(&listener) => accepted,
+            accepted = next(&listener) => Some(accepted),
             _ = going_down.wait_for(|down| *down) => return,
+            () = port.to_be_closed() => None,
+        };
+        let Some(accepted) = accepted else {
+            listener = tokio::select! {
+                again = opened_again(listener, &mut port) => again,
+                _ = going_down.wait_for(|down| *down) => return,
+            };
+            continue;
         };
         match accepted {
             Ok(Accepted::Tcp(socket, peer)) => arrival::over_tcp(socket, peer, &approach, &node),
@@ -85,6 +95,35 @@ pub async fn accept_by(listener: impl Into<AmqpListener>, approach: Approach, no
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
+    }
+}
+
+/// Closes a port until it may be open again. A socket of this machine stays, and nobody is let in.
+async fn opened_again(listener: AmqpListener, port: &mut Port<'_>) -> AmqpListener {
+    let address = match &listener {
+        AmqpListener::Tcp(listener) => listener.local_addr().ok(),
+        AmqpListener::Unix(_) => None,
+    };
+    let kept = address.is_none().then_some(listener);
+    port.is(false);
+    port.to_be_open().await;
+    let again = match (kept, address) {
+        (Some(listener), _) => listener,
+        (None, Some(address)) => bind_again(address).await.into(),
+        (None, None) => std::future::pending().await,
+    };
+    port.is(true);
+    again
+}
+
+/// Takes a port that we have had, as soon as it can be had.
+pub async fn bind_again(address: SocketAddr) -> TcpListener {
+    loop {
+        match bind(address).await {
+            Ok(listener) => return listener,
+            Err(e) => tracing::error!("{e}; it is tried again"),
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 

@@ -50,8 +50,6 @@ pub struct Means {
     pub bell: Arc<Bell>,
     /// Set when the node stops: the committer ends when all is written.
     pub stop: Arc<AtomicBool>,
-    /// Octets that have to be free on the disk.
-    pub free_min: u64,
 }
 
 pub struct Committer {
@@ -295,7 +293,7 @@ impl Committer {
         }
         self.looked = Some(Instant::now());
         self.means.disk.close_idle();
-        let limit = self.means.free_min;
+        let limit = self.node.process.disk_free_limit();
         match self.means.disk.free() {
             Ok(free) if free < limit => {
                 if alarms.raise(Alarm::Disk) {

@@ -167,7 +167,7 @@ fn pause(left: u64) -> Duration {
     Duration::from_millis((left / 2).saturating_mul(1000) / FLOOD).clamp(min, max)
 }
 
-/// Looks after the memory until the node goes down.
+/// Looks after the memory until the node goes down. The limit may be changed meanwhile (`node/process`); 0 is none.
 pub async fn watch(node: Arc<Node>, limit: u64) {
     let mut going_down = node.going_down();
     node.process.set_memory_limit(limit);
@@ -178,6 +178,10 @@ pub async fn watch(node: Arc<Node>, limit: u64) {
         };
         let messages = u64::try_from(node.budget().resident()).unwrap_or(u64::MAX);
         let used = gauge.used(resident, messages);
+        let limit = match node.process.memory_limit() {
+            0 => u64::MAX,
+            limit => limit,
+        };
         look(&node.alarms, used, limit);
         let pause = pause(limit.saturating_sub(used));
         tokio::select! {

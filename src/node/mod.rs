@@ -267,7 +267,7 @@ impl Node {
             connection.close(vhost_deleted(&connection.vhost));
         } else if self.auth().user(&connection.user).is_none() {
             connection.close(user_deleted(&connection.user));
-        } else if *self.shutdown.borrow() || self.control.doors() == Doors::Closed {
+        } else if *self.shutdown.borrow() || matches!(self.control.doors(), Doors::Closed | Doors::Drained) {
             connection.close(going_down());
         }
     }
@@ -275,10 +275,26 @@ impl Node {
     /// Opens or closes the node's ports, and says whether that is a change. Closing them ends all connections.
     pub fn set_doors(&self, doors: Doors) -> bool {
         let changed = self.control.set_doors(doors);
-        if doors == Doors::Closed {
-            self.connections.close_where(&going_down(), |_| true);
+        match doors {
+            Doors::Closed => self.connections.close_where(&going_down(), |_| true),
+            Doors::Drained => self.connections.close_where(&maintained(), |_| true),
+            Doors::Open | Doors::Suspended => {}
         }
         changed
+    }
+
+    /// Removes all there is, as if the node had never been used.
+    pub fn reset(&self) -> Result<(), InvalidPattern> {
+        for vhost in self.vhosts() {
+            self.remove_vhost(&vhost.name);
+        }
+        for user in self.auth().users() {
+            self.remove_user(&user.name);
+        }
+        for name in self.parameters().keys() {
+            self.remove_parameter(name);
+        }
+        self.begin()
     }
 
     /// Tells everybody that the node is going down.
@@ -305,6 +321,10 @@ fn user_deleted(name: &str) -> Exception {
 fn going_down() -> Exception {
     let text = "broker forced connection closure with reason 'shutdown'";
     Exception::new(ReplyCode::ConnectionForced, text)
+}
+
+fn maintained() -> Exception {
+    Exception::new(ReplyCode::ConnectionForced, "Node was put into maintenance mode")
 }
 
 /// Milliseconds since 1970.

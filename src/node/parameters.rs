@@ -117,10 +117,11 @@ impl Node {
     /// What clients are offered at the moment.
     pub fn current_offer(&self) -> Arc<Offer> {
         let cluster_name = self.cluster_name();
-        if cluster_name == self.offer.cluster_name {
+        let channel_max = self.control.channel_max().unwrap_or(self.offer.channel_max);
+        if cluster_name == self.offer.cluster_name && channel_max == self.offer.channel_max {
             return Arc::clone(&self.offer);
         }
-        Arc::new(Offer { cluster_name, ..Offer::clone(&self.offer) })
+        Arc::new(Offer { cluster_name, channel_max, ..Offer::clone(&self.offer) })
     }
 
     pub fn parameters(&self) -> Parameters {

@@ -81,7 +81,6 @@ impl Storage {
             budget: Arc::clone(node.budget()),
             bell: Arc::clone(&bells.committer),
             stop: Arc::clone(&stop),
-            free_min: disk_free,
         };
         let committer = Committer::new(Arc::clone(node), means);
         let reader =

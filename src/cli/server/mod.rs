@@ -116,10 +116,11 @@ async fn serve(args: &ServerArgs, configuration: &Configuration, logs: &Logs) ->
     tokio::spawn(sweep::sweep(Arc::clone(&node)));
     tokio::spawn(clock::run(Arc::clone(&node)));
     let ports = Ports::bind(&settings.network).await?;
-    if let Some(limit) = settings.limits.memory.octets() {
+    let memory_limit = settings.limits.memory.octets();
+    if let Some(limit) = memory_limit {
         tracing::info!("publishers are blocked while more than {limit} octets of memory are used");
-        tokio::spawn(memory::watch(Arc::clone(&node), limit));
     }
+    tokio::spawn(memory::watch(Arc::clone(&node), memory_limit.unwrap_or(0)));
     if let Some(path) = &settings.place.pid_file {
         write_pid(path)?;
     }
@@ -137,6 +138,7 @@ async fn serve(args: &ServerArgs, configuration: &Configuration, logs: &Logs) ->
             _ = interrupt.recv() => break,
             () = node.control.asked_to_end() => break,
             _ = hang_up.recv() => reload::reload(args, &certificates, logs),
+            level = node.control.asked_for_level() => reload::log_from(&level, settings, logs),
         }
     }
     logs.say("stopping: connections are closed");

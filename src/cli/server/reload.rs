@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::ServerArgs;
 use crate::config;
+use crate::config::settings::Settings;
 use crate::logs::Logs;
 use crate::net::tls::Tls;
 
@@ -24,4 +25,16 @@ pub fn reload(args: &ServerArgs, certificates: &[Arc<Tls>], logs: &Logs) {
         }
     }
     tracing::info!("reloaded: log levels, certificates; log files are opened again");
+}
+
+/// Logs everything from a level on, whatever the configuration says, until the next reload.
+pub fn log_from(level: &str, running: &Settings, logs: &Logs) {
+    let mut wanted = running.logs.clone();
+    match wanted.log_from(level) {
+        Ok(()) => {
+            logs.reload(&wanted);
+            tracing::info!("the log level is {level}");
+        }
+        Err(allowed) => tracing::error!("the log level stays: it has to be {allowed}"),
+    }
 }
