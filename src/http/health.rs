@@ -22,30 +22,35 @@ use crate::node::control::Doors;
 
 type Report = (StatusCode, Json<Value>);
 
-const ALIKE: &str = "/api/health/checks/quorum-queues-without-elected-leaders";
-
 pub(super) fn routes() -> Router<Arc<Node>> {
     let check = |methods: MethodRouter<Arc<Node>>| resource(READ, methods);
-    let checks = Router::new()
-        .route("/alarms", check(get(alarms)))
-        .route("/local-alarms", check(get(local_alarms)))
-        .route("/metadata-store/initialized", check(get(well)))
-        .route("/metadata-store/initialized/with-data", check(get(with_data)))
-        .route("/certificate-expiration/{within}/{unit}", check(get(super::certificates::expiration)))
-        .route("/port-listener/{port}", check(get(port_listener)))
-        .route("/protocol-listener/{protocols}", check(get(protocol_listener)))
-        .route("/virtual-hosts", check(get(well)))
-        .route("/node-is-quorum-critical", check(get(quorum_critical)))
-        .route("/is-in-service", check(get(is_in_service)))
-        .route("/below-node-connection-limit", check(get(below_connection_limit)))
-        .route("/ready-to-serve-clients", check(get(ready_to_serve)))
-        .route("/reached-target-cluster-size", check(get(target_size)));
     Router::new()
-        .nest("/api/health/checks", checks)
-        .route(&format!("{ALIKE}/all-vhosts"), check(get(well)))
-        .route(&format!("{ALIKE}/all-vhosts/pattern/{{pattern}}"), check(get(well)))
-        .route(&format!("{ALIKE}/vhost/{{vhost}}"), check(get(leaders)))
-        .route(&format!("{ALIKE}/vhost/{{vhost}}/pattern/{{pattern}}"), check(get(leaders_of_some)))
+        .route("/api/health/checks/alarms", check(get(alarms)))
+        .route("/api/health/checks/local-alarms", check(get(local_alarms)))
+        .route("/api/health/checks/metadata-store/initialized", check(get(well)))
+        .route("/api/health/checks/metadata-store/initialized/with-data", check(get(with_data)))
+        .route(
+            "/api/health/checks/certificate-expiration/{within}/{unit}",
+            check(get(super::certificates::expiration)),
+        )
+        .route("/api/health/checks/port-listener/{port}", check(get(port_listener)))
+        .route("/api/health/checks/protocol-listener/{protocols}", check(get(protocol_listener)))
+        .route("/api/health/checks/virtual-hosts", check(get(well)))
+        .route("/api/health/checks/node-is-quorum-critical", check(get(quorum_critical)))
+        .route("/api/health/checks/is-in-service", check(get(is_in_service)))
+        .route("/api/health/checks/below-node-connection-limit", check(get(below_connection_limit)))
+        .route("/api/health/checks/ready-to-serve-clients", check(get(ready_to_serve)))
+        .route("/api/health/checks/reached-target-cluster-size", check(get(target_size)))
+        .route("/api/health/checks/quorum-queues-without-elected-leaders/all-vhosts", check(get(well)))
+        .route(
+            "/api/health/checks/quorum-queues-without-elected-leaders/all-vhosts/pattern/{pattern}",
+            check(get(well)),
+        )
+        .route("/api/health/checks/quorum-queues-without-elected-leaders/vhost/{vhost}", check(get(leaders)))
+        .route(
+            "/api/health/checks/quorum-queues-without-elected-leaders/vhost/{vhost}/pattern/{pattern}",
+            check(get(leaders_of_some)),
+        )
         .route("/api/aliveness-test/{vhost}", check(get(aliveness)))
         .route("/api/healthchecks/node", check(get(node_check)))
         .route("/api/healthchecks/node/{node}", check(get(named_node_check)))

@@ -11,7 +11,7 @@
 //! - [`resource`]: what all paths have in common (`Allow`, `OPTIONS`, 405, names in paths)
 //! - [`socket`], [`control`]: the node's own socket, and what only it serves
 //! - [`caller`]: who asks, and what they may see and do
-//! - [`pages`]: what is there for people
+//! - [`pages`], [`openapi`]: what is there for people; the API described
 //! - [`body`]: the JSON object in a request, and its fields
 //! - [`listing`]: order, pages and columns of lists, and columns of objects
 //! - [`refusal`]: every reply that is no success
@@ -42,6 +42,7 @@ mod limits;
 mod listing;
 mod login;
 mod nodes;
+mod openapi;
 mod multipart;
 mod overview;
 mod pages;
@@ -91,6 +92,7 @@ fn router(node: Arc<Node>, settings: Arc<HttpSettings>) -> Router {
         .merge(cluster::routes())
         .merge(features::routes())
         .merge(login::routes())
+        .merge(openapi::routes())
         .merge(parameters())
         .merge(pages::routes());
     let paths = paths.layer(DefaultBodyLimit::max(settings.body_max)).with_state(node);

@@ -17,6 +17,7 @@ mod http;
 mod limits;
 mod listing;
 mod nodes;
+mod openapi;
 mod pages;
 mod people;
 mod quorum;
