@@ -131,11 +131,11 @@ impl User {
 /// Why a login is refused. Clients are told the same for all of them; the log is not.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    #[error("user {0:?} does not exist")]
+    #[error("user '{0}' - invalid credentials")]
     NoUser(String),
-    #[error("user {0:?} gave a wrong password")]
+    #[error("user '{0}' - invalid credentials")]
     Password(String),
-    #[error("user {0:?} can only connect via localhost")]
+    #[error("user '{0}' can only connect via localhost")]
     Loopback(String),
     #[error("too many logins of user {0:?} from one address have failed")]
     TooMany(String),

@@ -97,6 +97,7 @@ impl Limits {
             ["vhost_max"] => self.node.vhost_max = unless_infinity(value, 0)?,
             ["frame_max"] => self.node.frame_max = frame_max(value)?,
             ["heartbeat"] => self.node.heartbeat = values::between(value, 0, 65535)?,
+            ["handshake_timeout"] => self.node.handshake_timeout = timeout(value)?,
             ["consumer_timeout"] => self.node.consumer_timeout = Some(values::between(value, 1, i64::MAX)?),
             ["default_queue_type"] => self.node.default_queue_type = queue_type(value)?,
             ["max_message_size"] => self.message_size_max = values::between(value, 1, 512 << 20)?,
@@ -163,6 +164,14 @@ impl Limits {
             _ => return Ok(false),
         }
         Ok(true)
+    }
+}
+
+/// Milliseconds, or none at all.
+fn timeout(value: &str) -> Result<Option<Duration>, Allowed> {
+    match value {
+        "infinity" => Ok(None),
+        _ => Ok(Some(Duration::from_millis(values::between(value, 1, i64::MAX)?))),
     }
 }
 

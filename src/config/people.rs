@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use super::Layer;
 use super::settings::Group;
 use super::values::{self, Allowed};
+use crate::auth::sasl::{Mechanism, Mechanisms};
 
 /// Everything that the default user may do, unless somebody says otherwise.
 const EVERYTHING: &str = ".*";
@@ -25,9 +26,10 @@ pub struct People {
     pub vhosts: Group<bool>,
     /// Users who may only come from this machine: `true`.
     pub loopback: Group<bool>,
-    pub mechanisms: Group<Box<str>>,
+    mechanisms: Group<Option<Mechanism>>,
     /// Who `ANONYMOUS` is; `None`: nobody.
     pub anonymous: Option<String>,
+    pub anonymous_password: String,
     pub definitions: Definitions,
     pub validator: Validator,
 }
@@ -92,6 +94,7 @@ impl Default for People {
             loopback: Group::default(),
             mechanisms: Group::default(),
             anonymous: Some("guest".to_owned()),
+            anonymous_password: "guest".to_owned(),
             definitions: Definitions::default(),
             validator: Validator::default(),
         }
@@ -105,6 +108,16 @@ impl People {
             Some(tags) => tags.into_iter().filter(|(_, on)| **on).map(|(tag, _)| tag.into()).collect(),
             None => vec!["administrator".into()],
         }
+    }
+
+    /// How clients may log in.
+    pub fn mechanisms(&self) -> Mechanisms {
+        let offered = match self.mechanisms.get() {
+            Some(named) => named.into_iter().filter_map(|(_, mechanism)| *mechanism).collect(),
+            None => Mechanisms::default().offered,
+        };
+        let anonymous = self.anonymous.clone().map(|user| (user, self.anonymous_password.clone()));
+        Mechanisms { offered, anonymous }
     }
 
     /// Users who may only come from this machine.
@@ -130,10 +143,9 @@ impl People {
             ["leveret", "vhosts", vhost] => self.vhosts.put(layer, vhost, true),
             ["loopback_users"] => self.loopback.put_none(layer),
             ["loopback_users", user] => self.loopback.put(layer, user, values::boolean(value)?),
-            ["auth_mechanisms", name] => self.mechanisms.put(layer, name, value.into()),
+            ["auth_mechanisms", name] => self.mechanisms.put(layer, name, mechanism(value)?),
             ["anonymous_login_user"] => self.anonymous = (value != "none").then(|| value.to_owned()),
-            // The user is let in without one.
-            ["anonymous_login_pass"] => {}
+            ["anonymous_login_pass"] => self.anonymous_password = password(value)?,
             ["load_definitions"] | ["management", "load_definitions"] | ["definitions", "local", "path"] => {
                 let path = PathBuf::from(value);
                 if !self.definitions.paths.contains(&path) {
@@ -195,6 +207,14 @@ pub(super) fn pattern(value: &str) -> Result<String, Allowed> {
     match crate::auth::Pattern::new(value) {
         Ok(_) => Ok(value.to_owned()),
         Err(error) => Err(format!("a regular expression ({error})")),
+    }
+}
+
+/// A mechanism by its name. RabbitMQ's demonstration is none that anybody uses.
+fn mechanism(value: &str) -> Result<Option<Mechanism>, Allowed> {
+    match value {
+        "RABBIT-CR-DEMO" => Ok(None),
+        _ => value.parse().map(Some).map_err(|_| "PLAIN, AMQPLAIN, ANONYMOUS or EXTERNAL".to_owned()),
     }
 }
 

@@ -15,7 +15,7 @@ use super::refusal::Refusal;
 use super::resource::Names;
 use crate::node::alarms::Alarm;
 use crate::node::control::Doors;
-use crate::node::{NODE_NAME, Node, memory};
+use crate::node::{Node, memory};
 
 pub(super) fn routes(node: Arc<Node>) -> Router {
     Router::new()
@@ -49,7 +49,7 @@ async fn status(State(node): State<Arc<Node>>) -> Json<Value> {
         })
     });
     Json(json!({
-        "node": NODE_NAME,
+        "node": node.name(),
         "pid": std::process::id(),
         "uptime": node.control.since.elapsed().as_secs(),
         "doors": doors_name(node.control.doors()),

@@ -88,6 +88,9 @@ pub(super) async fn put(
     let fields = body.fields()?;
     let tags = fields.words("tags")?.ok_or_else(|| Refusal::bad_request("tags_not_present"))?;
     let tags = tags.into_iter().filter(|tag| !tag.is_empty()).map(Into::into).collect();
+    if fields.text("password")?.is_some_and(|password| !node.allows_password(password)) {
+        return Err(Refusal::bad_request("credential_validation_failed"));
+    }
     let password = password(&fields).await?;
     let is_new = node.put_user(&name, password, tags);
     node.changes().kept().await?;

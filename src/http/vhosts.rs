@@ -73,6 +73,9 @@ pub(super) async fn put(
     let description = fields.text("description")?.unwrap_or_default();
     let everything = Permission::all().map_err(|e| Refusal::bad_request(e.to_string()))?;
     let tags = fields.words("tags")?.unwrap_or_default();
+    if let Some(why) = node.refuses_vhost(&name) {
+        return Err(Refusal::bad_request(why));
+    }
     let is_new = node.put_vhost(&name, |about| {
         let tracing = tracing.unwrap_or(about.tracing);
         let (protected, limits) = (about.protected, about.limits);

@@ -10,6 +10,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::arrival::Arrival;
+use super::diary::Diary;
 use super::input::{Input, Used};
 use super::pace::Pace;
 use super::stream::Stream;
@@ -29,8 +30,6 @@ use crate::session::outbox::READ_LIMIT;
 use crate::session::{Context, Session, State};
 use crate::wire::reply::Exception;
 
-/// How long a handshake may take (RabbitMQ's `handshake_timeout`).
-const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long a failed handshake stays silent (as RabbitMQ does).
 const SILENCE: Duration = Duration::from_secs(3);
 /// How long the broker waits for the answer to its `connection.close` (as RabbitMQ does), and for a client that has
@@ -42,34 +41,33 @@ const HANDSHAKE_BUFFER: usize = 16 << 10;
 /// Serves one AMQP connection until it ends.
 pub async fn serve<S: Stream>(mut socket: S, arrival: Arrival, node: Arc<Node>) {
     let Arrival { ends, certified } = arrival;
-    let peer = ends.peer;
-    let Ok(shaken) = timeout(HANDSHAKE, shake_hands(&mut socket, &ends, certified, &node)).await else {
-        return tracing::warn!(%peer, "handshake timed out");
+    let mut diary = Diary::new(&ends);
+    let limit = node.handshake_timeout.unwrap_or(Duration::MAX);
+    let Ok(shaken) = timeout(limit, shake_hands(&mut socket, &ends, certified, &node, &mut diary)).await
+    else {
+        return diary.timed_out();
     };
     match shaken {
         Ok(Shaken::Open(opening, (vhost, _place), rest, carried)) => {
             let info = Arc::new(ConnectionInfo::new(ends, &opening, now(), carried));
-            tracing::info!(
-                connection = &*info.name,
-                user = &*info.user,
-                vhost = &*info.vhost,
-                "connection accepted"
-            );
+            diary.entered(&info.vhost);
             node.add_connection(&info, &vhost);
-            let result = run(socket, &opening, vhost, &info, &node, rest).await;
-            match result {
-                Ok(()) => tracing::info!(connection = &*info.name, "connection closed"),
-                Err(e) => tracing::warn!(connection = &*info.name, "connection lost: {e}"),
+            match run(socket, &opening, vhost, &info, &node, (rest, diary.label())).await {
+                Ok(()) => diary.closed(),
+                Err(e) => diary.lost(&e),
             }
         }
         Ok(Shaken::Ended) => {
             // TLS has a word for it. Whoever does not take it has it cut off.
             let _ = timeout(SILENCE, socket.shutdown()).await;
+            diary.closed();
         }
+        Ok(Shaken::Left) => {}
         Ok(Shaken::Silently) => {
             sleep(SILENCE).await;
+            diary.closed();
         }
-        Err(e) => tracing::debug!(%peer, "handshake: {e}"),
+        Err(e) => diary.lost(&e),
     }
 }
 
@@ -77,6 +75,8 @@ enum Shaken {
     /// Everything but `open-ok` has been sent; the octets have been read already.
     Open(Box<Opening>, (Arc<VhostCell>, Place), Vec<u8>, Carried),
     Ended,
+    /// The client has gone, and the log knows.
+    Left,
     /// To be ended after some silence.
     Silently,
 }
@@ -86,6 +86,7 @@ async fn shake_hands<S: Stream>(
     ends: &Ends,
     certified: Certified,
     node: &Node,
+    diary: &mut Diary,
 ) -> io::Result<Shaken> {
     let mut handshake = Handshake::new(node.current_offer(), certified);
     let mut buffer = Vec::new();
@@ -101,12 +102,14 @@ async fn shake_hands<S: Stream>(
         }
         if let Some(attempt) = handshake.take_attempt() {
             node.attempts.amqp.note(attempt.refused.is_none());
+            diary.attempted(&attempt);
             node.events.logged_in(attempt, ends);
         }
         let entered = match progress {
             Progress::Open(ref opening) => match node.enter(opening) {
                 Ok(entered) => Some(entered),
                 Err(refusal) => {
+                    diary.kept_out(&refusal);
                     handshake.refuse(refusal);
                     None
                 }
@@ -126,7 +129,12 @@ async fn shake_hands<S: Stream>(
             // What came behind is looked at before more is read.
             (Progress::More | Progress::Closing, _) if looked_at => continue,
             (Progress::More | Progress::Open(_) | Progress::Closing, _) => {}
-            (Progress::End, _) => return Ok(Shaken::Ended),
+            (Progress::End, _) => {
+                let Some(header) = handshake.wrong_header() else { return Ok(Shaken::Ended) };
+                diary.wrong_header(header);
+                let _ = timeout(SILENCE, socket.shutdown()).await;
+                return Ok(Shaken::Left);
+            }
             (Progress::Login(_) | Progress::EndSilently, _) => return Ok(Shaken::Silently),
         }
         if buffer.len() >= HANDSHAKE_BUFFER {
@@ -136,8 +144,10 @@ async fn shake_hands<S: Stream>(
         buffer.reserve(1024);
         let count = socket.read_buf(&mut buffer).await?;
         if count == 0 {
-            return Ok(Shaken::Ended);
+            diary.abandoned();
+            return Ok(Shaken::Left);
         }
+        diary.heard();
         carried.received += count as u64;
         carried.reads += 1;
     }
@@ -150,7 +160,7 @@ async fn run<S: Stream>(
     vhost: Arc<VhostCell>,
     info: &Arc<ConnectionInfo>,
     node: &Arc<Node>,
-    rest: Vec<u8>,
+    (rest, label): (Vec<u8>, String),
 ) -> io::Result<()> {
     let (reader, writer) = socket.halves();
     let port = Arc::new(Port::default());
@@ -168,7 +178,7 @@ async fn run<S: Stream>(
         half_beat,
     ));
     let mut driver = Driver {
-        session: Session::new(id, settings),
+        session: Session::new(id, settings).named(label),
         vhost: Arc::clone(&vhost),
         node: Arc::clone(node),
         port: Arc::clone(&port),
@@ -314,7 +324,8 @@ impl Driver {
                 written = &mut *writing => return Err(cannot_write(written)),
                 () = wait(deadline) => {}
                 () = wait(silent_at) => {
-                    return Err(io::Error::new(io::ErrorKind::TimedOut, "missed heartbeats from client"));
+                    let text = format!("missed heartbeats from client, timeout: {}s", info.heartbeat);
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, text));
                 }
             }
         }

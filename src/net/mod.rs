@@ -6,6 +6,7 @@
 //! - [`listener`][], [`unix`][]: accepting
 //! - [`arrival`][], [`proxy`][]: what comes before AMQP: TLS, a proxy's word
 //! - [`tls`][]: certificates and settings of TLS
+//! - [`diary`][]: what the log says of a connection
 //! - [`connection`][]: a connection's life: handshake, batches, close
 //! - [`pace`][]: waiting for consumers that a publisher has got ahead of
 //! - [`stream`][]: what it is spoken over
@@ -14,6 +15,7 @@
 
 pub mod arrival;
 pub mod connection;
+mod diary;
 pub mod input;
 pub mod listener;
 pub mod pace;

@@ -1,6 +1,7 @@
 //! Limits of a node as a whole, which whoever starts it sets, and the setting of those of vhosts and users.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use amq_protocol::types::AMQPValue;
 
@@ -21,6 +22,8 @@ pub struct NodeLimits {
     pub frame_max: u32,
     /// Seconds, as clients are offered it; 0 is none.
     pub heartbeat: u16,
+    /// How long a client may take until it is in.
+    pub handshake_timeout: Option<Duration>,
     /// Milliseconds that a delivery of a quorum queue may go unacknowledged.
     pub consumer_timeout: Option<u64>,
     /// What vhosts get that are not told.
@@ -36,6 +39,7 @@ impl Default for NodeLimits {
             vhost_max: None,
             frame_max: 131_072,
             heartbeat: 60,
+            handshake_timeout: Some(Duration::from_secs(10)),
             consumer_timeout: None,
             default_queue_type: QueueType::Classic,
         }
@@ -54,6 +58,7 @@ impl Node {
         self.connection_max = limits.connection_max.map(|max| Limit(max.into()));
         self.default_queue_type = limits.default_queue_type;
         self.vhost_max = limits.vhost_max;
+        self.handshake_timeout = limits.handshake_timeout;
         self.consumer_timeout = limits.consumer_timeout;
         self
     }

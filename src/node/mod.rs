@@ -5,6 +5,7 @@
 //!
 //! - this file: the node
 //! - [`beginning`][]: what it has when it is new
+//! - [`defaults`][]: what its vhosts get when they are new
 //! - [`vhosts`][], [`people`][]: its vhosts; its users and their permissions
 //! - [`parameters`][]: policies, and parameters of its own
 //! - [`definitions`][]: all of these as one file, and back
@@ -46,6 +47,7 @@ pub mod committer;
 pub mod congestion;
 pub mod connections;
 pub mod control;
+pub mod defaults;
 pub mod disk_use;
 pub mod ends;
 pub mod definitions;
@@ -70,7 +72,7 @@ pub mod vhosts;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
@@ -94,6 +96,7 @@ use clock::Clock;
 use congestion::Congestion;
 use connections::{ConnectionInfo, Connections};
 use control::{Control, Doors};
+use defaults::Defaults;
 use disk_use::DiskUse;
 use events::Events;
 use listeners::Listeners;
@@ -122,9 +125,12 @@ pub struct Node {
     /// What new vhosts get that are not told.
     pub default_queue_type: QueueType,
     vhost_max: Option<u32>,
+    /// How long a client may take until it is in.
+    pub handshake_timeout: Option<Duration>,
     /// Milliseconds that a delivery of a quorum queue may go unacknowledged.
     consumer_timeout: Option<u64>,
     beginning: Beginning,
+    defaults: Defaults,
     /// Shared with whoever writes.
     pub congestion: Arc<Congestion>,
     /// Shared with whoever looks after disk and memory.
@@ -187,8 +193,10 @@ impl Node {
             connection_max: None,
             default_queue_type: QueueType::Classic,
             vhost_max: None,
+            handshake_timeout: Some(Duration::from_secs(10)),
             consumer_timeout: None,
             beginning: Beginning::default(),
+            defaults: Defaults::default(),
             congestion: Arc::default(),
             alarms: Arc::default(),
             clock: Arc::default(),

@@ -31,7 +31,11 @@ impl Node {
         cell.change_about(describe);
         self.note_vhost(&cell);
         self.tell_vhost(if is_new { "vhost.created" } else { "vhost.updated" }, &cell);
-        vhosts.insert(Arc::clone(&cell.name), cell);
+        vhosts.insert(Arc::clone(&cell.name), Arc::clone(&cell));
+        drop(vhosts);
+        if is_new {
+            self.give_defaults(&cell);
+        }
         is_new
     }
 

@@ -103,6 +103,8 @@ struct Login {
 pub struct Attempt {
     pub user: String,
     pub mechanism: String,
+    /// What the client calls itself.
+    pub client_name: Option<String>,
     /// Why they were not believed.
     pub refused: Option<String>,
 }
@@ -114,11 +116,12 @@ pub struct Handshake {
     phase: Phase,
     output: Vec<u8>,
     attempt: Option<Attempt>,
+    wrong_header: Option<[u8; 8]>,
 }
 
 impl Handshake {
     pub fn new(offer: Arc<Offer>, certified: Certified) -> Self {
-        Self { offer, certified, phase: Phase::Header, output: Vec::new(), attempt: None }
+        Self { offer, certified, phase: Phase::Header, output: Vec::new(), attempt: None, wrong_header: None }
     }
 
     /// What is to be sent; the caller empties it.
@@ -129,6 +132,11 @@ impl Handshake {
     /// The login that was tried since this was called last.
     pub fn take_attempt(&mut self) -> Option<Attempt> {
         self.attempt.take()
+    }
+
+    /// What the client began with, if it was nothing that is spoken here.
+    pub fn wrong_header(&self) -> Option<&[u8]> {
+        self.wrong_header.as_ref().map(<[u8; 8]>::as_slice)
     }
 
     /// Takes input and says how much of it was used. After [`Progress::Open`] the rest is the session's, unless
@@ -184,6 +192,7 @@ impl Handshake {
             }
             // AMQP 1.0 with SASL is what RabbitMQ would rather speak.
             _ => {
+                self.wrong_header = header.try_into().ok();
                 self.output.extend_from_slice(b"AMQP\x03\x01\0\0");
                 Some(Progress::End)
             }
@@ -295,14 +304,9 @@ impl Handshake {
         };
         let Asked { name, mechanism, client_properties } = *asked;
         let refused = login.as_ref().err().map(ToString::to_string);
-        self.attempt = Some(Attempt { user: name, mechanism: mechanism.clone(), refused });
-        let user = match login {
-            Ok(user) => user,
-            Err(why) => {
-                tracing::warn!("login refused: {why}");
-                return self.login_refused(&mechanism, &client_properties);
-            }
-        };
+        let client_name = client_name(&client_properties);
+        self.attempt = Some(Attempt { user: name, mechanism: mechanism.clone(), client_name, refused });
+        let Ok(user) = login else { return self.login_refused(&mechanism, &client_properties) };
         let Offer { channel_max, frame_max, heartbeat, .. } = *self.offer;
         let tune = connection::AMQPMethod::Tune(connection::Tune { channel_max, frame_max, heartbeat });
         method::put(&mut self.output, 0, &AMQPClass::Connection(tune));
@@ -388,6 +392,14 @@ fn frame_of(method: connection::AMQPMethod) -> Vec<u8> {
 fn unexpected(payload: &[u8]) -> Exception {
     Exception::channel_error("unexpected method in connection state opening")
         .caused_by(method::id(payload).unwrap_or_default())
+}
+
+/// What a client calls itself.
+fn client_name(client_properties: &FieldTable) -> Option<String> {
+    match client_properties.inner().get("connection_name") {
+        Some(AMQPValue::LongString(name)) => Some(String::from_utf8_lossy(name.as_bytes()).into_owned()),
+        _ => None,
+    }
 }
 
 /// Whether a client announced a capability.

@@ -97,6 +97,8 @@ pub enum State {
 pub struct Session {
     id: ConnectionId,
     settings: Settings,
+    /// The connection as the log names it.
+    label: String,
     state: State,
     channels: Map<u16, Channel>,
     assembler: Assembler,
@@ -119,6 +121,7 @@ impl Session {
         Self {
             id,
             settings,
+            label: String::new(),
             state: State::Running,
             channels: Map::default(),
             assembler,
@@ -128,6 +131,13 @@ impl Session {
             stuck: None,
             aside: None,
         }
+    }
+
+    /// The same session with a name for the log: `connection <0.1.0> (127.0.0.1:1 -> 127.0.0.1:5672, vhost: '/', user: 'guest'`.
+    #[must_use]
+    pub fn named(mut self, label: String) -> Self {
+        self.label = label;
+        self
     }
 
     pub fn id(&self) -> ConnectionId {

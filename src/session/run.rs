@@ -122,16 +122,11 @@ impl Session {
     pub fn refuse(&mut self, number: u16, exception: &Exception, cx: &mut Context<'_>) {
         self.flush_confirms(cx);
         if number == 0 || exception.code.is_hard() {
-            tracing::warn!(
-                user = &*self.settings.user,
-                vhost = &*self.settings.vhost,
-                channel = number,
-                "closing connection: {:?}",
-                String::from_utf8_lossy(&exception.reply_text())
-            );
+            self.log_error(number, exception);
             self.leave(cx);
             self.state = State::Closing;
         } else {
+            self.log_error(number, exception);
             self.end_channel(number, cx);
             if let Some(channel) = self.channels.get_mut(&number) {
                 channel.closing = true;
@@ -142,6 +137,25 @@ impl Session {
                 outbox.reopen();
             }
             method::put_close(outbox.frames(), number, exception);
+        }
+    }
+
+    /// Tells the log of an error, as RabbitMQ does.
+    fn log_error(&self, channel: u16, exception: &Exception) {
+        let (label, code, why) = (&self.label, exception.code.erlang_name(), &exception.explanation);
+        let operation = method::name(exception.cause);
+        if channel == 0 || exception.code.is_hard() {
+            tracing::error!(
+                target: "connection",
+                "Error on AMQP {label}, state: running), channel {channel}:\n \
+                 operation {operation} caused a connection exception {code}: {why:?}"
+            );
+        } else {
+            tracing::error!(
+                target: "channel",
+                "Channel error on {label}), channel {channel}:\n\
+                 operation {operation} caused a channel exception {code}: {why}"
+            );
         }
     }
 

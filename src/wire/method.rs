@@ -106,6 +106,27 @@ pub fn id(payload: &[u8]) -> Option<MethodId> {
     }
 }
 
+/// The name of a method as RabbitMQ's log has it, `queue.declare` for example; `none` for what is no method.
+pub fn name((class, method): MethodId) -> String {
+    // By tens; those between are their replies.
+    let (class, names) = match class {
+        10 => ("connection", "start secure tune open close blocked"),
+        20 => ("channel", "open flow - close"),
+        40 => ("exchange", "declare delete bind unbind"),
+        50 => ("queue", "declare bind purge delete unbind"),
+        60 => {
+            ("basic", "qos consume cancel publish return deliver get ack reject recover_async recover nack")
+        }
+        85 => ("confirm", "select"),
+        90 => ("tx", "select commit rollback"),
+        _ => return "none".to_owned(),
+    };
+    let number = usize::from(method / 10).checked_sub(1);
+    let name = number.and_then(|number| names.split(' ').nth(number)).filter(|name| *name != "-");
+    let reply = if method % 10 == 0 { "" } else { "_ok" };
+    name.map_or_else(|| "none".to_owned(), |name| format!("{class}.{name}{reply}"))
+}
+
 /// Decodes a method frame's payload.
 ///
 /// RabbitMQ's answers to what it cannot decode are followed where it has any: 501 for a payload that is no
@@ -364,6 +385,23 @@ mod tests {
     fn table(levels: usize) -> Vec<u8> {
         let field = [&b"\x01n"[..], &nested(levels)].concat();
         [&(field.len() as u32).to_be_bytes()[..], &field].concat()
+    }
+
+    #[test]
+    fn names_of_methods() {
+        for (id, wanted) in [
+            ((50, 10), "queue.declare"),
+            ((40, 40), "exchange.unbind"),
+            ((60, 120), "basic.nack"),
+            ((10, 51), "connection.close_ok"),
+            ((20, 30), "none"),
+            ((20, 40), "channel.close"),
+            ((90, 40), "none"),
+            ((0, 0), "none"),
+            ((10, 65535), "none"),
+        ] {
+            assert_eq!(name(id), wanted, "{id:?}");
+        }
     }
 
     #[test]

@@ -60,6 +60,11 @@ impl ReplyCode {
         }
     }
 
+    /// The constant's name as Erlang writes it, in logs.
+    pub fn erlang_name(self) -> String {
+        self.name().to_lowercase()
+    }
+
     /// Whether it closes the connection and not only the channel.
     pub fn is_hard(self) -> bool {
         !matches!(

@@ -1,24 +1,30 @@
 //! Settings become a node.
 
+use crate::auth::{InvalidPattern, Pattern, Permission};
+use crate::config::limits::{Limits, OperatorPolicy};
 use crate::config::people::People;
 use crate::config::settings::Settings;
 use crate::node::Node;
 use crate::node::beginning::{Beginning, FirstUser};
+use crate::node::defaults::{DefaultUser, Defaults, Passwords};
 
 /// The node that these settings describe, before it has anything.
-pub fn node(settings: &Settings) -> Node {
+pub fn node(settings: &Settings) -> Result<Node, InvalidPattern> {
     let Settings { place, limits, people, .. } = settings;
     let memory = if place.in_memory {
         usize::MAX
     } else {
         usize::try_from(limits.message_memory).unwrap_or(usize::MAX)
     };
-    Node::empty(limits.message_size_max, memory)
+    let node = Node::empty(limits.message_size_max, memory)
         .following(place.compatibility)
         .named(&place.node_name, place.cluster_name.as_deref())
         .with_limits(&limits.node)
+        .with_mechanisms(people.mechanisms())
         .with_loopback_users(people.loopback_users())
         .beginning_with(beginning(people))
+        .with_defaults(defaults(people, limits)?);
+    Ok(node)
 }
 
 /// The default user, and the default vhost with any others.
@@ -34,4 +40,46 @@ fn beginning(people: &People) -> Beginning {
             permissions: people.permissions.clone(),
         }],
     }
+}
+
+/// What new vhosts get, and which passwords are good enough.
+fn defaults(people: &People, limits: &Limits) -> Result<Defaults, InvalidPattern> {
+    let pattern = |source: &Option<String>| source.as_deref().map(Pattern::new).transpose();
+    let mut defaults = Defaults {
+        passwords: Passwords {
+            min_length: people.validator.length(),
+            pattern: people.validator.pattern().map(Pattern::new).transpose()?,
+        },
+        ..Defaults::default()
+    };
+    for rule in limits.vhosts.values() {
+        defaults.limits.push((pattern(&rule.pattern)?, rule.limits));
+    }
+    for (name, policy) in &limits.operator_policies {
+        defaults.operator_policies.push((pattern(&policy.vhost_pattern)?, name.clone(), json(policy)));
+    }
+    for (name, user) in &people.more {
+        // What nobody says is nothing, as in RabbitMQ.
+        let [configure, write, read] =
+            user.permissions.each_ref().map(|source| source.as_deref().unwrap_or_default());
+        let permission = Permission {
+            configure: Pattern::new(configure)?,
+            write: Pattern::new(write)?,
+            read: Pattern::new(read)?,
+        };
+        let (password, tags) = (user.password.clone(), user.tags.clone());
+        let made = DefaultUser { name: name.clone(), password, tags, permission };
+        defaults.users.push((pattern(&user.vhost_pattern)?, made));
+    }
+    Ok(defaults)
+}
+
+/// A policy as the API has it.
+fn json(policy: &OperatorPolicy) -> serde_json::Map<String, serde_json::Value> {
+    let mut json = serde_json::Map::new();
+    json.insert("pattern".into(), policy.queue_pattern.as_deref().unwrap_or(".*").into());
+    json.insert("apply-to".into(), policy.apply_to.as_deref().unwrap_or("all").into());
+    json.insert("priority".into(), 0.into());
+    json.insert("definition".into(), policy.definition.clone().into());
+    json
 }

@@ -3,10 +3,12 @@
 //! - this file: starting, serving, stopping
 //! - [`flags`][]: the flags of the command line
 //! - [`begin`][]: settings become a node
+//! - [`definitions`][]: what it is given at its start
 //! - [`ports`][]: where it listens
 //! - [`reload`][]: what changes while it runs
 
 pub mod begin;
+pub mod definitions;
 pub mod flags;
 pub mod ports;
 pub mod reload;
@@ -24,6 +26,7 @@ use crate::config::{self, Configuration, Problems};
 use crate::logs::Logs;
 use crate::net::listener::ListenError;
 use crate::net::tls::{self, TlsError};
+use crate::node::definitions::LoadError;
 use crate::node::folder::{Folder, FolderError};
 use crate::node::storage::{Storage, StorageError};
 use crate::node::{clock, events, memory, sweep};
@@ -45,6 +48,10 @@ pub enum ServerError {
     Folder(#[from] FolderError),
     #[error(transparent)]
     Storage(#[from] StorageError),
+    #[error(transparent)]
+    Definitions(#[from] LoadError),
+    #[error("definitions are not on disk: {0}")]
+    NotKept(String),
     #[error(transparent)]
     Listen(#[from] ListenError),
     #[error(transparent)]
@@ -98,7 +105,7 @@ async fn serve(args: &ServerArgs, configuration: &Configuration, logs: &Logs) ->
     let settings = &configuration.settings;
     introduce(configuration);
     let folder = if settings.place.in_memory { None } else { Some(Folder::open(&settings.place.data_dir)?) };
-    let node = Arc::new(begin::node(settings));
+    let node = Arc::new(begin::node(settings)?);
     if settings.place.event_exchange {
         node.events.turn_on();
         tokio::spawn(events::run(Arc::clone(&node)));
@@ -113,6 +120,10 @@ async fn serve(args: &ServerArgs, configuration: &Configuration, logs: &Logs) ->
             None
         }
     };
+    definitions::load(&node, &settings.people)?;
+    if !settings.people.definitions.paths.is_empty() {
+        node.kept().await.map_err(|error| ServerError::NotKept(error.to_string()))?;
+    }
     tokio::spawn(sweep::sweep(Arc::clone(&node)));
     tokio::spawn(clock::run(Arc::clone(&node)));
     let ports = Ports::bind(&settings.network).await?;

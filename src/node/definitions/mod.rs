@@ -128,7 +128,8 @@ impl Node {
     }
 }
 
-fn files(path: &Path) -> Result<Vec<PathBuf>, LoadError> {
+/// The files that a path means: itself, or all files of a folder whose names end in `.json`, by name.
+pub fn files(path: &Path) -> Result<Vec<PathBuf>, LoadError> {
     let unreadable = |why| LoadError::Unreadable { path: path.to_owned(), why };
     if !std::fs::metadata(path).map_err(unreadable)?.is_dir() {
         return Ok(vec![path.to_owned()]);
