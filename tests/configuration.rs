@@ -280,6 +280,9 @@ fn logs_go_where_they_are_sent_and_levels_change_while_it_runs() {
     folder.put("rabbitmq.conf", "heartbeat = x\n");
     server.signal("-HUP");
     wait("not reloaded: ");
+    folder.put("rabbitmq.conf", &(text("info") + "heartbeat = 5\n"));
+    server.signal("-HUP");
+    wait("needs a restart: heartbeat");
 }
 
 #[test]

@@ -148,7 +148,7 @@ async fn serve(args: &ServerArgs, configuration: &Configuration, logs: &Logs) ->
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             () = node.control.asked_to_end() => break,
-            _ = hang_up.recv() => reload::reload(args, &certificates, logs),
+            _ = hang_up.recv() => reload::reload(args, &configuration.effective, &certificates, logs),
             level = node.control.asked_for_level() => reload::log_from(&level, settings, logs),
         }
     }

@@ -1,15 +1,17 @@
 //! What changes while the server runs: SIGHUP has its files read again.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::ServerArgs;
-use crate::config;
+use crate::config::{self, Entry};
 use crate::config::settings::Settings;
 use crate::logs::Logs;
 use crate::net::tls::Tls;
 
-/// Reads the configuration again. What is wrong with it is logged, and everything stays as it is.
-pub fn reload(args: &ServerArgs, certificates: &[Arc<Tls>], logs: &Logs) {
+/// Reads the configuration again. What is wrong with it is logged, and everything stays as it is. `running` is what the
+/// server was started with.
+pub fn reload(args: &ServerArgs, running: &[Entry], certificates: &[Arc<Tls>], logs: &Logs) {
     let configuration = match config::files::configuration(args.config.as_deref(), args.entries()) {
         Ok(configuration) => configuration,
         Err(problems) => {
@@ -25,6 +27,43 @@ pub fn reload(args: &ServerArgs, certificates: &[Arc<Tls>], logs: &Logs) {
         }
     }
     tracing::info!("reloaded: log levels, certificates; log files are opened again");
+    let waiting = waiting(running, &configuration.effective);
+    if !waiting.is_empty() {
+        tracing::warn!("what has changed beside that needs a restart: {}", waiting.join(", "));
+    }
+}
+
+/// The keys that are set to something else than when the server was started, and are not read while it runs.
+fn waiting(running: &[Entry], now: &[Entry]) -> Vec<String> {
+    let values = |entries: &[Entry]| -> BTreeMap<String, String> {
+        let fixed = entries.iter().filter(|entry| !is_read_again(&entry.key));
+        fixed.map(|entry| (entry.name(), entry.value.clone())).collect()
+    };
+    let (before, after) = (values(running), values(now));
+    let changed = after.iter().filter(|(key, value)| before.get(*key) != Some(value)).map(|(key, _)| key);
+    let gone = before.keys().filter(|key| !after.contains_key(*key));
+    changed.chain(gone).cloned().collect()
+}
+
+fn is_read_again(key: &[String]) -> bool {
+    key.first().is_some_and(|first| first == "log") && key.last().is_some_and(|last| last == "level")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::files::flag;
+
+    #[test]
+    fn what_waits_for_a_restart() {
+        let entries = |pairs: &[(&str, &str)]| -> Vec<_> {
+            pairs.iter().map(|(key, value)| flag("--set", key, *value)).collect()
+        };
+        let before = entries(&[("heartbeat", "1"), ("log.console.level", "info"), ("default_user", "a")]);
+        let after = entries(&[("heartbeat", "2"), ("log.console.level", "debug"), ("frame_max", "8192")]);
+        assert_eq!(waiting(&before, &after), ["frame_max", "heartbeat", "default_user"]);
+        assert!(waiting(&before, &before).is_empty());
+    }
 }
 
 /// Logs everything from a level on, whatever the configuration says, until the next reload.
