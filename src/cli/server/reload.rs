@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::ServerArgs;
-use crate::config::{self, Entry};
 use crate::config::settings::Settings;
+use crate::config::{self, Entry};
 use crate::logs::Logs;
 use crate::net::tls::Tls;
 
