@@ -49,6 +49,18 @@ fn is_read_again(key: &[String]) -> bool {
     key.first().is_some_and(|first| first == "log") && key.last().is_some_and(|last| last == "level")
 }
 
+/// Logs everything from a level on, whatever the configuration says, until the next reload.
+pub fn log_from(level: &str, running: &Settings, logs: &Logs) {
+    let mut wanted = running.logs.clone();
+    match wanted.log_from(level) {
+        Ok(()) => {
+            logs.reload(&wanted);
+            tracing::info!("the log level is {level}");
+        }
+        Err(allowed) => tracing::error!("the log level stays: it has to be {allowed}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,17 +75,5 @@ mod tests {
         let after = entries(&[("heartbeat", "2"), ("log.console.level", "debug"), ("frame_max", "8192")]);
         assert_eq!(waiting(&before, &after), ["frame_max", "heartbeat", "default_user"]);
         assert!(waiting(&before, &before).is_empty());
-    }
-}
-
-/// Logs everything from a level on, whatever the configuration says, until the next reload.
-pub fn log_from(level: &str, running: &Settings, logs: &Logs) {
-    let mut wanted = running.logs.clone();
-    match wanted.log_from(level) {
-        Ok(()) => {
-            logs.reload(&wanted);
-            tracing::info!("the log level is {level}");
-        }
-        Err(allowed) => tracing::error!("the log level stays: it has to be {allowed}"),
     }
 }
