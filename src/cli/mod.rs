@@ -16,6 +16,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use ctl::Tool;
+use server::detached;
 
 #[derive(Parser)]
 #[command(name = "leveret", version, about = "A light message broker that RabbitMQ's clients use unchanged")]
@@ -70,8 +71,11 @@ pub fn main() -> ExitCode {
     if let Some((tool, arguments)) = tool() {
         return ctl::run(tool, &arguments);
     }
-    let command = Cli::parse().command.unwrap_or_else(|| Command::Server(Box::default()));
+    let mut words = detached::words(std::env::args_os().collect());
+    let detached = detached::take_flag(&mut words);
+    let command = Cli::parse_from(&words).command.unwrap_or_else(|| Command::Server(Box::default()));
     let result = match command {
+        Command::Server(_) if detached => detached::start(&words).map_err(|e| format!("cannot start: {e}")),
         Command::Server(args) => server::run(&args).map_err(|e| e.to_string()),
         Command::Perf(args) => perf::run(args).map_err(|e| e.to_string()),
         Command::Ctl => return ctl::run(Tool::Ctl, &[]),

@@ -6,9 +6,11 @@
 //! - [`definitions`][]: what it is given at its start
 //! - [`ports`][]: where it listens
 //! - [`reload`][]: what changes while it runs
+//! - [`detached`][]: `rabbitmq-server`, and its `-detached`
 
 pub mod begin;
 pub mod definitions;
+pub mod detached;
 pub mod flags;
 pub mod ports;
 pub mod reload;
