@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::body::{Body, term};
 use super::caller::{Administrator, Caller};
@@ -22,13 +22,14 @@ fn of_vhost(vhost: &VhostCell) -> Option<Value> {
     vhost.about().limits.map(|limits| json!({ "vhost": &*vhost.name, "value": limits }))
 }
 
-/// Those of the vhosts that the caller sees. Where all have been taken away it shows, as in RabbitMQ.
+/// Those of the vhosts that the caller sees, or of all for those who monitor. Where all have been taken away it shows, as in RabbitMQ.
 pub(super) async fn list_vhosts(
     State(node): State<Arc<Node>>,
     caller: Caller,
     listing: Listing,
 ) -> Result<Response, Refusal> {
-    listing.whole(caller.vhosts(&node).iter().filter_map(|vhost| of_vhost(vhost)).collect()).await
+    let vhosts = if caller.monitors() { node.vhosts() } else { caller.vhosts(&node) };
+    listing.whole(vhosts.iter().filter_map(|vhost| of_vhost(vhost)).collect()).await
 }
 
 pub(super) async fn show_vhost(
@@ -37,7 +38,8 @@ pub(super) async fn show_vhost(
     Names(name): Names<String>,
     listing: Listing,
 ) -> Result<Response, Refusal> {
-    let vhost = caller.vhost(&node, &name)?;
+    let vhost = node.vhost(&name).filter(|_| caller.monitors());
+    let vhost = vhost.map_or_else(|| caller.vhost(&node, &name), Ok)?;
     let none = vhost.about().limits.unwrap_or_default() == VhostLimits::default();
     listing.whole(of_vhost(&vhost).filter(|_| !none).into_iter().collect()).await
 }
@@ -63,6 +65,23 @@ pub(super) async fn delete_vhost(
     Names((vhost, name)): Names<(String, String)>,
 ) -> Result<StatusCode, Refusal> {
     set_vhost(&node, &vhost, &name, None).await
+}
+
+/// All limits of a vhost as its parameter has them, or RabbitMQ's words for why they are none.
+pub(super) fn all_of_vhost(value: &Value) -> Result<VhostLimits, String> {
+    let mut limits = VhostLimits::default();
+    let fields = match value {
+        Value::Object(fields) => fields.clone(),
+        Value::Array(none) if none.is_empty() => Map::new(),
+        other => return Err(format!("limits not a list {}", term(other))),
+    };
+    for (name, value) in &fields {
+        let limit = limit(limits.by_name(name).is_some(), name, value, "limits")?;
+        if let Some(place) = limits.by_name(name) {
+            *place = Some(limit);
+        }
+    }
+    Ok(limits)
 }
 
 async fn set_vhost(

@@ -17,7 +17,7 @@
 //! - [`refusal`]: every reply that is no success
 //! - [`table`], [`properties`]: AMQP field tables and a message's properties as JSON, and back
 //! - [`erlang_hash`]: RabbitMQ's names for bindings with arguments
-//! - one file per kind of thing: [`overview`], [`health`], [`certificates`], [`nodes`], [`cluster`], [`features`],
+//! - one file per kind of thing: [`overview`], [`health`], [`certificates`], [`nodes`], [`cluster`], [`features`], [`stream`],
 //!   [`login`], [`vhosts`], [`users`], [`permissions`], [`topics`], [`limits`], [`connections`], [`queues`],
 //!   [`exchanges`], [`declaring`], [`bindings`], [`publish`], [`fetch`], [`definitions`] (with [`multipart`]),
 //!   [`quorum`], [`delayed`], [`policies`], [`parameters`]
@@ -58,6 +58,7 @@ mod resource;
 mod server;
 pub mod settings;
 pub mod socket;
+mod stream;
 mod table;
 mod topics;
 mod users;
@@ -93,6 +94,7 @@ fn router(node: Arc<Node>, settings: Arc<HttpSettings>) -> Router {
         .merge(features::routes())
         .merge(login::routes())
         .merge(openapi::routes())
+        .merge(stream::routes())
         .merge(parameters())
         .merge(pages::routes());
     let paths = paths.layer(DefaultBodyLimit::max(settings.body_max)).with_state(node);

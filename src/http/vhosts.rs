@@ -98,7 +98,8 @@ pub(super) async fn put(
 /// The type that a request names, if it does; RabbitMQ takes the name of its module as well.
 fn default_queue_type(fields: &Fields) -> Result<Option<QueueType>, Refusal> {
     let types = [QueueType::Classic, QueueType::Quorum, QueueType::Stream];
-    match fields.get("default_queue_type") {
+    // The second name is what definitions have called it.
+    match fields.get("default_queue_type").or_else(|| fields.get("defaultqueuetype")) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(name)) if name == "undefined" => Ok(None),
         Some(Value::String(name)) if name.is_empty() => {

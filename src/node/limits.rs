@@ -6,7 +6,7 @@ use std::time::Duration;
 use amq_protocol::types::AMQPValue;
 
 use super::Node;
-use crate::auth::limits::Limit;
+use crate::auth::limits::{Limit, VhostLimits};
 use crate::broker::events::Facts;
 use crate::broker::queue::arguments::QueueType;
 
@@ -66,17 +66,37 @@ impl Node {
     /// Sets a vhost's limit of this name, or takes it away, and says whether there is such a vhost. Connections and queues
     /// that are there stay.
     pub fn limit_vhost(&self, vhost: &str, name: &str, limit: Option<Limit>) -> bool {
-        let mut before = None;
-        let changed = self.change_vhost(vhost, |about| {
-            before = about.limits;
-            let limits = about.limits.get_or_insert_default();
-            if let Some(place) = limits.by_name(name) {
+        self.change_limits_of_vhost(vhost, |limits| {
+            if let Some(place) = limits.get_or_insert_default().by_name(name) {
                 *place = limit;
             }
-        });
-        let Some(cell) = changed else { return false };
+        })
+        .is_some()
+    }
+
+    /// Sets all of a vhost's limits at once, or takes them away, and says whether there were none; `None` without such a
+    /// vhost.
+    pub fn set_limits_of_vhost(&self, vhost: &str, limits: Option<VhostLimits>) -> Option<bool> {
+        let before = self.change_limits_of_vhost(vhost, |found| *found = limits)?;
+        if before.is_some() && limits.is_none() {
+            self.tell_limits_gone(vhost);
+        }
+        Some(before.is_none())
+    }
+
+    /// Says what they were before.
+    fn change_limits_of_vhost(
+        &self,
+        vhost: &str,
+        change: impl FnOnce(&mut Option<VhostLimits>),
+    ) -> Option<Option<VhostLimits>> {
+        let mut before = None;
+        let cell = self.change_vhost(vhost, |about| {
+            before = about.limits;
+            change(&mut about.limits);
+        })?;
         let limits = cell.about().limits;
-        if limits != before {
+        if limits != before && limits.is_some() {
             self.events.done("vhost.limits.set", |facts| {
                 let limits = limits.unwrap_or_default();
                 let all = [("max-connections", limits.max_connections), ("max-queues", limits.max_queues)];
@@ -84,7 +104,7 @@ impl Node {
                 all.into_iter().fold(facts, |facts, (name, limit)| with_limit(facts, name, limit))
             });
         }
-        true
+        Some(before)
     }
 
     /// A vhost that had limits goes.

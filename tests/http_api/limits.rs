@@ -146,3 +146,45 @@ async fn a_queue_too_many() {
     let reason = "cannot declare queue 'r': queue limit in vhost '/' (1) is reached";
     assert_eq!((reply.status, reply.body), (400, error("bad_request", reason)));
 }
+
+#[tokio::test]
+async fn of_vhosts_as_parameters() {
+    let broker = start().await;
+    put_user(&broker, "m", "monitoring").await;
+    let path = "/api/parameters/vhost-limits/%2F/limits";
+    let put = async |value: Value| {
+        let reply = ask(&broker, "PUT", path, json!({ "value": value })).await;
+        (reply.status, reply.body)
+    };
+    assert_eq!(status(&broker, "GET", path, Value::Null).await, 404);
+    assert_eq!(put(json!({ "max-queues": 5, "max-connections": -1 })).await.0, 201);
+    let limits = json!({ "max-queues": 5, "max-connections": -1 });
+    let parameter = json!({ "value": limits, "vhost": "/", "component": "vhost-limits", "name": "limits" });
+    assert_eq!(get(&broker, path).await, parameter);
+    assert_eq!(get(&broker, "/api/vhost-limits").await, json!([{ "vhost": "/", "value": limits }]));
+    assert_eq!(get_as(&broker, "m", "/api/vhost-limits/%2F").await.1[0]["value"], limits, "monitors see all");
+    assert_eq!(put(json!({ "max-queues": 7 })).await.0, 204);
+    assert_eq!(get(&broker, path).await["value"], json!({ "max-queues": 7 }), "the others are gone");
+    let operator = json!({ "pattern": "x", "definition": { "max-length": 1 } });
+    assert_eq!(status(&broker, "PUT", "/api/operator-policies/%2F/z", operator).await, 201);
+    let all = get(&broker, "/api/parameters?columns=component,name").await;
+    let expected = json!([
+        { "component": "vhost-limits", "name": "limits" },
+        { "component": "operator_policy", "name": "z" },
+    ]);
+    assert_eq!(all, expected);
+    for (value, why) in [
+        (json!({ "x": 5 }), "Unrecognised terms [{<<\"x\">>,5}] in limits"),
+        (json!({ "max-queues": "a" }), "max-queues should be a number, actually was <<\"a\">>"),
+        (json!(5), "limits not a list 5"),
+    ] {
+        let reason = format!("Validation failed\n\n{why}\n");
+        assert_eq!(put(value).await, (400, error("bad_request", reason)));
+    }
+    let other = json!({ "value": {} });
+    assert_eq!(status(&broker, "PUT", "/api/parameters/vhost-limits/%2F/other", other).await, 400);
+    for expected in [204, 404] {
+        assert_eq!(status(&broker, "DELETE", path, Value::Null).await, expected);
+    }
+    assert_eq!(get(&broker, "/api/vhost-limits").await, json!([]));
+}

@@ -25,6 +25,7 @@ mod policies;
 mod queues;
 mod restart;
 mod serving;
+mod stream;
 mod topics;
 mod vhosts;
 

@@ -39,6 +39,9 @@ async fn vhosts() {
     let vhost = get(&broker, "/api/vhosts/v%2F1").await;
     assert_eq!((&vhost["tags"], &vhost["tracing"]), (&json!(["x", "y"]), &json!(true)), "tracing stays");
     assert_eq!(vhost["default_queue_type"], "classic", "the rest does not");
+    let older = json!({ "defaultqueuetype": "quorum" });
+    assert_eq!(status(&broker, "PUT", "/api/vhosts/v%2F1", older).await, 204);
+    assert_eq!(get(&broker, "/api/vhosts/v%2F1").await["default_queue_type"], "quorum");
 
     assert_eq!(status(&broker, "DELETE", "/api/vhosts/v%2F1", Value::Null).await, 204);
     for method in ["GET", "DELETE"] {

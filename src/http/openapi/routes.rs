@@ -198,6 +198,18 @@ pub(super) const ROUTES: &[At] = &[
         Op::get("A binding", &[(200, One("Binding"))]),
         Op::delete("Takes a binding away"),
     ]),
+    // Streams
+    At::new("/api/stream/connections", STREAMS, &[Op::get("Connections of the stream protocol: none", &[(200, Pages("Object"))])]),
+    At::new("/api/stream/connections/{vhost}", STREAMS, &[Op::get("The same of a vhost", OBJECTS)]),
+    At::new("/api/stream/connections/{vhost}/{connection}", STREAMS, &[Op::get("A connection of the stream protocol", OBJECT)]),
+    At::new("/api/stream/connections/{vhost}/{connection}/consumers", STREAMS, &[Op::get("Its consumers", OBJECTS)]),
+    At::new("/api/stream/connections/{vhost}/{connection}/publishers", STREAMS, &[Op::get("Its publishers", OBJECTS)]),
+    At::new("/api/stream/publishers", STREAMS, &[Op::get("Publishers of the stream protocol: none", OBJECTS)]),
+    At::new("/api/stream/publishers/{vhost}", STREAMS, &[Op::get("The same of a vhost", OBJECTS)]),
+    At::new("/api/stream/publishers/{vhost}/{queue}", STREAMS, &[Op::get("The same of a stream", OBJECTS)]),
+    At::new("/api/stream/consumers", STREAMS, &[Op::get("Consumers of the stream protocol: none", OBJECTS)]),
+    At::new("/api/stream/consumers/{vhost}", STREAMS, &[Op::get("The same of a vhost", OBJECTS)]),
+    At::new("/api/stream/{vhost}/{queue}/tracking", STREAMS, &[Op::get("What a stream remembers of its publishers and consumers", OBJECT)]),
     // Policies
     At::new("/api/policies", POLICIES, &[Op::get("Policies", &[(200, Many("Policy"))])]),
     At::new("/api/policies/{vhost}", POLICIES, &[Op::get("Policies of a vhost", &[(200, Many("Policy"))])]),
@@ -251,6 +263,7 @@ const CONNECTIONS: &str = "Connections";
 const EXCHANGES: &str = "Exchanges";
 const QUEUES: &str = "Queues";
 const BINDINGS: &str = "Bindings";
+const STREAMS: &str = "Streams";
 const POLICIES: &str = "Policies and parameters";
 const DEFINITIONS: &str = "Definitions";
 const DOWNLOAD: &[(&str, &str)] = &[("download", "The name of the file to offer")];
