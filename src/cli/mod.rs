@@ -2,9 +2,10 @@
 //!
 //! - [`server`][]: the broker
 //! - [`http`][]: requests to a node, for the tools
-//! - [`ctl`][]: RabbitMQ's command-line tools
+//! - [`ctl`][], [`admin`][]: RabbitMQ's command-line tools
 //! - [`perf`][]: load generators against any AMQP 0-9-1 broker
 
+pub mod admin;
 pub mod ctl;
 pub mod http;
 pub mod perf;
@@ -49,27 +50,48 @@ enum Command {
     /// What rabbitmq-upgrade does
     #[command(disable_help_flag = true)]
     Upgrade,
+    /// What rabbitmqadmin does: the management API on a command line
+    #[command(disable_help_flag = true)]
+    Admin,
 }
 
-/// The tool of RabbitMQ's that is meant, with what comes after its name: the program has been called by that name, or it
+/// A program of RabbitMQ's that this one stands for.
+enum Program {
+    Tool(Tool),
+    Admin,
+}
+
+impl Program {
+    /// By its name, or as a subcommand of ours.
+    fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "rabbitmqadmin" | "admin" => Some(Self::Admin),
+            name => Tool::from_name(name).map(Self::Tool),
+        }
+    }
+}
+
+/// The program that is meant, with what comes after its name: the program has been called by that name, or it
 /// is the first word.
-fn tool() -> Option<(Tool, Vec<String>)> {
+fn program() -> Option<(Program, Vec<String>)> {
     let mut words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
     let program = words.next().unwrap_or_default();
     let program = Path::new(&program).file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut words: Vec<_> = words.collect();
-    if let Some(tool) = Tool::from_name(&program) {
-        return Some((tool, words));
+    if let Some(program) = Program::from_name(&program) {
+        return Some((program, words));
     }
-    let tool = Tool::from_name(words.first()?)?;
+    let program = Program::from_name(words.first()?)?;
     words.remove(0);
-    Some((tool, words))
+    Some((program, words))
 }
 
 /// Runs what the command line asks for; an error is one line and exit status 1.
 pub fn main() -> ExitCode {
-    if let Some((tool, arguments)) = tool() {
-        return ctl::run(tool, &arguments);
+    match program() {
+        Some((Program::Tool(tool), arguments)) => return ctl::run(tool, &arguments),
+        Some((Program::Admin, arguments)) => return admin::run(&arguments),
+        None => {}
     }
     let mut words = detached::words(std::env::args_os().collect());
     let detached = detached::take_flag(&mut words);
@@ -84,6 +106,7 @@ pub fn main() -> ExitCode {
         Command::Queues => return ctl::run(Tool::Queues, &[]),
         Command::Streams => return ctl::run(Tool::Streams, &[]),
         Command::Upgrade => return ctl::run(Tool::Upgrade, &[]),
+        Command::Admin => return admin::run(&[]),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used)]
 
+mod admin;
 mod node;
 
 use std::net::TcpStream;

@@ -53,6 +53,7 @@ pub fn until(mut done: impl FnMut() -> bool) {
 pub struct Node {
     child: Child,
     pub port: u16,
+    pub http: u16,
     pub folder: TempFolder,
 }
 
@@ -60,15 +61,18 @@ impl Node {
     pub fn start(name: &str) -> Self {
         let folder = TempFolder::new(name);
         let mut server = Command::new(env!("CARGO_BIN_EXE_leveret"));
-        server.args(["server", "--listen", "127.0.0.1:0", "--http-listen", "none", "--data-dir"]);
+        server.args(["server", "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--data-dir"]);
         server.arg(folder.0.join("data")).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = server.spawn().expect("it starts");
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        let mut port = None;
+        let (mut port, mut http) = (None, None);
         for line in lines.by_ref() {
             let line = line.expect("text");
             if let Some(address) = line.strip_prefix("AMQP on 127.0.0.1:") {
                 port = Some(address.parse().expect("a port"));
+            }
+            if let Some(address) = line.strip_prefix("HTTP API on 127.0.0.1:") {
+                http = Some(address.parse().expect("a port"));
             }
             if line.starts_with("ready") {
                 break;
@@ -76,7 +80,8 @@ impl Node {
         }
         // What it says later is read by nobody, which it does not mind.
         drop(lines);
-        Self { child, port: port.expect("it says where it listens"), folder }
+        let (port, http) = (port.expect("it says where it listens"), http.expect("and the API"));
+        Self { child, port, http, folder }
     }
 
     pub fn pid(&self) -> u32 {
