@@ -4,10 +4,12 @@
 //! What has changed since it was last looked at is noted ([`Touched`]), so that a sampler has to look at nothing else.
 
 use std::ops::AddAssign;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::channel::Manner;
 use super::vhost::Vhost;
-use super::{ChannelId, ExchangeId, QueueId};
+use super::{ChannelId, ConnectionId, ExchangeId, QueueId};
 
 /// What has been published.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,6 +44,17 @@ pub struct Passed {
     pub publish_out: u64,
 }
 
+/// What a sampler is told of a queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Measured {
+    /// Those that are put off count here alone.
+    pub messages: u64,
+    pub ready: u64,
+    pub unacknowledged: u64,
+    pub published: u64,
+    pub deliveries: Deliveries,
+}
+
 /// Both sides of a channel, or of all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -49,9 +62,21 @@ pub struct Counts {
     pub deliveries: Deliveries,
 }
 
-/// What has come and gone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What has come and gone, counted for all vhosts of a node together.
+#[derive(Debug, Default)]
 pub struct Churn {
+    pub connection_created: AtomicU64,
+    pub connection_closed: AtomicU64,
+    pub channel_created: AtomicU64,
+    pub channel_closed: AtomicU64,
+    pub queue_declared: AtomicU64,
+    pub queue_created: AtomicU64,
+    pub queue_deleted: AtomicU64,
+}
+
+/// The same at a moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Churned {
     pub connection_created: u64,
     pub connection_closed: u64,
     pub channel_created: u64,
@@ -59,6 +84,26 @@ pub struct Churn {
     pub queue_declared: u64,
     pub queue_created: u64,
     pub queue_deleted: u64,
+}
+
+/// Counts one more.
+pub(super) fn count(number: &AtomicU64) {
+    number.fetch_add(1, Ordering::Relaxed);
+}
+
+impl Churn {
+    pub fn read(&self) -> Churned {
+        let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        Churned {
+            connection_created: read(&self.connection_created),
+            connection_closed: read(&self.connection_closed),
+            channel_created: read(&self.channel_created),
+            channel_closed: read(&self.channel_closed),
+            queue_declared: read(&self.queue_declared),
+            queue_created: read(&self.queue_created),
+            queue_deleted: read(&self.queue_deleted),
+        }
+    }
 }
 
 impl Deliveries {
@@ -119,18 +164,6 @@ impl AddAssign for Counts {
     }
 }
 
-impl AddAssign for Churn {
-    fn add_assign(&mut self, other: Self) {
-        self.connection_created += other.connection_created;
-        self.connection_closed += other.connection_closed;
-        self.channel_created += other.channel_created;
-        self.channel_closed += other.channel_closed;
-        self.queue_declared += other.queue_declared;
-        self.queue_created += other.queue_created;
-        self.queue_deleted += other.queue_deleted;
-    }
-}
-
 /// What a channel has published since it was last counted, to be counted together: most batches lead to one exchange.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tally {
@@ -153,8 +186,9 @@ impl Vhost {
         self.totals
     }
 
-    pub fn churn(&self) -> Churn {
-        self.churn
+    /// Counts what comes and goes together with others. It has no content yet.
+    pub fn share_churn(&mut self, churn: Arc<Churn>) {
+        self.churn = churn;
     }
 
     /// Counts what a channel has published to one exchange.
@@ -209,6 +243,43 @@ impl Vhost {
         if let Some(on) = self.channels.get_mut(channel) {
             on.counts.deliveries.ack += 1;
         }
+    }
+
+    /// So many queues at the most that have changed since this was asked last, with what there is to count of them; nothing
+    /// of those that are gone.
+    pub fn take_touched_queues(&mut self, most: usize) -> Vec<(QueueId, Option<Measured>)> {
+        let from = self.touched.queues.len().saturating_sub(most);
+        let (clock, queues) = (self.clock, &mut self.queues);
+        let mut measure = |id| {
+            let queue = queues.get_mut(id)?;
+            (queue.touched, queue.idle_since) = (false, clock);
+            (!queue.hidden).then(|| Measured {
+                messages: (queue.available() + queue.unacked() + queue.put_off_count()) as u64,
+                ready: queue.available() as u64,
+                unacknowledged: queue.unacked() as u64,
+                published: queue.published,
+                deliveries: queue.deliveries,
+            })
+        };
+        self.touched.queues.drain(from..).map(|id| (id, measure(id))).collect()
+    }
+
+    /// The same of exchanges.
+    pub fn take_touched_exchanges(&mut self, most: usize) -> Vec<(ExchangeId, Option<Passed>)> {
+        let from = self.touched.exchanges.len().saturating_sub(most);
+        let exchanges = &mut self.exchanges;
+        let mut measure = |id| {
+            let exchange = exchanges.get_mut(id)?;
+            exchange.touched = false;
+            Some(exchange.passed)
+        };
+        self.touched.exchanges.drain(from..).map(|id| (id, measure(id))).collect()
+    }
+
+    /// What the channels of a connection have counted.
+    pub fn channel_counts(&self, connection: ConnectionId) -> Vec<(ChannelId, Counts)> {
+        let ids = self.connections.get(connection).into_iter().flat_map(|found| found.channels.iter());
+        ids.filter_map(|id| Some((*id, self.channels.get(*id)?.counts))).collect()
     }
 
     /// Something of a queue has changed.

@@ -18,6 +18,7 @@
 //! - [`trace`][]: the firehose, which tells of every message
 //! - [`events`][]: what comes and goes, for those who want to know
 //! - [`counts`][]: what is counted of messages
+//! - [`look`][]: what there is to see
 //! - [`chance`][]: random choices, and hashes that stay the same
 //! - [`dedup`][]: duplicates, dropped by queues and exchanges
 //! - [`delay`][]: exchanges that keep a message for a while
@@ -44,6 +45,7 @@ pub mod delay;
 pub mod effects;
 pub mod events;
 pub mod exchange;
+pub mod look;
 pub mod overdue;
 pub mod policy;
 pub mod post;

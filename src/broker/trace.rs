@@ -42,6 +42,15 @@ pub struct Who {
     /// The connection's name.
     pub name: Name,
     pub user: Name,
+    /// Where it comes from: an address and a port.
+    pub host: Name,
+    pub port: u16,
+}
+
+impl Default for Who {
+    fn default() -> Self {
+        Self { name: "".into(), user: "".into(), host: "".into(), port: 0 }
+    }
 }
 
 impl Vhost {

@@ -11,7 +11,7 @@ use super::chance::Chance;
 use super::channel::Channel;
 use super::commit::Commits;
 use super::compatibility::Compatibility;
-use super::counts::{Churn, Counts, Touched};
+use super::counts::{Churn, Counts, Touched, count};
 use super::dedup::claims::Claims;
 use super::definitions::Change;
 use super::effects::Effects;
@@ -78,7 +78,7 @@ pub struct Vhost {
     /// Messages moved so far, as a measure of time spent.
     pub(super) work: u64,
     pub(super) totals: Counts,
-    pub(super) churn: Churn,
+    pub(super) churn: Arc<Churn>,
     pub(super) touched: Touched,
     /// Queues to be dispatched when a run of settlements is over.
     pub(super) due: Vec<QueueId>,
@@ -155,7 +155,7 @@ impl Vhost {
             log_ids: Arc::new(AtomicU64::new(1)),
             work: 0,
             totals: Counts::default(),
-            churn: Churn::default(),
+            churn: Arc::default(),
             touched: Touched::default(),
             due: Vec::new(),
             widened: Vec::new(),
@@ -203,7 +203,7 @@ impl Vhost {
 
     /// Greets a connection.
     pub fn connect(&mut self) -> ConnectionId {
-        self.churn.connection_created += 1;
+        count(&self.churn.connection_created);
         self.connections.insert(Connection::default())
     }
 
@@ -211,7 +211,7 @@ impl Vhost {
     pub fn disconnect(&mut self, id: ConnectionId, fx: &mut impl Effects) {
         self.channels_closed(id);
         let Some(connection) = self.connections.remove(id) else { return };
-        self.churn.connection_closed += 1;
+        count(&self.churn.connection_closed);
         let mut channels: Vec<_> = connection.channels.into_iter().collect();
         channels.sort_unstable();
         self.close_channels(&channels, fx);
@@ -223,7 +223,7 @@ impl Vhost {
 
     pub fn open_channel(&mut self, connection: ConnectionId, number: u16) -> ChannelId {
         let id = self.channels.insert(Channel::new(connection, number));
-        self.churn.channel_created += 1;
+        count(&self.churn.channel_created);
         if let Some(connection) = self.connections.get_mut(connection) {
             connection.channels.insert(id);
         }
@@ -250,7 +250,7 @@ impl Vhost {
         for id in ids {
             self.requeue_all(*id, Verdict::Fail, fx);
             if let Some(mut gone) = self.channels.remove(*id) {
-                self.churn.channel_closed += 1;
+                count(&self.churn.channel_closed);
                 self.watches.set(&mut gone.watch, *id, None);
             }
         }
@@ -317,6 +317,10 @@ impl Vhost {
         self.queue_names.get(name).copied().ok_or_else(|| self.no_queue(name))
     }
 
+    pub fn exchange_count(&self) -> usize {
+        self.exchanges.len()
+    }
+
     pub fn exchanges(&self) -> impl Iterator<Item = &Exchange> {
         self.exchanges.values()
     }
@@ -351,6 +355,7 @@ impl Vhost {
 
     pub(super) fn insert_queue(&mut self, mut queue: Queue) -> QueueId {
         self.adopt_queue(&mut queue);
+        queue.idle_since = self.clock;
         let name = queue.name.as_bytes().into();
         let id = self.queues.insert(queue);
         self.queue_names.insert(name, id);

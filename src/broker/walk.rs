@@ -13,7 +13,8 @@ pub const AT_ONCE: usize = 1_000;
 
 impl Vhost {
     pub fn queue_ids(&self) -> Vec<QueueId> {
-        self.queues.keys().collect()
+        // Not by the queues themselves, which lie far apart.
+        self.queue_names.values().copied().collect()
     }
 
     /// A queue that people may see, if it is still there.
@@ -22,7 +23,7 @@ impl Vhost {
     }
 
     pub fn exchange_ids(&self) -> Vec<ExchangeId> {
-        self.exchanges.keys().collect()
+        self.exchange_names.values().copied().collect()
     }
 
     pub fn exchange_by_id(&self, id: ExchangeId) -> Option<&Exchange> {

@@ -43,6 +43,11 @@ impl Window {
 }
 
 impl Channel {
+    /// How many deliveries may be unacknowledged; 0 is no limit.
+    pub fn window_limit(&self) -> u16 {
+        self.window.as_ref().map_or(0, |window| window.limit)
+    }
+
     pub fn has_window(&self) -> bool {
         self.window.is_some()
     }

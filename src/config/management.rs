@@ -8,15 +8,17 @@ use super::Layer;
 use super::settings::Group;
 use super::values::{self, Allowed};
 use crate::http::settings::HttpSettings;
+use crate::node::samples::RatesMode;
 
 #[derive(Clone, Debug, Default)]
 pub struct Management {
     pub http: HttpSettings,
     origins: Group<String>,
-    /// `management.rates_mode`: `basic`, `detailed` or `none`.
-    pub rates_mode: Option<String>,
+    pub rates_mode: RatesMode,
     /// `management.disable_stats` or `management_agent.disable_metrics_collector`.
     pub no_statistics: bool,
+    /// `management.enable_queue_totals`: lengths of queues are told all the same.
+    pub queue_totals: bool,
     /// `prometheus.path`: what the paths of metrics begin with.
     pub metrics_path: Option<String>,
     /// `prometheus.return_per_object_metrics`: `/metrics` is what `/metrics/per-object` is.
@@ -68,7 +70,11 @@ impl Management {
                 http.only_json_files = values::boolean(value)?;
             }
             ["leveret", "ui_dir"] => http.ui = Some(value.into()),
-            ["management", "rates_mode"] => self.rates_mode = Some(value.to_owned()),
+            ["management", "rates_mode"] => {
+                let mode = RatesMode::from_name(value);
+                self.rates_mode = mode.ok_or_else(|| "basic, detailed or none".to_owned())?;
+            }
+            ["management", "enable_queue_totals"] => self.queue_totals = values::boolean(value)?,
             ["management", "disable_stats"] | ["management_agent", "disable_metrics_collector"] => {
                 self.no_statistics = values::boolean(value)?;
             }

@@ -4,33 +4,86 @@ use std::sync::Arc;
 
 use amq_protocol::types::AMQPValue;
 use axum::Json;
+use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use serde_json::{Value, json};
+use axum::routing::get;
+use serde_json::{Map, Value, json};
 
 use super::caller::Caller;
-use super::listing::Listing;
+use super::listing::{Listed, Listing};
 use super::refusal::Refusal;
-use super::resource::Names;
+use super::resource::{Names, READ, resource};
+use super::stats::channels::nothing_collected;
+use super::stats::{Past, Wanted, fields};
 use super::table;
+use crate::node::Node;
 use crate::node::connections::ConnectionInfo;
 use crate::node::ends::Secrecy;
-use crate::node::{NODE_NAME, Node};
+use crate::node::samples::OCTETS;
 use crate::wire::reply::{Exception, ReplyCode};
 
-fn to_json(node: &Node, connection: &ConnectionInfo) -> Value {
+/// The routes of vhosts' connections; the others are where connections are closed.
+pub(super) fn routes() -> Router<Arc<Node>> {
+    Router::new().route("/api/vhosts/{vhost}/connections", resource(READ, get(list_of_vhost)))
+}
+
+/// One of a list.
+struct Of {
+    node: Arc<Node>,
+    connection: Arc<ConnectionInfo>,
+    wanted: Wanted,
+}
+
+impl Listed for Of {
+    fn name(&self) -> Option<&str> {
+        Some(&self.connection.name)
+    }
+
+    fn to_json(&self) -> Value {
+        to_json(&self.node, &self.connection, &self.wanted)
+    }
+}
+
+fn to_json(node: &Node, connection: &ConnectionInfo, wanted: &Wanted) -> Value {
+    let mut shown = definition(connection, &wanted.node);
+    if !wanted.nothing() {
+        put_stats(&mut shown, node, connection, wanted);
+    }
+    shown.into()
+}
+
+/// What it does.
+fn put_stats(shown: &mut Map<String, Value>, node: &Node, connection: &ConnectionInfo, wanted: &Wanted) {
     let state = match (connection.is_blocked(), node.alarms.any()) {
         (true, _) => "blocked",
         (false, true) => "blocking",
         (false, false) => "running",
     };
+    let carried = connection.traffic.carried();
+    shown.extend(fields(json!({
+        "channels": connection.channels(),
+        "garbage_collection": nothing_collected(),
+        "recv_cnt": carried.reads,
+        "reductions": 0,
+        "reductions_details": { "rate": 0.0 },
+        "send_cnt": carried.writes,
+        "send_pend": connection.traffic.pending(),
+        "state": state,
+    })));
+    let samples = connection.samples.lock();
+    let series = samples.as_ref().map(|samples| &samples.own);
+    let now = [carried.received, carried.sent];
+    Past::new(series, wanted.last, wanted.octets).put(shown, 0, &OCTETS, &now);
+}
+
+fn definition(connection: &ConnectionInfo, node: &str) -> Map<String, Value> {
     let mut value = json!({
         "name": &*connection.name,
-        "node": NODE_NAME,
+        "node": node,
         "type": "network",
         "protocol": "AMQP 0-9-1",
-        "state": state,
         "user": &*connection.user,
         "user_who_performed_action": &*connection.user,
         "vhost": &*connection.vhost,
@@ -41,7 +94,6 @@ fn to_json(node: &Node, connection: &ConnectionInfo) -> Value {
         "port": connection.ends.local.port(),
         "ssl": connection.ends.tls.is_some(),
         "connected_at": connection.connected_at,
-        "channels": connection.channels(),
         "channel_max": connection.channel_max,
         "frame_max": connection.frame_max,
         "timeout": connection.heartbeat,
@@ -51,7 +103,7 @@ fn to_json(node: &Node, connection: &ConnectionInfo) -> Value {
     if let Some(AMQPValue::LongString(name)) = connection.client_properties.inner().get("connection_name") {
         value["user_provided_name"] = String::from_utf8_lossy(name.as_bytes()).into();
     }
-    value
+    fields(value)
 }
 
 /// What is known from TLS: null without it.
@@ -99,17 +151,41 @@ pub(super) fn visible(node: &Node, caller: &Caller) -> Vec<Arc<ConnectionInfo>> 
 pub(super) async fn list(
     State(node): State<Arc<Node>>,
     caller: Caller,
+    wanted: Wanted,
     listing: Listing,
 ) -> Result<Response, Refusal> {
-    listing.pages(visible(&node, &caller).iter().map(|connection| to_json(&node, connection)).collect()).await
+    let found = visible(&node, &caller).into_iter();
+    let found = found.map(|connection| Of { node: Arc::clone(&node), connection, wanted: wanted.clone() });
+    listing.pages(found.collect()).await
+}
+
+async fn list_of_vhost(
+    State(node): State<Arc<Node>>,
+    caller: Caller,
+    wanted: Wanted,
+    Names(vhost): Names<String>,
+    listing: Listing,
+) -> Result<Response, Refusal> {
+    caller.vhost(&node, &vhost)?;
+    let found = visible(&node, &caller).into_iter().filter(|connection| *connection.vhost == *vhost);
+    let found = found.map(|connection| Of { node: Arc::clone(&node), connection, wanted: wanted.clone() });
+    listing.pages(found.collect()).await
 }
 
 pub(super) async fn show(
     State(node): State<Arc<Node>>,
     caller: Caller,
+    wanted: Wanted,
     Names(name): Names<String>,
 ) -> Result<Json<Value>, Refusal> {
-    Ok(Json(to_json(&node, &*find(&node, &caller, &name)?)))
+    let mut shown = to_json(&node, &*find(&node, &caller, &name)?, &wanted);
+    // Alone it has empty texts where there is none among others, as in RabbitMQ.
+    for (name, value) in shown.as_object_mut().into_iter().flatten() {
+        if value.is_null() && (name.starts_with("ssl_") || name.starts_with("peer_cert_")) {
+            *value = "".into();
+        }
+    }
+    Ok(Json(shown))
 }
 
 pub(super) async fn close(
@@ -134,7 +210,7 @@ pub(super) async fn list_of_user(
     let brief = all.iter().map(|connection| {
         json!({
             "name": &*connection.name,
-            "node": NODE_NAME,
+            "node": node.name(),
             "user": &*connection.user,
             "vhost": &*connection.vhost,
         })

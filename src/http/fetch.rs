@@ -226,7 +226,10 @@ impl Visit {
     fn begin(cell: Arc<VhostCell>, user: &Arc<str>) -> Self {
         let (connection, channel) = cell.with_vhost(|vhost| {
             let connection = vhost.connect();
-            vhost.introduce(connection, Who { name: "management API".into(), user: Arc::clone(user) });
+            vhost.introduce(
+                connection,
+                Who { name: "management API".into(), user: Arc::clone(user), ..Who::default() },
+            );
             (connection, vhost.open_channel(connection, 1))
         });
         Self { cell, connection, channel }

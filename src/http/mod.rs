@@ -58,6 +58,7 @@ mod resource;
 mod server;
 pub mod settings;
 pub mod socket;
+mod stats;
 mod stream;
 mod table;
 mod topics;
@@ -94,6 +95,8 @@ fn router(node: Arc<Node>, settings: Arc<HttpSettings>) -> Router {
         .merge(features::routes())
         .merge(login::routes())
         .merge(openapi::routes())
+        .merge(stats::routes())
+        .merge(connections::routes())
         .merge(stream::routes())
         .merge(parameters())
         .merge(pages::routes());
@@ -119,7 +122,7 @@ fn things() -> Router<Arc<Node>> {
     let of_user = get(connections::list_of_user).delete(connections::close_of_user);
     let all_delayed = get(delayed::list).delete(delayed::drop_all);
     let exchange = get(exchanges::show).put(declaring::put).delete(declaring::delete);
-    let queue = get(queues::show).put(queues::declare).delete(queues::delete);
+    let queue = get(stats::queues::show).put(queues::declare).delete(queues::delete);
     Router::new()
         .route("/api/overview", resource(READ, get(overview::overview)))
         .route("/api/version", resource(READ, get(overview::version)))
@@ -144,8 +147,6 @@ fn things() -> Router<Arc<Node>> {
             "/api/exchanges/{vhost}/{exchange}/delayed/{id}/deliver",
             resource("POST, OPTIONS", post(delayed::deliver)),
         )
-        .route("/api/queues", resource(READ, get(queues::list)))
-        .route("/api/queues/{vhost}", resource(READ, get(queues::list_of_vhost)))
         .route("/api/queues/{vhost}/{queue}", resource(CHANGE, queue))
         .route("/api/queues/{vhost}/{queue}/contents", resource("DELETE, OPTIONS", delete(queues::purge)))
 }

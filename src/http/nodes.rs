@@ -18,11 +18,13 @@ use super::listing::Listing;
 use super::overview::{ERLANG_VERSION, exchange_types};
 use super::refusal::Refusal;
 use super::resource::{Names, READ, resource};
+use super::stats::{Past, Wanted, fields};
 use crate::node::Node;
 use crate::node::alarms::Alarm;
 use crate::node::disk_use::Used;
 use crate::node::listeners::Listener;
 use crate::node::process::{Figures, files_max};
+use crate::node::samples::{self, CHURN, FIGURES, VHOST, churn};
 
 /// The processes an Erlang node may have by default.
 const PROCESSES_MAX: u64 = 1 << 20;
@@ -60,18 +62,24 @@ pub(super) fn check_name(node: &Node, name: &str) -> Result<(), Refusal> {
     if name == node.name() { Ok(()) } else { Err(Refusal::NotFound) }
 }
 
-async fn list(State(node): State<Arc<Node>>, _: Monitor, listing: Listing) -> Result<Response, Refusal> {
-    listing.plain(vec![to_json(&node)]).await
+async fn list(
+    State(node): State<Arc<Node>>,
+    _: Monitor,
+    wanted: Wanted,
+    listing: Listing,
+) -> Result<Response, Refusal> {
+    listing.plain(vec![to_json(&node, &wanted)]).await
 }
 
 async fn show(
     State(node): State<Arc<Node>>,
     _: Monitor,
+    wanted: Wanted,
     Names(name): Names<String>,
     Query(asked): Query<BTreeMap<String, String>>,
 ) -> Result<Json<Value>, Refusal> {
     check_name(&node, &name)?;
-    let mut json = to_json(&node);
+    let mut json = to_json(&node, &wanted);
     let wants = |what: &str| asked.get(what).is_some_and(|value| value == "true");
     if wants("memory") {
         json["memory"] = breakdown(&node);
@@ -82,7 +90,7 @@ async fn show(
     Ok(Json(json))
 }
 
-fn to_json(node: &Node) -> Value {
+fn to_json(node: &Node, wanted: &Wanted) -> Value {
     let process = &node.process;
     let alarms: Vec<_> = node.alarms.in_effect().iter().collect();
     let now = Figures::read(&node.disk_use);
@@ -109,13 +117,14 @@ fn to_json(node: &Node) -> Value {
         "enabled_plugins": PLUGINS,
         "rabbitmq_version": node.offer.version,
     });
-    add_neutral(&mut json);
-    add_figures(node, &now, &mut json);
-    json
+    add_neutral(node, &mut json);
+    let mut json = fields(json);
+    add_figures(node, &now, &mut json, wanted);
+    json.into()
 }
 
 /// What tells nothing of this node.
-fn add_neutral(json: &mut Value) {
+fn add_neutral(node: &Node, json: &mut Value) {
     let zeros =
         |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), 0.into())).collect::<Map<_, _>>();
     let collected = zeros(&[
@@ -134,7 +143,7 @@ fn add_neutral(json: &mut Value) {
         ("cluster_links", json!([])),
         ("sockets_total", json!(0)),
         ("proc_total", json!(PROCESSES_MAX)),
-        ("rates_mode", json!("basic")),
+        ("rates_mode", json!(node.stats.rates_mode.name())),
         ("log_files", json!([])),
         ("config_files", json!([])),
         ("net_ticktime", json!(60)),
@@ -150,34 +159,23 @@ fn add_neutral(json: &mut Value) {
 }
 
 /// What is counted, each with its rate.
-fn add_figures(node: &Node, now: &Figures, json: &mut Value) {
-    type Of = fn(&Figures) -> u64;
-    let counts: [(&str, Of); 21] = [
-        ("mem_used", |f| f.memory),
-        ("fd_used", |f| f.files),
-        ("sockets_used", |_| 0),
-        ("proc_used", |f| f.threads),
-        ("disk_free", |f| f.disk_free),
-        ("gc_num", |_| 0),
-        ("gc_bytes_reclaimed", |_| 0),
-        ("context_switches", |f| f.switches),
-        ("io_read_count", |f| f.reads.count),
-        ("io_read_bytes", |f| f.reads.octets),
-        ("io_write_count", |f| f.writes.count),
-        ("io_write_bytes", |f| f.writes.octets),
-        ("io_sync_count", |f| f.syncs.count),
-        ("io_seek_count", |_| 0),
-        ("io_reopen_count", |_| 0),
-        ("mnesia_ram_tx_count", |_| 0),
-        ("mnesia_disk_tx_count", |_| 0),
-        ("msg_store_read_count", |f| f.reads.count),
-        ("msg_store_write_count", |f| f.writes.count),
-        ("queue_index_write_count", |_| 0),
-        ("queue_index_read_count", |_| 0),
-    ];
-    for (name, of) in counts {
-        json[name] = of(now).into();
-        json[format!("{name}_details")] = json!({ "rate": node.process.rate(of) });
+fn add_figures(node: &Node, now: &Figures, json: &mut Map<String, Value>, wanted: &Wanted) {
+    let series = node.samples.node.lock();
+    let past = Past::new(Some(&series), wanted.last, wanted.figures);
+    let first = VHOST;
+    past.put(json, first, &CHURN, &churn(&node.churned()));
+    let mut figures = Map::new();
+    past.put(&mut figures, first + CHURN.len(), &FIGURES, &samples::figures(now));
+    // What takes time is shown by how much one takes.
+    figures.retain(|name, _| !name.contains("_time") && !name.starts_with("io_sync_bytes"));
+    json.extend(figures);
+    for (name, count) in
+        [("msg_store_read_count", "io_read_count"), ("msg_store_write_count", "io_write_count")]
+    {
+        for end in ["", "_details"] {
+            let counted = json.get(&format!("{count}{end}")).cloned().unwrap_or_default();
+            json.insert(format!("{name}{end}"), counted);
+        }
     }
     for (name, used) in [
         ("io_read_avg_time", now.reads),
@@ -185,8 +183,22 @@ fn add_figures(node: &Node, now: &Figures, json: &mut Value) {
         ("io_sync_avg_time", now.syncs),
         ("io_seek_avg_time", Used::default()),
     ] {
-        json[name] = average(used).into();
-        json[format!("{name}_details")] = json!({ "rate": 0.0 });
+        json.insert(name.to_owned(), average(used).into());
+        json.insert(format!("{name}_details"), json!({ "rate": 0.0 }));
+    }
+    for name in [
+        "sockets_used",
+        "gc_num",
+        "gc_bytes_reclaimed",
+        "io_seek_count",
+        "io_reopen_count",
+        "mnesia_ram_tx_count",
+        "mnesia_disk_tx_count",
+        "queue_index_write_count",
+        "queue_index_read_count",
+    ] {
+        json.insert(name.to_owned(), 0.into());
+        json.insert(format!("{name}_details"), json!({ "rate": 0.0 }));
     }
 }
 

@@ -1,175 +1,26 @@
-//! Queues: to look at, to declare, to purge and to delete.
+//! Queues: to declare, to purge and to delete.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use amq_protocol::types::{AMQPValue, FieldTable};
-use axum::Json;
+use amq_protocol::types::AMQPValue;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
-use axum::response::Response;
-use serde_json::{Value, json};
 
 use super::body::{Body, Fields};
 use super::caller::Caller;
-use super::listing::{Listed, Listing};
 use super::refusal::Refusal;
 use super::resource::Names;
 use super::table;
 use crate::auth::Access;
+use crate::broker::Vhost;
 use crate::broker::exchange::declare::check_not_reserved;
-use crate::broker::policy::book::Applied;
-use crate::broker::policy::json::definition_to_json;
-use crate::broker::queue::Queue;
 use crate::broker::queue::arguments::Declared;
-use crate::broker::queue::arguments::QueueType;
 use crate::broker::queue::declare::Declaration;
-use crate::broker::stream::Figures;
-use crate::broker::{Name, Vhost};
-use crate::node::cell::VhostCell;
 use crate::node::{NODE_NAME, Node};
 
 /// Octets a name may have (AMQP 0-9-1, short strings).
 const NAME_MAX: usize = 255;
-
-/// What is shown of a queue, copied so that the vhost is free while JSON is made of it.
-struct Seen {
-    name: Name,
-    queue_type: QueueType,
-    durable: bool,
-    auto_delete: bool,
-    exclusive: bool,
-    arguments: FieldTable,
-    ready: usize,
-    unacknowledged: usize,
-    /// Those that have come back and wait.
-    delayed: usize,
-    ready_bytes: u64,
-    consumers: usize,
-    duplicates: Option<u64>,
-    stream: Option<Figures>,
-    policies: Applied,
-}
-
-impl Seen {
-    fn new(queue: &Queue) -> Self {
-        Self {
-            name: Arc::clone(&queue.name),
-            queue_type: queue.settings.queue_type,
-            durable: queue.durable,
-            auto_delete: queue.auto_delete,
-            exclusive: queue.owner.is_some(),
-            arguments: queue.arguments.clone(),
-            ready: queue.available(),
-            unacknowledged: queue.unacked(),
-            delayed: queue.put_off_count(),
-            ready_bytes: queue.ready_bytes(),
-            consumers: queue.consumer_count(),
-            duplicates: queue.duplicates(),
-            stream: queue.stream_figures(),
-            policies: queue.policies.clone(),
-        }
-    }
-
-    fn to_json(&self, vhost: &str) -> Value {
-        let mut arguments = table::to_json(&self.arguments);
-        arguments["x-queue-type"] = self.queue_type.name().into();
-        let mut shown = json!({
-            "name": &*self.name,
-            "vhost": vhost,
-            "node": NODE_NAME,
-            "type": self.queue_type.name(),
-            "state": "running",
-            "durable": self.durable,
-            "auto_delete": self.auto_delete,
-            "exclusive": self.exclusive,
-            "internal": false,
-            "arguments": arguments,
-            "policy": self.policies.user.as_ref().map(|policy| &*policy.name),
-            "operator_policy": self.policies.operator.as_ref().map(|policy| &*policy.name),
-            "effective_policy_definition": definition_to_json(&self.policies.definition()),
-            "messages": self.ready + self.unacknowledged + self.delayed,
-            "messages_ready": self.ready,
-            "messages_unacknowledged": self.unacknowledged,
-            "message_bytes_ready": self.ready_bytes,
-            "consumers": self.consumers,
-        });
-        if self.queue_type == QueueType::Quorum {
-            shown["messages_delayed"] = self.delayed.into();
-        }
-        if let Some(dropped) = self.duplicates {
-            shown["duplicates_dropped"] = dropped.into();
-        }
-        if let Some(stream) = &self.stream {
-            stream.add_to(&mut shown, self.consumers);
-        }
-        shown
-    }
-}
-
-impl Figures {
-    /// What is shown of streams only. There is one node, which has all of it.
-    fn add_to(&self, shown: &mut Value, readers: usize) {
-        shown["segments"] = self.segments.into();
-        shown["first_offset"] = self.first.into();
-        shown["committed_offset"] = self.committed.checked_sub(1).into();
-        shown["segment_bytes"] = self.octets.into();
-        shown["readers"] = json!({ NODE_NAME: readers });
-        shown["leader"] = NODE_NAME.into();
-        shown["members"] = json!([NODE_NAME]);
-        shown["online"] = json!([NODE_NAME]);
-    }
-}
-
-/// All queues of a vhost, by name.
-fn all(vhost: &VhostCell) -> Vec<Of> {
-    let mut seen: Vec<_> = vhost.with(|vhost, _| vhost.queues().map(Seen::new).collect());
-    seen.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-    seen.into_iter().map(|seen| Of { vhost: Arc::clone(&vhost.name), seen }).collect()
-}
-
-/// One of a list.
-struct Of {
-    vhost: Arc<str>,
-    seen: Seen,
-}
-
-impl Listed for Of {
-    fn name(&self) -> Option<&str> {
-        Some(&self.seen.name)
-    }
-
-    fn to_json(&self) -> Value {
-        self.seen.to_json(&self.vhost)
-    }
-}
-
-pub(super) async fn list(
-    State(node): State<Arc<Node>>,
-    caller: Caller,
-    listing: Listing,
-) -> Result<Response, Refusal> {
-    listing.pages(caller.vhosts(&node).iter().flat_map(|vhost| all(vhost)).collect()).await
-}
-
-pub(super) async fn list_of_vhost(
-    State(node): State<Arc<Node>>,
-    caller: Caller,
-    Names(vhost): Names<String>,
-    listing: Listing,
-) -> Result<Response, Refusal> {
-    listing.pages(all(&*caller.vhost(&node, &vhost)?)).await
-}
-
-pub(super) async fn show(
-    State(node): State<Arc<Node>>,
-    caller: Caller,
-    Names((vhost, name)): Names<(String, String)>,
-) -> Result<Json<Value>, Refusal> {
-    let cell = caller.vhost(&node, &vhost)?;
-    let seen = cell.with(|vhost, _| vhost.queue(name.as_bytes()).map(Seen::new));
-    seen.map(|queue| Json(queue.to_json(&vhost))).ok_or(Refusal::NotFound)
-}
 
 /// Declares a queue; without a word about it, it is a transient one.
 pub(super) async fn declare(

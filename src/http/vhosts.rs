@@ -6,20 +6,24 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::body::{Body, Fields, term};
 use super::caller::{Administrator, Caller};
 use super::listing::Listing;
 use super::refusal::Refusal;
 use super::resource::Names;
+use super::stats::{Past, Wanted, fields, messages};
 use crate::auth::Permission;
 use crate::broker::queue::arguments::QueueType;
 use crate::catalog::About;
 use crate::node::Node;
 use crate::node::cell::VhostCell;
+use crate::node::samples::{LENGTHS, OCTETS};
+use crate::node::traffic::Carried;
 
-fn to_json(node: &Node, vhost: &VhostCell) -> Value {
+/// What a vhost is.
+fn definition(vhost: &VhostCell, node: &str) -> Value {
     let about = vhost.about();
     let mut metadata = json!({
         "description": about.description,
@@ -37,26 +41,59 @@ fn to_json(node: &Node, vhost: &VhostCell) -> Value {
         "protected_from_deletion": about.protected,
         "metadata": metadata,
         "tracing": about.tracing,
-        "cluster_state": { node.name(): "running" },
+        "cluster_state": { node: "running" },
     })
+}
+
+/// A vhost, and what has been counted of it, with what its connections have carried.
+fn to_json(vhost: &VhostCell, carried: Carried, wanted: &Wanted) -> Value {
+    let mut shown = fields(definition(vhost, &wanted.node));
+    if !wanted.nothing() {
+        put_stats(&mut shown, vhost, carried, wanted);
+    }
+    shown.into()
+}
+
+/// What has been counted there, as far as there has been anything to count.
+fn put_stats(shown: &mut Map<String, Value>, vhost: &VhostCell, carried: Carried, wanted: &Wanted) {
+    let (queues, lengths) = vhost.lengths();
+    let totals = vhost.totals();
+    let samples = vhost.samples.lock();
+    let past = |range| Past::new(Some(&samples.own), wanted.last, range);
+    if carried != Carried::default() {
+        past(wanted.octets).put(shown, 0, &OCTETS, &[carried.received, carried.sent]);
+    }
+    if queues > 0 {
+        past(wanted.lengths).put(shown, OCTETS.len(), &LENGTHS, &lengths.numbers());
+    }
+    if wanted.shows_messages() {
+        let first = OCTETS.len() + LENGTHS.len();
+        messages::put(shown, messages::of_channels(&totals, &past(wanted.messages), first));
+    }
 }
 
 /// Those who monitor see all vhosts, others those they may enter.
 pub(super) async fn list(
     State(node): State<Arc<Node>>,
     caller: Caller,
+    wanted: Wanted,
     listing: Listing,
 ) -> Result<Response, Refusal> {
     let vhosts = if caller.monitors() { node.vhosts() } else { caller.vhosts(&node) };
-    listing.whole_pages(vhosts.iter().map(|vhost| to_json(&node, vhost)).collect()).await
+    let carried = node.carried();
+    let carried = |vhost: &VhostCell| carried.get(&vhost.name).copied().unwrap_or_default();
+    listing.whole_pages(vhosts.iter().map(|vhost| to_json(vhost, carried(vhost), &wanted)).collect()).await
 }
 
 pub(super) async fn show(
     State(node): State<Arc<Node>>,
     _: Administrator,
+    wanted: Wanted,
     Names(name): Names<String>,
 ) -> Result<Json<Value>, Refusal> {
-    node.vhost(&name).map(|vhost| Json(to_json(&node, &vhost))).ok_or(Refusal::NotFound)
+    let vhost = node.vhost(&name).ok_or(Refusal::NotFound)?;
+    let carried = node.carried().remove(&vhost.name).unwrap_or_default();
+    Ok(Json(to_json(&vhost, carried, &wanted)))
 }
 
 /// Creates a vhost, in which its creator may do everything, or describes one anew. What a request does not say is

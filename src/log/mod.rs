@@ -322,6 +322,19 @@ impl Log {
         }
     }
 
+    /// The first record that is not settled, if it is in memory and soon found.
+    pub fn first_record(&self) -> Option<Record<'_>> {
+        const LOOK: u64 = 64;
+        let chunk = self.chunks.front()?;
+        let first = (chunk.first..chunk.end).take(LOOK as usize).find(|position| chunk.holds(*position))?;
+        chunk.get(first)
+    }
+
+    /// How many files of records there are.
+    pub fn segments(&self) -> usize {
+        self.segments.len()
+    }
+
     fn note_settled(&mut self, run: Range<Position>) {
         self.calls.gather = true;
         match self.settled.last_mut() {

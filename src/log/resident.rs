@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::chunk::{Data, Place, Span};
+use super::chunk::{Chunk, Data, Place, Span};
 use super::disk::{FileName, Kind};
 use super::spill::Extent;
 use super::{Log, LogId, Position};
@@ -32,7 +32,21 @@ pub struct Leaver {
 impl Log {
     /// Octets that it takes in memory.
     pub fn resident(&self) -> usize {
+        if self.warm.len() + 1 >= self.chunks.len() {
+            return self.chunks.iter().map(Chunk::weight).sum();
+        }
         self.in_memory().into_iter().map(|index| self.chunks[index].weight()).sum()
+    }
+
+    /// Records that are not settled and in memory.
+    pub fn resident_records(&self) -> usize {
+        if self.warm.len() + 1 >= self.chunks.len() {
+            let last = self.chunks.back().filter(|last| last.data().is_none());
+            return self.chunks.iter().map(|chunk| chunk.live as usize).sum::<usize>()
+                - last.map_or(0, |last| last.live as usize);
+        }
+        let chunks = self.in_memory().into_iter().map(|index| &self.chunks[index]);
+        chunks.filter(|chunk| chunk.data().is_some()).map(|chunk| chunk.live as usize).sum()
     }
 
     /// The indexes of the chunks that are in memory, and of the last one. Most of a long log is not looked at.

@@ -16,13 +16,13 @@ use super::connections::ConnectionInfo;
 use super::events::{Events, acting};
 use super::now;
 use super::port::Port;
+use super::samples::VhostSamples;
 use super::traffic::Carried;
 use crate::auth::limits::Count;
 use crate::broker::commit::Commit;
-use crate::broker::counts::{Churn, Counts};
+use crate::broker::counts::Counts;
 use crate::broker::policy::book::Policies;
 use crate::broker::policy::rollout::Rollout;
-use crate::broker::trace::Who;
 use crate::broker::{ConnectionId, Now, Vhost};
 use crate::catalog::{About, VhostNumber};
 use crate::log::Calls;
@@ -59,6 +59,7 @@ pub struct VhostCell {
     committed: watch::Sender<Committed>,
     /// What connections that have ended have carried.
     carried: Mutex<Carried>,
+    pub samples: Mutex<VhostSamples>,
 }
 
 /// How far a vhost is on disk.
@@ -107,6 +108,7 @@ impl VhostCell {
             called: AtomicBool::new(false),
             committed: watch::Sender::default(),
             carried: Mutex::default(),
+            samples: Mutex::default(),
         }
     }
 
@@ -300,11 +302,6 @@ impl VhostCell {
         totals
     }
 
-    /// What has come and gone.
-    pub fn churn(&self) -> Churn {
-        self.state.lock().vhost.churn()
-    }
-
     /// Greets a connection and gives it an outbox.
     pub fn connect(
         &self,
@@ -315,10 +312,11 @@ impl VhostCell {
     ) -> ConnectionId {
         let mut state = self.state.lock();
         let id = state.vhost.connect();
-        state.vhost.introduce(id, Who { name: Arc::clone(&info.name), user: Arc::clone(&info.user) });
+        state.vhost.introduce(id, info.who());
         state.outboxes.open(id, frame_max, cancel_notify, Arc::clone(port.meter()));
         self.events.connection_created(&info);
         info.traffic.watch(port.meter());
+        info.enter(id);
         state.links.insert(id, Link { port, info });
         id
     }

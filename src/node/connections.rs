@@ -1,16 +1,18 @@
 //! Who is connected, for people to look at and to close.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use amq_protocol::types::FieldTable;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use super::ends::Ends;
+use super::samples::ConnectionSamples;
 use super::traffic::{Carried, Traffic};
-use crate::broker::Now;
+use crate::broker::trace::Who;
+use crate::broker::{ConnectionId, Now};
 use crate::wire::reply::Exception;
 
 /// A connection, as far as others may know it.
@@ -29,6 +31,10 @@ pub struct ConnectionInfo {
     /// Seconds.
     pub heartbeat: u16,
     pub traffic: Traffic,
+    /// There once it has been looked at.
+    pub samples: Mutex<Option<Box<ConnectionSamples>>>,
+    /// What its vhost knows it by.
+    id: OnceLock<ConnectionId>,
     channels: AtomicUsize,
     /// Whether it has published during an alarm and is not read from.
     blocked: AtomicBool,
@@ -56,11 +62,29 @@ impl ConnectionInfo {
             channel_max: settings.channel_max,
             heartbeat: settings.heartbeat,
             traffic: Traffic::after(handshake),
+            samples: Mutex::default(),
+            id: OnceLock::new(),
             channels: AtomicUsize::new(0),
             blocked: AtomicBool::new(false),
             closing: Mutex::new(None),
             closed: Notify::new(),
         }
+    }
+
+    /// Who is behind it.
+    pub fn who(&self) -> Who {
+        let (name, user) = (Arc::clone(&self.name), Arc::clone(&self.user));
+        Who { name, user, host: self.ends.peer.ip().to_string().into(), port: self.ends.peer.port() }
+    }
+
+    pub(super) fn enter(&self, id: ConnectionId) {
+        // It enters one vhost, once.
+        let _ = self.id.set(id);
+    }
+
+    /// What its vhost knows it by, when it is there.
+    pub fn id(&self) -> Option<ConnectionId> {
+        self.id.get().copied()
     }
 
     pub fn channels(&self) -> usize {
@@ -133,6 +157,10 @@ impl Connections {
     /// All of them, by name.
     pub fn all(&self) -> Vec<Arc<ConnectionInfo>> {
         self.open.lock().values().cloned().collect()
+    }
+
+    pub fn count(&self) -> usize {
+        *self.count.borrow()
     }
 
     /// Asks all connections for which `which` says so to close.

@@ -19,6 +19,8 @@
 //! - [`listeners`][]: where it listens
 //! - [`limits`][]: limits of the node as a whole, and those of vhosts and users as they are set
 //! - [`traffic`][]: what has gone over a socket
+//! - [`samples`][]: what was counted before
+//! - [`looking`][]: what there is, for people to look at
 //! - [`events`][]: what happens, for those who listen
 //! - [`alarms`][]: what the node is short of
 //! - [`memory`][], [`process`][]: what the process takes, and may
@@ -57,12 +59,14 @@ pub mod folder;
 pub mod limits;
 pub mod listeners;
 pub mod logins;
+pub mod looking;
 pub mod memory;
 pub mod parameters;
 pub mod people;
 pub mod port;
 pub mod process;
 pub mod reader;
+pub mod samples;
 pub mod storage;
 pub mod sweep;
 pub mod topics;
@@ -83,6 +87,7 @@ use crate::auth::sasl::Mechanisms;
 use crate::auth::{Auth, InvalidPattern};
 use crate::broker::Now;
 use crate::broker::compatibility::Compatibility;
+use crate::broker::counts::{Churn, Counts};
 use crate::broker::queue::arguments::QueueType;
 use crate::log::budget::Budget;
 use crate::session::handshake::Offer;
@@ -103,6 +108,7 @@ use listeners::Listeners;
 use logins::Logins;
 use parameters::Parameters;
 use process::Process;
+use samples::{Samples, StatsSettings};
 
 /// What a node is called, and its cluster, that has no other name.
 pub const NODE_NAME: &str = "rabbit@localhost";
@@ -115,6 +121,12 @@ pub struct Node {
     pub listeners: Listeners,
     /// Shared with the disk, if there is one.
     pub disk_use: Arc<DiskUse>,
+    /// Shared with the vhosts.
+    churn: Arc<Churn>,
+    pub samples: Samples,
+    pub stats: StatsSettings,
+    /// What has been counted in vhosts that have been removed.
+    retired: Mutex<Counts>,
     pub control: Control,
     pub process: Process,
     pub attempts: AllAttempts,
@@ -185,6 +197,10 @@ impl Node {
             connections: Connections::default(),
             listeners: Listeners::default(),
             disk_use: Arc::default(),
+            churn: Arc::default(),
+            samples: Samples::default(),
+            stats: StatsSettings::default(),
+            retired: Mutex::default(),
             control: Control::default(),
             process: Process::default(),
             attempts: AllAttempts::default(),
@@ -225,6 +241,12 @@ impl Node {
     #[must_use]
     pub fn with_mechanisms(mut self, mechanisms: Mechanisms) -> Self {
         Arc::make_mut(&mut self.offer).mechanisms = mechanisms;
+        self
+    }
+
+    /// The same node, telling this of what it counts. To be called before it serves anybody.
+    pub fn with_stats(mut self, stats: StatsSettings) -> Self {
+        self.stats = stats;
         self
     }
 

@@ -4,22 +4,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
-use parking_lot::Mutex;
 use rustix::process::{Resource, getrlimit};
 
 use super::disk_use::{DiskUse, Used};
 use super::memory;
 
-/// What a process of a node may take, and what it took when it was looked at last.
+/// What a process of a node may take.
 #[derive(Debug, Default)]
 pub struct Process {
     memory_limit: AtomicU64,
     disk_free_limit: AtomicU64,
     folder: OnceLock<PathBuf>,
-    /// The last two samples.
-    samples: Mutex<[Option<(Instant, Figures)>; 2]>,
 }
 
 /// What a process has taken, at a moment. What the system does not tell is 0.
@@ -51,7 +47,7 @@ impl Figures {
         };
         Self {
             memory: memory::used().unwrap_or_default(),
-            files: fs::read_dir("/proc/self/fd").map_or(0, |files| files.count() as u64),
+            files: open_files(),
             threads: number("Threads:"),
             running: running(),
             switches: number("voluntary_ctxt_switches:") + number("nonvoluntary_ctxt_switches:"),
@@ -61,6 +57,13 @@ impl Figures {
             syncs: disk.syncs(),
         }
     }
+}
+
+/// How many files the process has open. Since Linux 6.2 their folder says so; before, they are counted.
+fn open_files() -> u64 {
+    const FOLDER: &str = "/proc/self/fd";
+    let told = fs::metadata(FOLDER).map_or(0, |folder| folder.len());
+    if told > 0 { told } else { fs::read_dir(FOLDER).map_or(0, |files| files.count() as u64) }
 }
 
 /// Threads in state R (proc(5)), without the one that looks.
@@ -108,27 +111,10 @@ impl Process {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         self.folder.get_or_init(|| path);
     }
-
-    /// Remembers figures, for rates.
-    pub fn sample(&self, at: Instant, figures: Figures) {
-        let mut samples = self.samples.lock();
-        *samples = [samples[1], Some((at, figures))];
-    }
-
-    /// How fast something grows, in units a second, between the last two samples; 0 as long as there are not two.
-    pub fn rate(&self, of: impl Fn(&Figures) -> u64) -> f64 {
-        let [Some((earlier, before)), Some((later, after))] = *self.samples.lock() else { return 0.0 };
-        let seconds = later.duration_since(earlier).as_secs_f64();
-        #[expect(clippy::cast_precision_loss)]
-        let grown = of(&after) as f64 - of(&before) as f64;
-        if seconds > 0.0 { grown / seconds } else { 0.0 }
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -138,18 +124,6 @@ mod tests {
         assert!(figures.switches > 0 && files_max() >= figures.files);
         let _more = fs::File::open("/dev/null").expect("a file");
         assert!(Figures::read(&DiskUse::default()).files > 3);
-    }
-
-    #[test]
-    fn rates() {
-        let process = Process::default();
-        let (begun, of) = (Instant::now(), |memory| Figures { memory, ..Figures::default() });
-        process.sample(begun, of(100));
-        assert!(process.rate(|figures| figures.memory).abs() < f64::EPSILON);
-        process.sample(begun + Duration::from_secs(5), of(600));
-        assert!((process.rate(|figures| figures.memory) - 100.0).abs() < 1e-9);
-        process.sample(begun + Duration::from_secs(7), of(0));
-        assert!((process.rate(|figures| figures.memory) + 300.0).abs() < 1e-9);
     }
 
     #[test]

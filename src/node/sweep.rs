@@ -1,12 +1,11 @@
 //! What is done now and then, whatever happens.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Node;
-use super::process::Figures;
 
 /// Shorter than the time-outs that a connection's life is full of, so that these are never the next timer of all: for a
 /// timer that is, tokio wakes the thread that waits for sockets, which is a write, a wake-up and a wait more, and there
@@ -29,7 +28,6 @@ pub async fn sweep(node: Arc<Node>) {
         count = count.wrapping_add(1);
         if count.is_multiple_of(IDLE) {
             node.relax();
-            node.process.sample(Instant::now(), Figures::read(&node.disk_use));
         }
     }
 }

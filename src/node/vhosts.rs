@@ -87,6 +87,7 @@ impl Node {
         cell.with_vhost(|vhost| {
             vhost.share_log_ids(Arc::clone(&self.log_ids));
             vhost.share_budget(Arc::clone(&self.budget));
+            vhost.share_churn(Arc::clone(&self.churn));
             vhost.compatibility = self.compatibility;
             vhost.seed(u64::from_le_bytes(seed));
             vhost.consumer_timeout = self.consumer_timeout;
@@ -107,6 +108,7 @@ impl Node {
     /// Removes a vhost with everything in it, closes its connections, and says whether there was one.
     pub fn remove_vhost(&self, name: &str) -> bool {
         let Some(cell) = self.vhosts.write().remove(name) else { return false };
+        *self.retired.lock() += cell.totals();
         self.change_auth(|auth| {
             auth.forget_vhost(name);
             let logs = cell.with_vhost(|vhost| vhost.kept_queues());

@@ -25,6 +25,7 @@ mod policies;
 mod queues;
 mod restart;
 mod serving;
+mod stats;
 mod stream;
 mod topics;
 mod vhosts;
@@ -67,6 +68,13 @@ async fn put_user(broker: &Broker, name: &str, tags: &str) {
 async fn permit(broker: &Broker, vhost: &str, user: &str, configure: &str) {
     let body = json!({ "configure": configure, "write": "", "read": "" });
     assert_eq!(status(broker, "PUT", &format!("/api/permissions/{vhost}/{user}"), body).await, 201);
+}
+
+/// An object as it is in a list, where RabbitMQ leaves out what is null and what only one alone has.
+fn is_listed_as(alone: &Value, listed: &Value) -> bool {
+    let fields = listed.as_object().into_iter().flatten();
+    let same = |name: &str, value: &Value| alone[name] == *value || (value.is_null() && alone[name] == "");
+    listed["name"] == alone["name"] && fields.into_iter().all(|(name, value)| same(name, value))
 }
 
 fn error(error: &str, reason: impl Into<Value>) -> Value {

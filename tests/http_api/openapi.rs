@@ -29,11 +29,16 @@ fn described(document: &Value) -> BTreeMap<String, BTreeSet<String>> {
 /// Paths of the API that the sources name.
 fn routed() -> BTreeSet<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http");
-    let mut found = BTreeSet::new();
-    for entry in std::fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        let text =
-            if path.is_file() { std::fs::read_to_string(&path).expect("UTF-8") } else { String::new() };
+    let (mut found, mut paths) = (BTreeSet::new(), vec![folder]);
+    while let Some(path) = paths.pop() {
+        if path.is_dir() {
+            let entries = std::fs::read_dir(path).expect("a folder");
+            paths.extend(entries.map(|entry| entry.expect("an entry").path()));
+            continue;
+        }
+        // Beside the sources there are the pages for people.
+        let is_source = path.extension().is_some_and(|end| end == "rs");
+        let text = if is_source { std::fs::read_to_string(&path).expect("UTF-8") } else { String::new() };
         // A path is the first thing in a call of `route`, on its line or on the next one.
         for call in text.split(".route(").skip(1) {
             let path = call.trim_start().strip_prefix('"').and_then(|rest| rest.split('"').next());
@@ -135,9 +140,11 @@ async fn furnished() -> (Broker, Client) {
 
 #[tokio::test]
 async fn what_comes_is_as_described() {
-    let (broker, client) = furnished().await;
+    let (broker, mut client) = furnished().await;
     let document = document(&broker).await;
+    client.open_channel().await;
     let connection = client.name().replace(' ', "%20").replace('>', "%3E");
+    let channel = format!("{connection}%20(1)");
     let paths = document["paths"].as_object().expect("paths");
     let names = |path: &str| {
         let destination = if path.contains("/e/{exchange}") { "q" } else { "x" };
@@ -163,6 +170,7 @@ async fn what_comes_is_as_described() {
             ("{end}", "source"),
             ("{component}", "operator_policy"),
             ("{name}", if path.contains("/connections/") { &connection } else { "p" }),
+            ("{channel}", &channel),
             ("{port}", "1"),
             ("{within}", "1"),
             ("{unit}", "days"),

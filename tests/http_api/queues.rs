@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::broker::start;
 use crate::http::Request;
-use crate::{ask, error, get, not_found, permit, put_user, status};
+use crate::{ask, error, get, is_listed_as, not_found, permit, put_user, status};
 
 #[tokio::test]
 async fn queues() {
@@ -29,8 +29,11 @@ async fn queues() {
     ] {
         assert_eq!(queue[key], expected, "{key}");
     }
-    assert_eq!(get(&broker, "/api/queues").await, json!([queue]));
-    assert_eq!(get(&broker, "/api/queues/%2F").await, json!([queue]));
+    for list in ["/api/queues", "/api/queues/%2F", "/api/queues/detailed"] {
+        let found = get(&broker, list).await;
+        assert_eq!(found.as_array().map(Vec::len), Some(1), "{list}");
+        assert!(is_listed_as(&queue, &found[0]), "{list}: {found}");
+    }
     assert_eq!(status(&broker, "DELETE", &format!("{path}/contents"), Value::Null).await, 204);
     let conditions = format!("{path}?if-empty=true&if-unused=true");
     assert_eq!(status(&broker, "DELETE", &conditions, Value::Null).await, 204);
@@ -114,6 +117,9 @@ async fn exchanges() {
         "auto_delete": false,
         "internal": false,
         "arguments": {},
+        "user_who_performed_action": "rmq-internal",
+        "incoming": [],
+        "outgoing": [],
     });
     assert_eq!(get(&broker, "/api/exchanges/%2F/amq.topic").await, expected);
     let all = get(&broker, "/api/exchanges/%2F").await;

@@ -35,6 +35,13 @@ pub struct Pending {
 }
 
 impl Pending {
+    /// How many there are, and the octets of their bodies.
+    pub fn waiting(&self) -> (usize, u64) {
+        let held = self.held.iter().map(|dying| dying.size);
+        let sizes = held.chain(self.written.iter().map(|(_, (_, size))| *size));
+        (self.held.len() + self.written.len(), sizes.map(u64::from).sum())
+    }
+
     /// Whether a message waits for a commit.
     pub fn is_written(&self, position: Position) -> bool {
         self.written.iter().any(|(_, (written, _))| *written == position)

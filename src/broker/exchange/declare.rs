@@ -142,6 +142,7 @@ impl Vhost {
             if let Some(filter) = &exchange.filter {
                 self.close_ledger(&filter.known);
             }
+            self.touched.exchanges.push(id);
             self.exchange_deleted(&exchange.name);
             self.record(|_| exchange.durable.then_some(Change::DeleteExchange(exchange.name)));
         }

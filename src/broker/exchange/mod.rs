@@ -131,6 +131,8 @@ pub struct Exchange {
     /// The queue of those that it delays, if it delays any.
     pub(super) behind: Option<Behind>,
     pub passed: Passed,
+    /// Who has declared it, if that is known.
+    pub creator: Option<Name>,
     /// Whether it is among those that have changed.
     pub(super) touched: bool,
 }
@@ -159,6 +161,7 @@ impl Exchange {
             filter: Filter::of_exchange(kind, &arguments),
             behind: None,
             passed: Passed::default(),
+            creator: None,
             touched: false,
             arguments,
         }

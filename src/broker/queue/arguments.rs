@@ -95,6 +95,17 @@ pub enum Retried {
     Returned,
 }
 
+impl Retried {
+    /// As the argument names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Failed => "failed",
+            Self::Returned => "returned",
+        }
+    }
+}
+
 /// How long a message that comes back waits: `min` times the number of its failures, at most `max`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DelayedRetry {

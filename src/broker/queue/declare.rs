@@ -5,6 +5,7 @@ use amq_protocol::types::{AMQPValue, FieldTable};
 use super::Queue;
 use super::arguments::{self, Declared, QueueType};
 use crate::auth::limits::Limit;
+use crate::broker::counts::count;
 use crate::broker::dedup;
 use crate::broker::definitions::{Change, End};
 use crate::broker::effects::Effects;
@@ -67,7 +68,7 @@ impl Vhost {
     ) -> Result<Counts, Exception> {
         if let Some(&id) = self.queue_names.get(declaration.name.as_bytes()) {
             self.check_same_queue(id, connection, &declaration)?;
-            self.churn.queue_declared += 1;
+            count(&self.churn.queue_declared);
             self.note_use(id);
             self.expire_first(id);
             return Ok(self.counts(id));
@@ -94,8 +95,8 @@ impl Vhost {
             let name = Name::clone(&self.queues[id].name);
             self.open_ledger(&End::Queue(name));
         }
-        self.churn.queue_declared += 1;
-        self.churn.queue_created += 1;
+        count(&self.churn.queue_declared);
+        count(&self.churn.queue_created);
         self.queue_created(id);
         Ok(Counts { ready: 0, consumers: 0 })
     }
@@ -278,11 +279,13 @@ impl Vhost {
         if let Some(filter) = &queue.filter {
             self.close_ledger(&filter.known);
         }
-        let count = queue.ready();
-        self.churn.queue_deleted += 1;
+        let ready = queue.ready();
+        count(&self.churn.queue_deleted);
         self.queue_deleted(&queue);
         self.discard(queue);
-        count
+        // It is looked at once more, to be forgotten.
+        self.touched.queues.push(id);
+        ready
     }
 
     /// Deletes an auto-delete queue whose last consumer has gone.

@@ -71,6 +71,16 @@ impl Lane {
         position >= self.read || self.requeued.contains(&position)
     }
 
+    /// How many messages are ready.
+    pub fn ready(&self) -> usize {
+        self.unread + self.requeued.len()
+    }
+
+    /// The first ready message, if it is in memory where it is looked for first.
+    pub fn peek(&self) -> Option<Record<'_>> {
+        self.log.get(self.requeued.first().copied().unwrap_or(self.read))
+    }
+
     pub fn is_empty(&self) -> bool {
         self.unread == 0 && self.requeued.is_empty()
     }

@@ -95,11 +95,13 @@ pub struct Queue {
     pub deliveries: Deliveries,
     /// Whether it is among those that have changed.
     pub(in crate::broker) touched: bool,
+    /// When that was last looked at and something had.
+    pub(in crate::broker) idle_since: Now,
     pub(super) consumers: Vec<ConsumerId>,
     pub(super) ring: Ring,
-    pub(super) exclusive_consumer: bool,
+    pub(in crate::broker) exclusive_consumer: bool,
     /// The consumer that gets the messages, where only one does.
-    pub(super) active: Option<ConsumerId>,
+    pub(in crate::broker) active: Option<ConsumerId>,
     /// What its vhost keeps in mind of its log.
     pub(in crate::broker) storage: Noted,
     /// The connections whose `basic.get` waits for a message to be read from disk.
@@ -190,6 +192,7 @@ impl Queue {
             published: 0,
             deliveries: Deliveries::default(),
             touched: false,
+            idle_since: 0,
             consumers: Vec::new(),
             ring: Ring::default(),
             exclusive_consumer: false,
@@ -286,6 +289,11 @@ impl Queue {
     /// How far its log goes, as a position in the lane that every queue has.
     pub fn log_end(&self) -> Position {
         self.lane.log.next()
+    }
+
+    /// Those that have come back to a quorum queue and are ready.
+    pub(in crate::broker) fn returned_count(&self) -> usize {
+        self.returned.len()
     }
 
     pub fn consumer_count(&self) -> usize {

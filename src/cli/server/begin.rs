@@ -2,11 +2,13 @@
 
 use crate::auth::{InvalidPattern, Pattern, Permission};
 use crate::config::limits::{Limits, OperatorPolicy};
+use crate::config::management::Management;
 use crate::config::people::People;
 use crate::config::settings::Settings;
 use crate::node::Node;
 use crate::node::beginning::{Beginning, FirstUser};
 use crate::node::defaults::{DefaultUser, Defaults, Passwords};
+use crate::node::samples::StatsSettings;
 
 /// The node that these settings describe, before it has anything.
 pub fn node(settings: &Settings) -> Result<Node, InvalidPattern> {
@@ -21,10 +23,20 @@ pub fn node(settings: &Settings) -> Result<Node, InvalidPattern> {
         .named(&place.node_name, place.cluster_name.as_deref())
         .with_limits(&limits.node)
         .with_mechanisms(people.mechanisms())
+        .with_stats(stats(&settings.management))
         .with_loopback_users(people.loopback_users())
         .beginning_with(beginning(people))
         .with_defaults(defaults(people, limits)?);
     Ok(node)
+}
+
+/// What the node tells of what it counts.
+fn stats(management: &Management) -> StatsSettings {
+    StatsSettings {
+        rates_mode: management.rates_mode,
+        disable_stats: management.no_statistics,
+        enable_queue_totals: management.queue_totals,
+    }
 }
 
 /// The default user, and the default vhost with any others.

@@ -30,6 +30,7 @@ use crate::net::listener::ListenError;
 use crate::net::tls::{self, TlsError};
 use crate::node::definitions::LoadError;
 use crate::node::folder::{Folder, FolderError};
+use crate::node::samples::sampler;
 use crate::node::storage::{Storage, StorageError};
 use crate::node::{clock, events, memory, sweep};
 pub use flags::ServerArgs;
@@ -128,6 +129,7 @@ async fn serve(args: &ServerArgs, configuration: &Configuration, logs: &Logs) ->
     }
     tokio::spawn(sweep::sweep(Arc::clone(&node)));
     tokio::spawn(clock::run(Arc::clone(&node)));
+    tokio::spawn(sampler::run(Arc::clone(&node)));
     let ports = Ports::bind(&settings.network).await?;
     let memory_limit = settings.limits.memory.octets();
     if let Some(limit) = memory_limit {

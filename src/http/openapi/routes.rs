@@ -139,6 +139,13 @@ pub(super) const ROUTES: &[At] = &[
     ]),
     // Connections
     At::new("/api/connections", CONNECTIONS, &[Op::get("Connections", &[(200, Pages("Connection"))])]),
+    At::new("/api/vhosts/{vhost}/connections", CONNECTIONS, &[Op::get("Connections of a vhost", &[(200, Pages("Connection"))])]),
+    At::new("/api/connections/{name}/channels", CONNECTIONS, &[Op::get("Channels of a connection", OBJECTS)]),
+    At::new("/api/channels", CONNECTIONS, &[Op::get("Channels", &[(200, Pages("Object"))])]),
+    At::new("/api/channels/{channel}", CONNECTIONS, &[Op::get("A channel", OBJECT)]),
+    At::new("/api/vhosts/{vhost}/channels", CONNECTIONS, &[Op::get("Channels of a vhost", &[(200, Pages("Object"))])]),
+    At::new("/api/consumers", CONNECTIONS, &[Op::get("Consumers", OBJECTS)]),
+    At::new("/api/consumers/{vhost}", CONNECTIONS, &[Op::get("Consumers of a vhost", OBJECTS)]),
     At::new("/api/connections/{name}", CONNECTIONS, &[
         Op::get("A connection", &[(200, One("Connection"))]),
         Op::delete("Closes a connection; the header X-Reason says why"),
@@ -172,6 +179,7 @@ pub(super) const ROUTES: &[At] = &[
     At::new("/api/exchanges/{vhost}/{exchange}/delayed/{id}/deliver", EXCHANGES, &[Op::post("Delivers a message that waits now", DONE)]),
     // Queues
     At::new("/api/queues", QUEUES, &[Op::get("Queues", &[(200, Pages("Queue"))])]),
+    At::new("/api/queues/detailed", QUEUES, &[Op::get("Queues, with all there is to say of them", &[(200, Pages("Queue"))])]),
     At::new("/api/queues/{vhost}", QUEUES, &[Op::get("Queues of a vhost", &[(200, Pages("Queue"))])]),
     At::new("/api/queues/{vhost}/{queue}", QUEUES, &[
         Op::get("A queue", &[(200, One("Queue"))]),
