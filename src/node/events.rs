@@ -112,6 +112,10 @@ impl Events {
             let facts = facts.number("channel_max", info.channel_max.into());
             let facts =
                 facts.number("frame_max", info.frame_max as u64).number("timeout", info.heartbeat.into());
+            let facts = match &info.ends.tls {
+                Some(tls) => facts.text("ssl_key_exchange", tls.key_exchange).text("ssl_hash", tls.hash),
+                None => facts,
+            };
             let facts = facts.terms("client_properties", &info.client_properties);
             let facts =
                 facts.number("connected_at", info.connected_at).number("port", info.ends.local.port().into());
@@ -154,10 +158,15 @@ impl Events {
     }
 }
 
-/// Both ends of a connection, as RabbitMQ shows them.
+/// Both ends of a connection, and what TLS knows, as RabbitMQ shows them.
 fn ends(facts: Facts, ends: &Ends) -> Facts {
     let facts = facts.text("host", tuple(ends.local.ip())).text("peer_host", tuple(ends.peer.ip()));
-    facts.number("peer_port", ends.peer.port().into()).flag("ssl", ends.tls.is_some())
+    let facts = facts.number("peer_port", ends.peer.port().into()).flag("ssl", ends.tls.is_some());
+    let Some(tls) = ends.tls.as_deref() else { return facts };
+    let facts = facts.text("ssl_protocol", tls.protocol).text("ssl_cipher", tls.cipher);
+    let Some(said) = &tls.certificate else { return facts };
+    let facts = facts.text("peer_cert_subject", &*said.subject).text("peer_cert_issuer", &*said.issuer);
+    facts.text("peer_cert_validity", &*said.validity).text("peer_cert_serial_number", &*said.serial_number)
 }
 
 /// An address as an Erlang tuple.

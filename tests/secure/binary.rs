@@ -60,10 +60,10 @@ fn flags_and_reload() {
 fn errors_are_one_line() {
     let folder = Folder::new();
     for (flags, wanted) in [
-        (&[][..], "leveret: TLS needs a certificate (certfile)\n"),
+        (&[][..], "leveret: ssl_options: TLS needs a certificate (certfile)\n"),
         (
             &["--tls-cert", "none.pem", "--tls-key", "none.pem"],
-            "leveret: cannot read the certificate file none.pem: No such file or directory (os error 2)\n",
+            "leveret: ssl_options: cannot read the certificate file none.pem: No such file or directory (os error 2)\n",
         ),
     ] {
         let output = command(&folder, flags).output().unwrap();

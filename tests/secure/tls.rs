@@ -92,3 +92,47 @@ fn a_node_that_goes_down() {
     assert!(text.contains("CONNECTION_FORCED - broker forced connection closure"), "{text}");
     until_all_gone(&broker);
 }
+
+/// What RabbitMQ's event exchange says of a login over TLS, and of the connection.
+#[test]
+fn events() {
+    let node = Arc::new(leveret::node::Node::empty(16 << 20, usize::MAX));
+    node.events.turn_on();
+    node.begin().unwrap();
+    let broker = Broker::serve(node);
+    broker.spawn(leveret::node::events::run(Arc::clone(&broker.node)));
+    let mut watcher = broker.channel();
+    watcher.all_ok(1, &["queue.declare queue=events", "basic.consume queue=events no-ack"]);
+    for key in ["user.authentication.success", "connection.created"] {
+        let bind = format!("queue.bind queue=events exchange=amq.rabbitmq.event routing-key={key}");
+        watcher.all_ok(1, &[&bind]);
+    }
+    let (tls, authority, _folder) = server_with(|settings| settings.verify_peer = true);
+    let identity = authority.client("app");
+    let config = authority.trusted(Some(&identity), &[&TLS12]);
+    let client = Client::open(tunnel(&broker, listen_tls(&broker, &tls), config));
+    let mut found = Vec::new();
+    while found.len() < 2 {
+        let event = watcher.next(1);
+        let within = |key: &str, value: &str| {
+            let size = u32::try_from(value.len()).unwrap().to_be_bytes();
+            let field = [&[key.len() as u8], key.as_bytes(), b"S", &size, value.as_bytes()].concat();
+            event.properties.windows(field.len()).any(|octets| octets == field)
+        };
+        let key = event.get("routing-key");
+        for (name, value) in [
+            ("ssl_protocol", "tlsv1.2"),
+            ("peer_cert_subject", "CN=app,O=Test"),
+            ("peer_cert_issuer", "O=Test,CN=authority"),
+            ("peer_cert_validity", "2020-01-02T00:00:00Z - 2099-12-31T00:00:00Z"),
+            ("peer_cert_serial_number", "ABCDE"),
+        ] {
+            assert!(within(name, value), "{key}: {name}");
+        }
+        let is_created = key == "connection.created";
+        assert_eq!(within("ssl_key_exchange", "ecdhe_ecdsa") && within("ssl_hash", "aead"), is_created);
+        found.push(key);
+    }
+    assert_eq!(found, ["user.authentication.success", "connection.created"]);
+    client.close();
+}

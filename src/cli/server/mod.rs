@@ -57,8 +57,8 @@ pub enum ServerError {
     NotKept(String),
     #[error(transparent)]
     Listen(#[from] ListenError),
-    #[error(transparent)]
-    Tls(#[from] TlsError),
+    #[error("{group}: {source}")]
+    Tls { group: &'static str, source: TlsError },
     #[error("cannot start the runtime: {0}")]
     Runtime(io::Error),
     #[error("cannot write {path}: {source}")]

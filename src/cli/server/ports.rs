@@ -15,7 +15,7 @@ use crate::http::{self, HttpListener};
 use crate::logs::Logs;
 use crate::net::arrival::Approach;
 use crate::net::listener::{self, ListenError};
-use crate::net::tls::{Tls, TlsError, TlsSettings};
+use crate::net::tls::{Tls, TlsSettings};
 use crate::net::unix::LocalListener;
 use crate::node::Node;
 use crate::node::folder::Folder;
@@ -40,8 +40,8 @@ impl Ports {
         let (http_tls, http): (Vec<_>, Vec<_>) = http.into_iter().partition(|(_, tls)| *tls);
         let amqp_tls = network.amqps();
         Ok(Self {
-            amqp_certificates: load(network.tls(), !amqp_tls.is_empty())?,
-            http_certificates: load(network.http.tls.clone(), !http_tls.is_empty())?,
+            amqp_certificates: load("ssl_options", network.tls(), !amqp_tls.is_empty())?,
+            http_certificates: load("management.ssl", network.http.tls.clone(), !http_tls.is_empty())?,
             amqp: bind_all(network.amqp()).await?,
             amqp_tls: bind_all(amqp_tls).await?,
             amqp_local: bind_local(network)?,
@@ -125,8 +125,9 @@ pub fn control(folder: Option<&Folder>) -> Option<(ControlSocket, UnixListener)>
 }
 
 /// Reads certificates if there is anything to serve with them.
-fn load(settings: TlsSettings, is_used: bool) -> Result<Option<Arc<Tls>>, TlsError> {
-    is_used.then(|| Tls::new(settings).map(Arc::new)).transpose()
+fn load(group: &'static str, settings: TlsSettings, is_used: bool) -> Result<Option<Arc<Tls>>, ServerError> {
+    let failed = |source| ServerError::Tls { group, source };
+    is_used.then(|| Tls::new(settings).map(Arc::new).map_err(failed)).transpose()
 }
 
 async fn bind_all(places: impl IntoIterator<Item = Place>) -> Result<Vec<TcpListener>, ListenError> {
