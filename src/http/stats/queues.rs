@@ -132,6 +132,9 @@ fn definition(queue: &QueueLook, vhost: &str, node: &str) -> Map<String, Value> 
         shown.insert("members".to_owned(), json!([node]));
         shown.insert("online".to_owned(), json!([node]));
     }
+    if queue.queue_type() == QueueType::Quorum {
+        shown.insert("delivery_limit".to_owned(), delivery_limit(queue));
+    }
     shown
 }
 
@@ -140,9 +143,7 @@ fn put_totals(shown: &mut Map<String, Value>, queue: &QueueLook, depth: Depth) {
     if depth != Depth::Alone {
         shown.retain(|name, value| !value.is_null() && !name.starts_with("internal"));
     }
-    if queue.queue_type() == QueueType::Quorum {
-        shown.insert("delivery_limit".to_owned(), delivery_limit(queue));
-    } else if depth != Depth::Alone {
+    if queue.queue_type() != QueueType::Quorum && depth != Depth::Alone {
         shown.remove("effective_policy_definition");
         shown.entry("online").or_insert(Value::Null);
     }
@@ -215,7 +216,6 @@ fn of_quorum(queue: &QueueLook, node: &str) -> Map<String, Value> {
         "consumer_capacity": capacity(queue),
         "consumer_utilisation": capacity(queue),
         "delayed_retry": queue.settings.delayed_retry.map_or("disabled", |retry| retry.which.name()),
-        "delivery_limit": delivery_limit(queue),
         "message_bytes": queue.bytes(),
         "message_bytes_dlx": queue.dead.1,
         "message_bytes_persistent": queue.bytes(),
