@@ -13,13 +13,15 @@ use std::sync::Arc;
 
 use amq_protocol::types::{AMQPValue, FieldTable};
 use leveret::broker::commit::Commit;
+use leveret::broker::definitions::{Change, Definitions};
 use leveret::broker::effects::{Delivery, Effects, Got};
 use leveret::broker::publish::Outcome;
 use leveret::broker::queue::consumer::Consume;
 use leveret::broker::queue::declare::Declaration;
 use leveret::broker::settle::Verdict;
 use leveret::broker::stream::Figures;
-use leveret::broker::{ChannelId, ConnectionId, QueueId, Vhost};
+use leveret::broker::stream::marks::{About, DurableMark};
+use leveret::broker::{ChannelId, ConnectionId, Name, QueueId, Vhost};
 use leveret::log::LogId;
 use leveret::log::batch::Batch;
 use leveret::log::budget::{Budget, Sizes};
@@ -45,6 +47,8 @@ struct Entry {
     body: Vec<u8>,
     value: Option<&'static str>,
     time: u64,
+    /// Its publisher and its number.
+    numbered: Option<(usize, u64)>,
     confirmed: bool,
 }
 
@@ -56,7 +60,8 @@ struct Reading {
     since: Option<u64>,
     values: Option<Vec<&'static str>>,
     bare: bool,
-    unacked: VecDeque<u64>,
+    unacked: VecDeque<(u64, u64)>,
+    in_group: bool,
     id: leveret::broker::ConsumerId,
 }
 
@@ -122,6 +127,15 @@ struct World {
     first: u64,
     names: usize,
     count: usize,
+    /// The last number of each publisher that is stored, and that is known to be on disk.
+    numbers: [u64; 2],
+    safe_numbers: [u64; 2],
+    /// What the group has acknowledged, from where it began.
+    group_began: Option<u64>,
+    group_acked: BTreeSet<u64>,
+    /// What is kept beside the log, and what is to be kept with the commit.
+    catalog: BTreeMap<(About, Name), u64>,
+    changes: Vec<Change>,
 }
 
 fn arguments(random: &mut Random) -> (FieldTable, Option<u64>, Option<u64>) {
@@ -198,6 +212,12 @@ impl World {
             first: 0,
             names: 0,
             count: 0,
+            numbers: [0; 2],
+            safe_numbers: [0; 2],
+            group_began: None,
+            group_acked: BTreeSet::new(),
+            catalog: BTreeMap::new(),
+            changes: Vec::new(),
         }
     }
 
@@ -228,6 +248,11 @@ impl World {
             if let Some(value) = value {
                 headers.text("x-stream-filter-value", value);
             }
+            let numbered = self.random.chance(30).then(|| self.number());
+            if let Some((publisher, sequence)) = numbered {
+                headers.text("x-stream-publisher", format!("p{publisher}"));
+                headers.long_int("x-stream-sequence", sequence as i64);
+            }
             self.count += 1;
             let mut body = format!("message {}", self.count).into_bytes();
             body.resize(body.len() + self.random.below(200), b'.');
@@ -235,17 +260,41 @@ impl World {
             let message =
                 Message { exchange: b"", routing_key: b"s", properties: &raw, body: Body::Inline(&body) };
             let targets = self.vhost.route(&message).targets;
-            let Outcome::Kept(commit) = self.vhost.publish(&targets, &message, self.now, &mut self.outside)
-            else {
-                panic!("not kept");
-            };
+            let outcome = self.vhost.publish(&targets, &message, self.now, &mut self.outside);
+            if let Some((publisher, sequence)) = numbered {
+                // What is stored already is dropped.
+                if sequence <= self.numbers[publisher] {
+                    assert_eq!(self.figures().next, self.entries.len() as u64);
+                    continue;
+                }
+                self.numbers[publisher] = sequence;
+            }
+            let Outcome::Kept(commit) = outcome else { panic!("not kept") };
             self.waiting.push((commit, self.entries.len() as u64));
-            self.entries.push(Some(Entry { body, value, time: self.now, confirmed: false }));
+            self.entries.push(Some(Entry { body, value, time: self.now, numbered, confirmed: false }));
+        }
+    }
+
+    /// A publisher and a number: mostly the next one, or one that it may have used.
+    fn number(&mut self) -> (usize, u64) {
+        let publisher = self.random.below(2);
+        let last = self.numbers[publisher];
+        let again = self.random.chance(30) && last > 0;
+        (publisher, if again { 1 + self.random.below(last as usize) as u64 } else { last + 1 })
+    }
+
+    /// The catalog takes what has gathered.
+    fn keep(&mut self) {
+        for change in self.changes.drain(..) {
+            if let Change::PutMark(DurableMark { about, name, number, .. }) = change {
+                self.catalog.insert((about, name), number);
+            }
         }
     }
 
     fn commit_step(&mut self) {
         if let Some((commit, mut batch)) = self.gathered.take() {
+            self.keep();
             batch.write(&self.disk).expect("written");
             batch.sync(&self.disk, &BTreeSet::new()).expect("synced");
             batch.remove_files(&self.disk).expect("removed");
@@ -253,12 +302,16 @@ impl World {
             for (_, offset) in self.waiting.extract_if(.., |(at, _)| *at <= commit) {
                 if let Some(entry) = &mut self.entries[offset as usize] {
                     entry.confirmed = true;
+                    if let Some((publisher, sequence)) = entry.numbered {
+                        self.safe_numbers[publisher] = sequence;
+                    }
                 }
             }
             self.vhost.dispatch_due(&mut self.outside);
         } else {
             let mut batch = Batch::default();
             let (commit, _) = self.vhost.gather(true, &mut batch);
+            self.changes.extend(self.vhost.take_changes());
             self.gathered = Some((commit, batch));
         }
     }
@@ -290,14 +343,27 @@ impl World {
         if tags.is_empty() {
             return;
         }
-        let tag = tags[self.random.below(tags.len())];
+        let (tag, _) = tags[self.random.below(tags.len())];
         let multiple = self.random.chance(70);
         let verdict = [Verdict::Done, Verdict::Requeue, Verdict::Discard][self.random.below(3)];
+        // A group would not get beyond what it has given back.
+        let verdict =
+            if self.readings.values().any(|reading| reading.in_group) { Verdict::Done } else { verdict };
+        self.settle(tag, multiple, verdict);
+        self.vhost.dispatch_due(&mut self.outside);
+    }
+
+    fn settle(&mut self, tag: u64, multiple: bool, verdict: Verdict) {
         self.vhost.settle(self.channel, tag, multiple, verdict).expect("a tag");
         for reading in self.readings.values_mut() {
-            reading.unacked.retain(|other| *other != tag && !(multiple && *other < tag));
+            for (other, offset) in std::mem::take(&mut reading.unacked) {
+                if other != tag && !(multiple && other < tag) {
+                    reading.unacked.push_back((other, offset));
+                } else if reading.in_group {
+                    self.group_acked.insert(offset);
+                }
+            }
         }
-        self.vhost.dispatch_due(&mut self.outside);
     }
 
     fn resume(&mut self) {
@@ -321,7 +387,16 @@ impl World {
         }
         let Figures { first, committed, .. } = self.figures();
         let (mut next, mut since) = (committed, None);
+        let in_group = self.random.chance(30) && self.readings.values().all(|reading| !reading.in_group);
         let offset = match self.random.below(5) {
+            _ if in_group => {
+                let marks = self.vhost.queue(b"s").and_then(|queue| queue.stream_marks()).expect("a stream");
+                next = marks.0.first().map_or(first, |(_, offset)| *offset);
+                self.group_began.get_or_insert(next);
+                arguments = FieldTable::default();
+                arguments.insert("x-stream-group".into(), AMQPValue::LongString("g".into()));
+                AMQPValue::Void
+            }
             0 => {
                 next = first;
                 AMQPValue::LongString("first".into())
@@ -341,11 +416,15 @@ impl World {
             }
             _ => AMQPValue::LongString("next".into()),
         };
-        arguments.insert("x-stream-offset".into(), offset);
+        if !in_group {
+            arguments.insert("x-stream-offset".into(), offset);
+        }
+        let (values, bare) = if in_group { (None, true) } else { (values, bare) };
         self.vhost.set_prefetch(self.channel, 1 + self.random.below(40) as u16);
         let consume = Consume { queue: b"s", tag: &tag, no_ack: false, exclusive: false, arguments };
         let id = self.vhost.consume(self.channel, consume).expect("a consumer");
-        self.readings.insert(tag, Reading { next, since, values, bare, unacked: VecDeque::new(), id });
+        self.readings
+            .insert(tag, Reading { next, since, values, bare, unacked: VecDeque::new(), in_group, id });
         self.vhost.start_consumer(id, &mut self.outside);
     }
 
@@ -353,7 +432,7 @@ impl World {
         let Some(tag) = self.readings.keys().nth(self.random.below(8)).cloned() else { return };
         let gone = self.readings.remove(&tag).expect("a consumer");
         self.vhost.cancel(self.channel, &tag, &mut self.outside);
-        for tag in gone.unacked {
+        for (tag, _) in gone.unacked {
             self.vhost.settle(self.channel, tag, false, Verdict::Done).expect("a tag");
         }
         self.vhost.dispatch_due(&mut self.outside);
@@ -387,13 +466,9 @@ impl World {
                 );
             }
             (reading.next, reading.since) = (offset + 1, None);
-            reading.unacked.push_back(delivery);
+            reading.unacked.push_back((delivery, offset));
         }
         self.first = figures.first;
-        if let Some(max) = self.max_octets.filter(|_| figures.next == figures.committed) {
-            let one = 2 * (5000 + self.sizes.chunk as u64);
-            assert!(figures.octets <= max.max(one) + one, "{} octets of {max}", figures.octets);
-        }
     }
 
     /// Everything is committed and read.
@@ -411,10 +486,13 @@ impl World {
             self.vhost.resume(self.connection, &mut self.outside);
             self.vhost.tick(&mut self.outside);
             self.look();
-            let tags: Vec<_> =
-                self.readings.values_mut().flat_map(|reading| reading.unacked.drain(..)).collect();
+            let tags: Vec<_> = self
+                .readings
+                .values()
+                .flat_map(|reading| reading.unacked.iter().map(|(tag, _)| *tag))
+                .collect();
             for tag in &tags {
-                self.vhost.settle(self.channel, *tag, false, Verdict::Done).expect("a tag");
+                self.settle(*tag, false, Verdict::Done);
             }
             self.vhost.dispatch_due(&mut self.outside);
             self.look();
@@ -426,6 +504,19 @@ impl World {
             {
                 break;
             }
+        }
+        // Time for numbers to be kept, which retention may wait for.
+        for _ in 0..3 {
+            self.now += 2000;
+            self.vhost.set_clock(self.now);
+            self.vhost.tick(&mut self.outside);
+            (0..2).for_each(|_| self.commit_step());
+        }
+        self.look();
+        let figures = self.figures();
+        if let Some(max) = self.max_octets {
+            let one = 2 * (5000 + self.sizes.chunk as u64);
+            assert!(figures.octets <= max.max(one) + one, "{} octets of {max}", figures.octets);
         }
         let end = self.entries.len() as u64;
         for (tag, reading) in &self.readings {
@@ -445,12 +536,15 @@ impl World {
     /// The machine goes off, or the process is killed, and another one takes over.
     fn crash(&mut self) {
         let lost_power = self.random.chance(60);
-        self.gathered = self.gathered.take().and_then(|(_, mut batch)| {
+        if let Some((_, mut batch)) = self.gathered.take() {
             // In the middle of a commit.
             self.disk.crash_at(self.disk.operations() + self.random.below(6) as u64);
-            let _ = batch.write(&self.disk).and_then(|()| batch.sync(&self.disk, &BTreeSet::new()));
-            None
-        });
+            if self.random.chance(80) {
+                self.keep();
+                let _ = batch.write(&self.disk).and_then(|()| batch.sync(&self.disk, &BTreeSet::new()));
+            }
+        }
+        self.changes.clear();
         self.disk = if lost_power { self.disk.crash() } else { self.disk.kill() };
         self.requests.clear();
         self.readings.clear();
@@ -460,6 +554,14 @@ impl World {
         (self.vhost, self.queue, self.connection, self.channel) =
             new_vhost(&self.budget, &self.arguments, self.now);
         self.vhost.take_changes();
+        let marks = self.catalog.iter().map(|((about, name), number)| DurableMark {
+            log: LOG,
+            about: *about,
+            name: Name::clone(name),
+            number: *number,
+        });
+        let stored = Definitions { marks: marks.collect(), ..Definitions::default() };
+        assert_eq!(self.vhost.restore_definitions(stored), []);
         let files = self.disk.list().expect("a list");
         let lasting = self.vhost.lasting(self.queue);
         let found =
@@ -467,6 +569,13 @@ impl World {
         let torn = !found.damage.is_empty();
         self.disk.sync(&found.unsynced, true).expect("synced");
         self.vhost.recover(self.queue, found);
+        if self.vhost.is_to_be_read(self.queue) {
+            for (first, request) in self.vhost.requests_to_learn(self.queue) {
+                let (data, _) = reader::read(&self.disk, &request);
+                let count = request.span.end - request.span.first;
+                self.vhost.learn(self.queue, first..first + count, &data);
+            }
+        }
         self.take_stock(torn);
     }
 
@@ -506,6 +615,34 @@ impl World {
             assert!(self.entries[at as usize].is_none() || there.contains(&at), "{at} is not there");
         }
         self.first = first;
+        self.check_marks();
+    }
+
+    /// Publishers' numbers are those of the messages that are there, or were; a group does not skip anything.
+    fn check_marks(&mut self) {
+        self.numbers = self.safe_numbers;
+        for (publisher, sequence) in self.entries.iter().flatten().filter_map(|entry| entry.numbered) {
+            self.numbers[publisher] = self.numbers[publisher].max(sequence);
+        }
+        self.safe_numbers = self.numbers;
+        let (groups, publishers) =
+            self.vhost.queue(b"s").and_then(|queue| queue.stream_marks()).expect("a stream");
+        for (publisher, last) in self.numbers.into_iter().enumerate() {
+            let name = format!("p{publisher}");
+            let known =
+                publishers.iter().find(|(known, _)| **known == *name).map_or(0, |(_, number)| *number);
+            assert_eq!(known, last, "of {name}");
+        }
+        for (_, offset) in groups {
+            let began = self.group_began.expect("a group");
+            for passed in began.max(self.first)..offset {
+                let there = self.entries.get(passed as usize).is_some_and(Option::is_some);
+                assert!(
+                    !there || self.group_acked.contains(&passed),
+                    "{passed} is not acknowledged, of {offset}"
+                );
+            }
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use super::dedup::ledger;
 use super::exchange::{Binding, Destination, Exchange, Kind};
 use super::queue::Queue;
 use super::queue::arguments::{self, QueueType};
+use super::stream::marks::{About, DurableMark};
 use super::vhost::Vhost;
 use super::{Name, text};
 use crate::log::disk::LogId;
@@ -68,6 +69,8 @@ pub struct Definitions {
     pub queues: Vec<DurableQueue>,
     pub bindings: Vec<DurableBinding>,
     pub topic_permissions: Vec<DurableTopicPermission>,
+    /// Numbers about streams.
+    pub marks: Vec<DurableMark>,
 }
 
 /// A change of something durable. What is put was not there before, or was just the same, but for permissions.
@@ -84,6 +87,13 @@ pub enum Change {
     PutBinding(DurableBinding),
     DeleteBinding(DurableBinding),
     PutTopicPermission(DurableTopicPermission),
+    /// The number may have been another one before.
+    PutMark(DurableMark),
+    DeleteMark {
+        log: LogId,
+        about: About,
+        name: Name,
+    },
     DeleteTopicPermission {
         exchange: Name,
         user: Name,
@@ -160,6 +170,7 @@ impl Vhost {
             errors.extend(self.restore_queue(queue).err());
         }
         self.link_ledgers();
+        self.restore_marks(stored.marks);
         for binding in stored.bindings {
             errors.extend(self.restore_binding(binding).err());
         }

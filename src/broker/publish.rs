@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::commit::Commit;
 use super::delay::header;
 use super::effects::Effects;
-use super::exchange::Destination;
+use super::exchange::{Destination, Exchange};
 use super::queue::dispatch::Accepted;
 use super::vhost::Vhost;
 use super::{ExchangeId, Map, Now, QueueId};
@@ -210,8 +210,12 @@ impl Vhost {
             for key in more {
                 exchange.matcher.matches_key(key, destinations);
             }
+            if destinations.is_empty() && exchange.is_super_stream() {
+                destinations.extend(self.partition_for(id, message.routing_key).map(Destination::Queue));
+            }
             if destinations.is_empty() {
-                let alternate = exchange.alternate().and_then(|name| self.exchange_names.get(name));
+                let alternate = self.exchanges.get(id).and_then(Exchange::alternate);
+                let alternate = alternate.and_then(|name| self.exchange_names.get(name));
                 destinations.extend(alternate.map(|id| Destination::Exchange(*id)));
             }
             for destination in &*destinations {

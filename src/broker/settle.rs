@@ -155,6 +155,7 @@ impl Vhost {
         if !queue.plain && queue.is_stream() {
             // Whatever is said of it, it was read.
             queue.deliveries.ack += u64::from(verdict == Verdict::Done);
+            self.read_settled(delivery, verdict);
             return freed.then_some(delivery.queue);
         }
         let Unacked { position, size, .. } = *delivery;

@@ -92,6 +92,15 @@ impl Vhost {
         requests
     }
 
+    /// What of it is to be read at the start, so that what is in it is known; see [`learn`](Self::learn).
+    pub fn requests_to_learn(&self, id: QueueId) -> Vec<(Position, Request)> {
+        let mut requests = self.all_requests(id);
+        if let Some(from) = self.to_be_learned(id) {
+            requests.retain(|(_, request)| request.span.end > from);
+        }
+        requests
+    }
+
     /// A queue is gone: its files have to go, and it is forgotten.
     pub(super) fn discard(&mut self, queue: Queue) {
         let Storage { resident, gone, removed, .. } = &mut self.storage;
@@ -273,6 +282,7 @@ impl Vhost {
         for id in ids {
             if let Some(queue) = self.queues.get_mut(id) {
                 queue.note_stop();
+                self.keep_marks(id);
                 self.heed(id);
             }
         }

@@ -21,7 +21,7 @@ pub enum Alarm {
     Unused,
     /// There are more messages to be dropped, to be read, or dead letters to be brought away.
     More,
-    /// Messages whose delivery was put off are due.
+    /// Messages whose delivery was put off are due, or numbers of a stream to be kept.
     Due,
     /// Dead letters that could not be brought away are tried again.
     Retry,
@@ -120,6 +120,7 @@ impl Vhost {
                     let left = WORK_MAX.saturating_sub(self.work - begun);
                     self.send_due(queue, left, fx);
                     self.end_wait(queue, left, fx);
+                    self.keep_marks(queue);
                 }
                 Alarm::Retry => self.retry_dead(queue),
                 Alarm::Retention => self.retain_stream(queue),

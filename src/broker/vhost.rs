@@ -26,6 +26,7 @@ use super::queue::pace::Behind;
 use super::queue::{Consumer, Queue};
 use super::settle::Verdict;
 use super::storage::Storage;
+use super::stream::groups::Groups;
 use super::timers::Timers;
 use super::topics::TopicPermissions;
 use super::trace::Who;
@@ -117,6 +118,8 @@ pub struct Vhost {
     pub(super) writing_dead: Vec<QueueId>,
     /// Streams with messages that have to be on disk before they are delivered.
     pub(super) writing_streams: Vec<QueueId>,
+    /// Those who share streams.
+    pub(super) groups: Groups,
 }
 
 /// The exchanges every vhost has from the start.
@@ -177,6 +180,7 @@ impl Vhost {
             dead: Vec::new(),
             writing_dead: Vec::new(),
             writing_streams: Vec::new(),
+            groups: Groups::default(),
         };
         for (name, kind, internal) in PREDECLARED {
             vhost.insert_exchange(Exchange::new(

@@ -12,9 +12,9 @@ use super::definitions::{
     VhostDefinition, VhostNumber,
 };
 use super::tables::{
-    BINDINGS, EXCHANGES, ExchangeProperties, GLOBAL_PARAMETERS, META, NEXT_LOG, NEXT_VHOST, PARAMETERS,
-    PERMISSIONS, PermissionProperties, QUEUES, QueueProperties, TO_EXCHANGE, TO_QUEUE, TOPIC_PERMISSIONS,
-    TopicPermissionProperties, USERS, UserProperties, VHOSTS, VhostProperties,
+    BINDINGS, EXCHANGES, ExchangeProperties, GLOBAL_PARAMETERS, MARKS, META, NEXT_LOG, NEXT_VHOST,
+    PARAMETERS, PERMISSIONS, PermissionProperties, QUEUES, QueueProperties, TO_EXCHANGE, TO_QUEUE,
+    TOPIC_PERMISSIONS, TopicPermissionProperties, USERS, UserProperties, VHOSTS, VhostProperties,
 };
 use crate::auth::password::{Algorithm, PasswordHash};
 use crate::broker::Name;
@@ -22,6 +22,7 @@ use crate::broker::definitions::{self, DurableBinding, DurableExchange, DurableQ
 use crate::broker::definitions::{DurableTopicPermission, End};
 use crate::broker::exchange::Kind;
 use crate::broker::queue::arguments::QueueType;
+use crate::broker::stream::marks::{About as Marked, DurableMark};
 use crate::log::disk::LogId;
 use crate::wire::table;
 
@@ -55,6 +56,7 @@ pub fn read(transaction: &ReadTransaction) -> Result<Definitions, redb::Error> {
     read_queues(transaction, &mut vhosts)?;
     read_bindings(transaction, &mut vhosts)?;
     read_topic_permissions(transaction, &mut vhosts)?;
+    read_marks(transaction, &mut vhosts)?;
     let meta = transaction.open_table(META)?;
     let number = |name| meta.get(name).map(|found| found.map(|number| number.value()));
     let next_vhost = number(NEXT_VHOST)?.map(|next| VhostNumber::try_from(next).unwrap_or(VhostNumber::MAX));
@@ -256,6 +258,27 @@ fn read_topic_permissions(transaction: &ReadTransaction, vhosts: &mut Vhosts) ->
         match found {
             Ok((vhost, permission)) => vhost.topic_permissions.push(permission),
             Err(why) => tell("topic permissions on exchange", &String::from_utf8_lossy(exchange), &why),
+        }
+    }
+    Ok(())
+}
+
+fn read_marks(transaction: &ReadTransaction, vhosts: &mut Vhosts) -> Result<(), redb::Error> {
+    let table = match transaction.open_table(MARKS) {
+        // A catalog from before there were any.
+        Err(TableError::TableDoesNotExist(_)) => return Ok(()),
+        table => table?,
+    };
+    for entry in table.iter()? {
+        let (key, value) = entry?;
+        let (vhost, log, about, name) = key.value();
+        let kind = Marked::from_number(about).ok_or_else(|| Senseless::Kind(about.to_string()));
+        match in_vhost(vhosts, vhost).and_then(|found| Ok((found, kind?))) {
+            Ok((vhost, about)) => {
+                let (log, name, number) = (LogId(log), name.into(), value.value());
+                vhost.marks.push(DurableMark { log, about, name, number });
+            }
+            Err(why) => tell("a number of a stream", name, &why),
         }
     }
     Ok(())

@@ -15,8 +15,8 @@ use super::definitions::{Definitions, NodeChange};
 use super::file::{BadHead, Place, Shared, VERSION};
 use super::load;
 use super::tables::{
-    BINDINGS, EXCHANGES, GLOBAL_PARAMETERS, META, PARAMETERS, PERMISSIONS, QUEUES, TOPIC_PERMISSIONS, USERS,
-    VHOSTS, Writer,
+    BINDINGS, EXCHANGES, GLOBAL_PARAMETERS, MARKS, META, PARAMETERS, PERMISSIONS, QUEUES, TOPIC_PERMISSIONS,
+    USERS, VHOSTS, Writer,
 };
 
 /// Octets that redb may keep of the file in memory.
@@ -67,6 +67,7 @@ impl Store {
             copy(BINDINGS, &old, new)?;
             copy(PARAMETERS, &old, new)?;
             copy(GLOBAL_PARAMETERS, &old, new)?;
+            copy(MARKS, &old, new)?;
             copy(TOPIC_PERMISSIONS, &old, new)
         })
     }

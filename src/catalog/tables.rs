@@ -20,6 +20,7 @@ use crate::auth::limits::{UserLimits, VhostLimits};
 use crate::broker::definitions::{
     Change, DurableBinding, DurableExchange, DurableQueue, DurableTopicPermission, End,
 };
+use crate::broker::stream::marks::DurableMark;
 use crate::wire::method;
 
 type Octets = &'static [u8];
@@ -49,6 +50,11 @@ pub type ParameterKey<'a> = (VhostNumber, &'a str, &'a str);
 /// Vhost, exchange, user.
 pub const TOPIC_PERMISSIONS: TableDefinition<'static, TopicPermissionKey<'static>, &str> =
     TableDefinition::new("topic_permissions");
+
+/// Numbers about streams, by vhost, log, what they are about, and name.
+pub const MARKS: TableDefinition<'static, MarkKey<'static>, u64> = TableDefinition::new("marks");
+
+pub type MarkKey<'a> = (VhostNumber, u64, u8, &'a str);
 
 pub type TopicPermissionKey<'a> = (VhostNumber, &'a [u8], &'a [u8]);
 
@@ -157,6 +163,7 @@ pub struct Writer<'t> {
     parameters: Table<'t, ParameterKey<'static>, &'static str>,
     global_parameters: Table<'t, &'static str, &'static str>,
     topic_permissions: Table<'t, TopicPermissionKey<'static>, &'static str>,
+    marks: Table<'t, MarkKey<'static>, u64>,
     /// The vhost that was looked for last, and whether it is there.
     last_vhost: Option<(VhostNumber, bool)>,
 }
@@ -175,6 +182,7 @@ impl<'t> Writer<'t> {
             parameters: transaction.open_table(PARAMETERS)?,
             global_parameters: transaction.open_table(GLOBAL_PARAMETERS)?,
             topic_permissions: transaction.open_table(TOPIC_PERMISSIONS)?,
+            marks: transaction.open_table(MARKS)?,
             last_vhost: None,
         })
     }
@@ -247,6 +255,7 @@ impl<'t> Writer<'t> {
         clear(&mut self.queues, (number, none)..(next, none), |_| true)?;
         clear(&mut self.bindings, first(number)..first(next), |_| true)?;
         clear(&mut self.parameters, (number, "", "")..(next, "", ""), |_| true)?;
+        clear(&mut self.marks, (number, 0, 0, "")..(next, 0, 0, ""), |_| true)?;
         clear(&mut self.topic_permissions, (number, none, none)..(next, none, none), |_| true)
     }
 
@@ -272,7 +281,10 @@ impl<'t> Writer<'t> {
             Change::PutExchange(exchange) => self.put_exchange(vhost, exchange),
             Change::DeleteExchange(name) => self.exchanges.remove((vhost, name.as_bytes())).map(drop),
             Change::PutQueue(queue) => self.put_queue(vhost, queue),
-            Change::DeleteQueue { name, .. } => self.queues.remove((vhost, name.as_bytes())).map(drop),
+            Change::DeleteQueue { name, log } => {
+                self.queues.remove((vhost, name.as_bytes()))?;
+                clear(&mut self.marks, (vhost, log.0, 0, "")..(vhost, log.0 + 1, 0, ""), |_| true)
+            }
             Change::PutBinding(binding) => {
                 let arguments = octets(&binding.arguments);
                 let hash = hash(&arguments);
@@ -283,6 +295,12 @@ impl<'t> Writer<'t> {
                 self.bindings.remove(binding_key(vhost, binding, &hash)).map(drop)
             }
             Change::PutTopicPermission(permission) => self.put_topic_permission(vhost, permission),
+            Change::PutMark(DurableMark { log, about, name, number }) => {
+                self.marks.insert((vhost, log.0, about.number(), &**name), number).map(drop)
+            }
+            Change::DeleteMark { log, about, name } => {
+                self.marks.remove((vhost, log.0, about.number(), &**name)).map(drop)
+            }
             Change::DeleteTopicPermission { exchange, user } => {
                 self.topic_permissions.remove((vhost, exchange.as_bytes(), user.as_bytes())).map(drop)
             }

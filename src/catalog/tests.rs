@@ -21,6 +21,7 @@ use crate::broker::definitions::{
 };
 use crate::broker::exchange::Kind;
 use crate::broker::queue::arguments::QueueType;
+use crate::broker::stream::marks::{About as Marked, DurableMark};
 use crate::log::disk::LogId;
 
 /// A folder that goes with this value.
@@ -170,6 +171,9 @@ fn everything() -> Definitions {
         write: "^{username}\"".into(),
         read: "".into(),
     }));
+    first.marks = [(1, Marked::Group, "g"), (1, Marked::Publisher, "ü"), (1, Marked::Publishers, "")]
+        .map(|(log, about, name)| DurableMark { log: LogId(log), about, name: name.into(), number: u64::MAX })
+        .into();
     let last = PasswordHash::from_base64("AAECAwQ=", Algorithm::Md5);
     let limits = UserLimits { max_channels: Some(Limit(0)), max_connections: Some(Limit(i64::MAX)) };
     let user = |name: &str, password, tags| UserDefinition { name: name.into(), password, tags, limits };
@@ -205,7 +209,8 @@ fn changes(all: &Definitions) -> Vec<NodeChange> {
         let queues = inside.queues.iter().cloned().map(Change::PutQueue);
         let bindings = inside.bindings.iter().cloned().map(Change::PutBinding);
         let topics = inside.topic_permissions.iter().cloned().map(Change::PutTopicPermission);
-        let all = exchanges.chain(queues).chain(bindings).chain(topics);
+        let marks = inside.marks.iter().cloned().map(Change::PutMark);
+        let all = exchanges.chain(queues).chain(bindings).chain(topics).chain(marks);
         changes.extend(all.map(|change| NodeChange::InVhost { vhost: vhost.number, change }));
     }
     changes.extend(all.users.iter().cloned().map(NodeChange::PutUser));

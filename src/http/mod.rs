@@ -20,7 +20,7 @@
 //! - one file per kind of thing: [`overview`], [`health`], [`certificates`], [`nodes`], [`cluster`], [`features`], [`stream`],
 //!   [`login`], [`vhosts`], [`users`], [`permissions`], [`topics`], [`limits`], [`connections`], [`queues`],
 //!   [`exchanges`], [`declaring`], [`bindings`], [`publish`], [`fetch`], [`definitions`] (with [`multipart`]),
-//!   [`quorum`], [`delayed`], [`policies`], [`parameters`]
+//!   [`quorum`], [`delayed`], [`policies`], [`parameters`], [`super_streams`]
 
 mod bindings;
 mod body;
@@ -60,6 +60,7 @@ pub mod settings;
 pub mod socket;
 mod stats;
 mod stream;
+mod super_streams;
 mod table;
 mod topics;
 mod users;
@@ -98,6 +99,7 @@ fn router(node: Arc<Node>, settings: Arc<HttpSettings>) -> Router {
         .merge(stats::routes())
         .merge(connections::routes())
         .merge(stream::routes())
+        .merge(super_streams::routes())
         .merge(parameters())
         .merge(pages::routes());
     let paths = paths.layer(DefaultBodyLimit::max(settings.body_max)).with_state(node);

@@ -7,13 +7,15 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::caller::Caller;
 use super::listing::Listing;
 use super::refusal::Refusal;
 use super::resource::{Names, READ, resource};
+use crate::broker::queue::Queue;
 use crate::broker::queue::arguments::QueueType;
+use crate::broker::stream::Numbers;
 use crate::node::Node;
 
 pub(super) fn routes() -> Router<Arc<Node>> {
@@ -72,15 +74,21 @@ async fn nobody_of_queue(
     }
 }
 
-/// What a stream remembers of those who publish and consume: offsets and sequence numbers come with the protocol.
+/// What a stream remembers of those who publish with numbers, and of those who read: over AMQP, which RabbitMQ does not do.
 async fn tracking(
     State(node): State<Arc<Node>>,
     caller: Caller,
     Names((vhost, queue)): Names<(String, String)>,
 ) -> Result<Response, Refusal> {
-    if queue_type(&node, &caller, &vhost, &queue)? == QueueType::Stream {
-        return Ok(Json(json!({ "offsets": {}, "writers": {} })).into_response());
+    let cell = caller.vhost(&node, &vhost)?;
+    let marks = cell.with_vhost(|vhost| vhost.queue(queue.as_bytes()).map(Queue::stream_marks));
+    if let Some((offsets, writers)) = marks.ok_or(Refusal::NotFound)? {
+        return Ok(Json(json!({ "offsets": object(offsets), "writers": object(writers) })).into_response());
     }
     let why = json!({ "error": "service_unavailable", "reason": "The stream leader is not available" });
     Ok((StatusCode::SERVICE_UNAVAILABLE, Json(why)).into_response())
+}
+
+fn object(all: Numbers) -> Map<String, Value> {
+    all.into_iter().map(|(name, number)| (name.to_string(), number.into())).collect()
 }

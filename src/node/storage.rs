@@ -153,7 +153,7 @@ fn learn(cell: &VhostCell, queue: QueueId, disk: &dyn Disk) {
     if !cell.with_vhost(|vhost| vhost.is_to_be_read(queue)) {
         return;
     }
-    for (first, request) in cell.with_vhost(|vhost| vhost.all_requests(queue)) {
+    for (first, request) in cell.with_vhost(|vhost| vhost.requests_to_learn(queue)) {
         let (data, trouble) = reader::read(disk, &request);
         if let Some(trouble) = trouble {
             tracing::error!(vhost = &*cell.name, "duplicates of some messages will not be known: {trouble}");

@@ -93,6 +93,11 @@ impl Session {
         let name = self.queue_name(number, wanted.queue.as_str())?;
         if *name != *REPLY_TO {
             self.may_read(cx, "queue", name.as_bytes())?;
+            if wanted.arguments.contains_key("x-stream-group") {
+                for partition in cx.vhost.partition_names(name.as_bytes()) {
+                    self.may_read(cx, "queue", partition.as_bytes())?;
+                }
+            }
             self.check_consumable(id, &name, cx)?;
         }
         let tag = match wanted.consumer_tag.as_str() {

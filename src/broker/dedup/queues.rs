@@ -105,12 +105,35 @@ impl Vhost {
     pub fn is_to_be_read(&self, id: QueueId) -> bool {
         self.queues.get(id).is_some_and(|queue| {
             let holds_keys = |filter: &Filter| matches!(filter.known, Known::Held(_));
-            queue.ledger_of.is_some() || queue.filter.as_deref().is_some_and(holds_keys)
+            queue.ledger_of.is_some()
+                || self.to_be_learned(id).is_some()
+                || queue.filter.as_deref().is_some_and(holds_keys)
         })
+    }
+
+    /// Learns the publishers of some of a stream's messages.
+    fn learn_publishers(
+        &mut self,
+        id: QueueId,
+        from: Position,
+        run: Range<Position>,
+        data: &crate::log::chunk::Data,
+    ) {
+        let Some((stream, _)) = self.queues.get_mut(id).and_then(|queue| queue.stream_parts()) else {
+            return;
+        };
+        for (index, position) in run.enumerate().filter(|(_, position)| *position >= from) {
+            if let Some(record) = data.get(index) {
+                stream.publishers.learn(position, &record);
+            }
+        }
     }
 
     /// Learns the keys in some of a queue's records, which have been read from disk at the start.
     pub fn learn(&mut self, id: QueueId, run: Range<Position>, data: &crate::log::chunk::Data) {
+        if let Some(from) = self.to_be_learned(id) {
+            return self.learn_publishers(id, from, run, data);
+        }
         let Some(queue) = self.queues.get_mut(id) else { return };
         let records =
             run.enumerate().filter_map(|(index, position)| data.get(index).map(|record| (position, record)));

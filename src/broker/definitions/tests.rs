@@ -31,6 +31,7 @@ impl Vhost {
             queues: self.queues().filter_map(Queue::durable).collect(),
             bindings: self.bindings.values().filter_map(|binding| self.durable_binding(binding)).collect(),
             topic_permissions: Vec::new(),
+            marks: Vec::new(),
         };
         all.sort();
         all
@@ -135,6 +136,7 @@ fn show(change: &Change) -> String {
         Change::DeleteQueue { name, log } => format!("-queue {name} log {}", log.0),
         Change::PutBinding(it) => format!("+{}", binding(it)),
         Change::DeleteBinding(it) => format!("-{}", binding(it)),
+        Change::PutMark(_) | Change::DeleteMark { .. } => "marks".to_owned(),
         Change::PutTopicPermission(_) | Change::DeleteTopicPermission { .. } => "topics".to_owned(),
     }
 }
@@ -308,6 +310,7 @@ fn what_would_be_refused_today_comes_back_and_the_rest_is_told() {
             binding("amq.fanout", "nobody", FieldTable::default()),
         ],
         topic_permissions: Vec::new(),
+        marks: Vec::new(),
     };
     let errors: Vec<_> = vhost.restore_definitions(stored).iter().map(ToString::to_string).collect();
     assert_eq!(

@@ -128,6 +128,8 @@ pub struct Exchange {
     pub(super) history: Option<Box<History>>,
     /// What drops duplicates.
     pub(in crate::broker) filter: Option<Box<Filter>>,
+    /// The partitions of a super stream, as of a version of the topology.
+    pub(super) partitions: Option<(u64, Box<[QueueId]>)>,
     /// The queue of those that it delays, if it delays any.
     pub(super) behind: Option<Behind>,
     pub passed: Passed,
@@ -160,6 +162,7 @@ impl Exchange {
             history: (routing == Kind::RecentHistory).then(|| Box::new(History::new(&arguments))),
             filter: Filter::of_exchange(kind, &arguments),
             behind: None,
+            partitions: None,
             passed: Passed::default(),
             creator: None,
             touched: false,

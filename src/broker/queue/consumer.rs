@@ -7,7 +7,7 @@ use super::ring::Ring;
 use crate::broker::channel::{Channel, Unacked};
 use crate::broker::effects::Effects;
 use crate::broker::exchange::arguments::{integer, type_name};
-use crate::broker::stream::reader::Reader;
+use crate::broker::stream::reader::Reading;
 use crate::broker::vhost::Vhost;
 use crate::broker::{ChannelId, ConnectionId, ConsumerId, QueueId, text};
 use crate::wire::reply::Exception;
@@ -37,8 +37,8 @@ pub struct Consumer {
     /// Deliveries that it has been late with and has not settled since.
     pub(in crate::broker) late: usize,
     pub(in crate::broker) place: Place,
-    /// Its place in a stream, if it reads one.
-    pub(in crate::broker) reader: Option<Box<Reader>>,
+    /// Its places in streams, if it reads any.
+    pub(in crate::broker) reading: Option<Box<Reading>>,
 }
 
 /// Where a consumer waits.
@@ -104,11 +104,12 @@ impl Vhost {
         };
         let (connection, number, prefetch) = (on.connection, on.number, on.prefetch);
         self.check_consumer_tag(channel, wanted.tag)?;
-        let queue = self.queue_id(wanted.queue)?;
+        let streams = self.consumed(&wanted)?;
+        let queue = streams[0];
         self.check_not_locked(queue, Some(connection))?;
         self.check_consumable(queue, channel, &wanted)?;
         let described = self.describe("queue", wanted.queue);
-        let reader = self.new_reader(queue, &wanted.arguments, &described)?;
+        let reading = self.new_reading(&streams, &wanted, &described)?;
         let priority = wanted.arguments.inner().get("x-priority").and_then(integer).unwrap_or(0);
         let kind = self.queues[queue].settings.queue_type;
         let own = wanted.arguments.inner().get("x-consumer-timeout").and_then(integer);
@@ -133,13 +134,27 @@ impl Vhost {
             unacked: 0,
             late: 0,
             place: Place::Full,
-            reader,
+            reading,
         });
         self.channels[channel].consumers.insert(tag.into(), id);
-        self.queues[queue].consumers.push(id);
+        for queue in &streams {
+            self.queues[*queue].consumers.push(id);
+        }
+        self.join_group(id, &streams);
         self.queues[queue].exclusive_consumer |= exclusive;
         self.consumer_created(id);
         Ok(id)
+    }
+
+    /// The queue that is to be consumed; or the partitions of a super stream, of which there is one at least.
+    fn consumed(&self, wanted: &Consume<'_>) -> Result<Vec<QueueId>, Exception> {
+        match self.queue_id(wanted.queue) {
+            Ok(queue) => Ok(vec![queue]),
+            Err(none) if wanted.arguments.contains_key("x-stream-group") => {
+                Some(self.partitions(wanted.queue)).filter(|partitions| !partitions.is_empty()).ok_or(none)
+            }
+            Err(none) => Err(none),
+        }
     }
 
     /// Refuses a tag that the channel uses already.
@@ -220,6 +235,7 @@ impl Vhost {
     pub(in crate::broker) fn detach_consumers(&mut self, ids: &[ConsumerId]) -> Vec<QueueId> {
         let mut queues = Vec::new();
         for id in ids {
+            self.leave_group(*id);
             let Some(consumer) = self.consumers.remove(*id) else { continue };
             if let Some(channel) = self.channels.get_mut(consumer.channel) {
                 channel.consumers.remove(&consumer.tag);

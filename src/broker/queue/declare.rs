@@ -268,7 +268,11 @@ impl Vhost {
             owner.exclusive_queues.remove(&id);
         }
         queue.fetchers.iter().for_each(|connection| fx.retry(*connection));
+        if queue.is_stream() {
+            self.forget_partition(id);
+        }
         for id in &queue.consumers {
+            self.leave_group(*id);
             if let Some(consumer) = self.consumers.remove(*id) {
                 if let Some(channel) = self.channels.get_mut(consumer.channel) {
                     channel.consumers.remove(&consumer.tag);

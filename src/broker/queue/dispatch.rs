@@ -331,7 +331,7 @@ impl Vhost {
     /// A consumer goes to its queue's ring if it has room. Returns the queue then, which is to be dispatched.
     pub(super) fn take_place(&mut self, id: ConsumerId) -> Option<QueueId> {
         let consumer = self.consumers.get_mut(id)?;
-        if consumer.reader.is_some() {
+        if consumer.reading.is_some() {
             return self.grow_hungry(id);
         }
         if consumer.is_full() {

@@ -56,6 +56,8 @@ use super::dead_letter::{Dying, REDELIVERED};
 use super::dedup::Filter;
 use super::definitions::End;
 use super::policy::book::Applied;
+use super::stream::publishers::Publishers;
+use super::stream::tracking::Tracking;
 use super::stream::{self, Stream};
 use super::timers::Alarms;
 use super::{BindingId, ConnectionId, ConsumerId, Name, Now};
@@ -250,6 +252,21 @@ impl Queue {
     /// A stream and its log, if it is one.
     pub(in crate::broker) fn stream_parts(&mut self) -> Option<(&mut Stream, &mut Log)> {
         Some((self.stream.as_deref_mut()?, &mut self.lane.log))
+    }
+
+    /// How far those have got who read it, if it is a stream.
+    pub(in crate::broker) fn tracking(&self) -> Option<&Tracking> {
+        Some(&self.stream.as_deref()?.tracking)
+    }
+
+    /// Who publishes to it with numbers, if it is a stream.
+    pub(in crate::broker) fn publishers(&self) -> Option<&Publishers> {
+        Some(&self.stream.as_deref()?.publishers)
+    }
+
+    /// How far groups have got with a stream, and publishers with their numbers.
+    pub fn stream_marks(&self) -> Option<(stream::Numbers, stream::Numbers)> {
+        Some((self.tracking()?.all(), self.publishers()?.all()))
     }
 
     /// What there is to say of a stream.

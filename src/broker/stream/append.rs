@@ -1,7 +1,7 @@
 //! A message as it lies in a stream, and as it is delivered: with its offset, and what the way through AMQP 1.0 makes of
 //! its properties in RabbitMQ.
 
-use super::filter;
+use super::{filter, publishers};
 use crate::broker::effects::Effects;
 use crate::broker::queue::dispatch::Accepted;
 use crate::broker::vhost::Vhost;
@@ -32,6 +32,13 @@ impl Vhost {
         let Some((stream, log)) = queue.stream_parts() else { return Accepted::Done };
         let mut raw = std::mem::take(&mut stream.scratch);
         raw.clear();
+        let numbered = publishers::numbered(message.properties);
+        if numbered.is_some_and(|numbered| stream.publishers.has(&numbered)) {
+            stream.publishers.dropped += 1;
+            stream.scratch = raw;
+            // It is as safe as the one before it.
+            return if stream.written.is_empty() { Accepted::Done } else { Accepted::Kept };
+        }
         if put(message.properties, log.next(), &mut raw).is_err() {
             // It was checked when it came.
             raw.clear();
@@ -41,10 +48,20 @@ impl Vhost {
         let record = Message { properties: &raw, ..*message };
         let (position, kept) = log.append_lasting(now, 0, label, &record);
         stream.scratch = raw;
+        let mark = numbered.and_then(|numbered| {
+            stream.publishers.note(&numbered, position);
+            stream.publishers.begin(position)
+        });
         let waits = stream.note_append(position + 1, commit.filter(|_| kept));
+        let is_dirty = stream.publishers.is_dirty();
         let (goes_on, segments) = (!stream.hungry.is_empty(), log.segment_count());
-        if segments != stream.segments {
+        let rolled = segments != stream.segments;
+        if rolled {
             self.retain_stream(id);
+        }
+        self.record_marks(id, mark.into_iter().collect());
+        if is_dirty || rolled {
+            self.keep_soon(id);
         }
         if waits {
             self.writing_streams.push(id);

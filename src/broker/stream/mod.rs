@@ -12,22 +12,33 @@
 //! - [`filter`][]: which messages it wants
 //! - [`reader`][]: consumers of streams, and what they are given
 //! - [`retention`][]: what goes, and when
+//! - [`tracking`][], [`groups`][]: how far somebody has got, and consumers that share what there is to read
+//! - [`partitions`][]: super streams, which are several streams under one name
+//! - [`publishers`][]: messages that are published once more and stored once
+//! - [`marks`][]: numbers about all that which outlive a restart
 
 pub mod append;
 pub mod filter;
+pub mod groups;
+pub mod marks;
 pub mod offset;
+pub mod partitions;
+pub mod publishers;
 pub mod reader;
 mod retention;
+pub mod tracking;
 
 use std::collections::VecDeque;
 
 use amq_protocol::types::FieldTable;
 
+use self::publishers::Publishers;
+use self::tracking::Tracking;
 use super::commit::Commit;
 use super::exchange::arguments::integer;
 use super::queue::arguments::Settings;
 use super::vhost::Vhost;
-use super::{ConsumerId, QueueId};
+use super::{ConsumerId, Name, QueueId};
 use crate::log::lasting::Lasting;
 use crate::log::{Log, Position};
 
@@ -56,7 +67,12 @@ pub struct Stream {
     segments: usize,
     /// Whether something is to go as soon as it is on disk.
     held_back: bool,
+    pub(super) tracking: Tracking,
+    pub(super) publishers: Publishers,
 }
+
+/// Numbers by the names of groups or publishers.
+pub type Numbers = Vec<(Name, u64)>;
 
 /// What is shown of a stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,6 +85,8 @@ pub struct Figures {
     pub segments: usize,
     /// Octets of its segments.
     pub octets: u64,
+    /// Messages that were published once more and dropped.
+    pub duplicates: u64,
 }
 
 impl Stream {
@@ -134,6 +152,7 @@ impl Stream {
             committed: self.committed,
             segments: log.segment_count(),
             octets: log.octets(),
+            duplicates: self.publishers.dropped,
         }
     }
 }
@@ -163,13 +182,25 @@ impl Vhost {
                 self.writing_streams.push(id);
             }
             let held_back = grown && stream.held_back;
+            let marks = stream.publishers.take_kept(stream.committed);
             if grown {
                 self.due.push(id);
+            }
+            let again = !marks.is_empty() && self.queues[id].publishers().is_some_and(Publishers::is_dirty);
+            self.record_marks(id, marks);
+            if again {
+                self.keep_soon(id);
             }
             if held_back {
                 self.retain_stream(id);
             }
         }
+    }
+
+    /// From which offset on the messages of a stream have to be read at the start, if any.
+    pub(super) fn to_be_learned(&self, id: QueueId) -> Option<Position> {
+        let queue = self.queues.get(id)?;
+        queue.publishers().and_then(Publishers::unread)
     }
 
     /// A stream's log has been recovered.

@@ -1,33 +1,52 @@
 //! Consumers of streams: each has its own place, and gets what comes after it as long as it has credit.
 
-use amq_protocol::types::FieldTable;
+use std::sync::Arc;
+
+use amq_protocol::types::{AMQPValue, FieldTable};
 
 use super::filter::Filter;
+use super::groups::Member;
 use super::offset::Start;
+use super::tracking::Tracked;
 use crate::broker::channel::Unacked;
 use crate::broker::effects::{Delivery, Effects};
+use crate::broker::exchange::arguments::type_name;
 use crate::broker::overdue::stamp;
 use crate::broker::post::Kept;
-use crate::broker::queue::consumer::{Consumer, Place};
+use crate::broker::queue::arguments::text as text_of;
+use crate::broker::queue::consumer::{Consume, Consumer, Place};
 use crate::broker::timers::Alarm;
 use crate::broker::vhost::Vhost;
-use crate::broker::{ConsumerId, Now, QueueId};
+use crate::broker::{ConsumerId, Name, Now, QueueId, text};
 use crate::log::lasting::Run;
 use crate::log::{At, Position};
 use crate::wire::content::Message;
 use crate::wire::reply::Exception;
 
+const GROUP: &str = "x-stream-group";
 /// Messages that are looked at for one consumer before others have their turn.
 const LOOKS_MAX: usize = 20_000;
+
+/// What a consumer reads: one stream, or as a member of a group none, one or several.
+#[derive(Debug, Default)]
+pub struct Reading {
+    pub readers: Vec<Reader>,
+    pub member: Option<Member>,
+}
 
 /// Where a consumer of a stream is.
 #[derive(Debug)]
 pub struct Reader {
+    pub stream: QueueId,
     /// The next offset to look at.
     pub next: Position,
     /// Messages from before this time are passed over.
     since: Option<Now>,
-    filter: Option<Filter>,
+    filter: Option<Arc<Filter>>,
+    /// What it has not acknowledged, if that is remembered.
+    pub tracked: Option<Box<Tracked>>,
+    /// Whether it is in one of the lists of its stream.
+    listed: bool,
 }
 
 /// Why a consumer gets no more for now.
@@ -55,6 +74,15 @@ struct Turn {
 }
 
 impl Reader {
+    pub fn new(stream: QueueId, next: Position, since: Option<Now>, filter: Option<Arc<Filter>>) -> Self {
+        Self { stream, next, since, filter, tracked: None, listed: false }
+    }
+
+    /// Whether it is to get nothing more, since somebody else is to read on.
+    fn is_leaving(&self) -> bool {
+        self.tracked.as_deref().is_some_and(|tracked| tracked.leaving)
+    }
+
     fn wants(&self, record_time: Now, message: &Message<'_>) -> bool {
         self.since.is_none_or(|since| record_time >= since)
             && self.filter.as_ref().is_none_or(|filter| filter.lets_in(message.properties))
@@ -62,28 +90,57 @@ impl Reader {
 }
 
 impl Vhost {
-    /// The place at which a new consumer of a stream begins; `None` if the queue is none.
-    pub(in crate::broker) fn new_reader(
+    /// What a new consumer of a stream reads, or of the partitions of a super stream; `None` if the queue is no stream.
+    pub(in crate::broker) fn new_reading(
         &mut self,
-        id: QueueId,
-        arguments: &FieldTable,
+        streams: &[QueueId],
+        wanted: &Consume<'_>,
         described: &str,
-    ) -> Result<Option<Box<Reader>>, Exception> {
+    ) -> Result<Option<Box<Reading>>, Exception> {
         let now = self.clock;
+        let Some(id) = streams.first().copied().filter(|id| self.queues[*id].is_stream()) else {
+            return Ok(None);
+        };
+        let start = Start::of(&wanted.arguments, now, described)?;
+        let filter = Filter::of(&wanted.arguments)?.map(Arc::new);
+        let mut reading = Reading::default();
+        if let Some(group) = group_of(&wanted.arguments, described)? {
+            streams.iter().try_for_each(|stream| self.check_group(*stream, &group))?;
+            let key = (text(wanted.queue).into(), group);
+            reading.member = Some(Member { key, start, filter });
+            return Ok(Some(Box::new(reading)));
+        }
+        let tracked = tag_of(wanted);
+        if let Some(tag) = &tracked {
+            self.check_group(id, tag)?;
+        }
         let Some((stream, log)) = self.queues.get_mut(id).and_then(|queue| queue.stream_parts()) else {
             return Ok(None);
         };
-        let start = Start::of(arguments, now, described)?.unwrap_or(Start::Next);
-        let (next, since) = start.locate(stream, log);
-        Ok(Some(Box::new(Reader { next, since, filter: Filter::of(arguments)? })))
+        let stored = tracked.as_ref().and_then(|tag| stream.tracking.get(tag));
+        let (next, since) = match (start, stored) {
+            (None, Some(stored)) => (stored, None),
+            (None, None) if tracked.is_some() => Start::First.locate(stream, log),
+            (start, _) => start.unwrap_or(Start::Next).locate(stream, log),
+        };
+        let reader = Reader::new(id, next, since, filter);
+        reading.readers.push(Reader { tracked: tracked.map(|tag| Box::new(Tracked::new(tag))), ..reader });
+        Ok(Some(Box::new(reading)))
     }
 
-    /// A consumer of a stream can take something. Returns its queue, which is to be dispatched.
+    /// A consumer of streams can take something. Returns its queue, which is to be dispatched.
     pub(in crate::broker) fn grow_hungry(&mut self, id: ConsumerId) -> Option<QueueId> {
-        let consumer = self.consumers.get_mut(id)?;
+        let Self { queues, consumers, due, .. } = self;
+        let consumer = consumers.get_mut(id)?;
         consumer.place = Place::Reading;
-        let (stream, _) = self.queues.get_mut(consumer.queue)?.stream_parts()?;
-        stream.hungry.push_back(id);
+        for reader in &mut consumer.reading.as_mut()?.readers {
+            let parts = queues.get_mut(reader.stream).and_then(|queue| queue.stream_parts());
+            if let Some((stream, _)) = parts.filter(|_| !reader.listed) {
+                reader.listed = true;
+                stream.hungry.push_back(id);
+                due.push(reader.stream);
+            }
+        }
         Some(consumer.queue)
     }
 
@@ -112,11 +169,17 @@ impl Vhost {
         let queue = queues.get_mut(queue_id)?;
         queue.storage.used = true;
         let (stream, log) = queue.stream_parts()?;
-        let mut reader = consumer.reader.take()?;
+        // It is put back below.
+        let mut reading = consumer.reading.take()?;
+        let Some(reader) = reading.reader_of(queue_id).filter(|reader| !reader.is_leaving()) else {
+            consumer.reading = Some(reading);
+            return None;
+        };
+        reader.listed = false;
         let mut turn = Turn { halt: Halt::Enough, passed: Vec::new(), told: Vec::new() };
         let (mut looks, mut sent) = (LOOKS_MAX, 0);
         while turn.halt == Halt::Enough && looks > 0 {
-            let wanted = reader.filter.as_ref().map(|filter| &filter.wanted);
+            let wanted = reader.filter.as_deref().map(|filter| &filter.wanted);
             let run = match log.find(reader.next, wanted) {
                 At::Here(from) if from < stream.committed => {
                     reader.next = from;
@@ -133,7 +196,7 @@ impl Vhost {
                 break;
             };
             let end = run.end().min(stream.committed);
-            while let Some(message) = next_wanted(&mut reader, &run, end, &mut looks) {
+            while let Some(message) = next_wanted(reader, &run, end, &mut looks) {
                 if consumer.is_full() {
                     turn.halt = Halt::Full;
                     break;
@@ -158,6 +221,9 @@ impl Vhost {
                 }
                 let (position, size) = (reader.next, message.body.size() as u32);
                 (reader.next, reader.since) = (position + 1, None);
+                if let Some(tracked) = &mut reader.tracked {
+                    tracked.note_delivery(position);
+                }
                 consumer.unacked += 1;
                 sent += 1;
                 let (stamp, consumer) = (stamp(*clock), Some(id));
@@ -176,7 +242,8 @@ impl Vhost {
                 turn.passed.push(run.first());
             }
         }
-        consumer.reader = Some(reader);
+        reader.listed = matches!(turn.halt, Halt::AtEnd | Halt::Waiting | Halt::Enough);
+        consumer.reading = Some(reading);
         *work += sent;
         queue.deliveries.deliver += sent;
         channel.counts.deliveries.deliver += sent;
@@ -189,11 +256,13 @@ impl Vhost {
         self.leave_behind(queue, id, &turn.passed);
         let Some(consumer) = self.consumers.get_mut(id) else { return };
         let (connection, channel) = (consumer.connection, consumer.channel);
-        consumer.place = match turn.halt {
+        let place = match turn.halt {
             Halt::Full => Place::Sated,
             Halt::Stalled => Place::Stalled,
-            Halt::AtEnd | Halt::Waiting | Halt::Enough => Place::Reading,
+            // Another stream of the same consumer may have more to say.
+            Halt::AtEnd | Halt::Waiting | Halt::Enough => consumer.place,
         };
+        let before = std::mem::replace(&mut consumer.place, place);
         let now = self.clock;
         match (turn.halt, self.queues.get_mut(queue).and_then(|queue| queue.stream_parts())) {
             (Halt::AtEnd, Some((stream, _))) => stream.at_end.push(id),
@@ -202,7 +271,7 @@ impl Vhost {
                 stream.hungry.push_back(id);
                 self.set_alarm(queue, Alarm::More, Some(now));
             }
-            (Halt::Stalled, _) => self.stall(id, connection),
+            (Halt::Stalled, _) if before != Place::Stalled => self.stall(id, connection),
             _ => {}
         }
         for kept in turn.told {
@@ -228,7 +297,9 @@ impl Vhost {
     fn places(&self, id: QueueId, but: Option<ConsumerId>) -> Vec<Position> {
         let consumers = self.queues.get(id).into_iter().flat_map(|queue| queue.consumers.iter());
         let others = consumers.filter(|id| Some(**id) != but);
-        others.filter_map(|id| Some(self.consumers.get(*id)?.reader.as_ref()?.next)).collect()
+        let readings = others.filter_map(|id| self.consumers.get(*id)?.reading.as_ref());
+        let readers = readings.flat_map(|reading| &reading.readers).filter(|reader| reader.stream == id);
+        readers.map(|reader| reader.next).collect()
     }
 
     /// The stretches of a stream that are to stay in memory.
@@ -267,4 +338,25 @@ fn next_wanted<'a>(
         }
     }
     None
+}
+
+/// The group that a consumer asks to be in.
+fn group_of(arguments: &FieldTable, described: &str) -> Result<Option<Name>, Exception> {
+    let Some(value) = arguments.inner().get(GROUP) else { return Ok(None) };
+    let invalid =
+        |why: &str| Exception::precondition_failed(format!("invalid arg '{GROUP}' for {described}: {why}"));
+    let name =
+        text_of(value).ok_or_else(|| invalid(&format!("{{unacceptable_type,{}}}", type_name(value))))?;
+    match std::str::from_utf8(name) {
+        Ok(name) if (1..=255).contains(&name.len()) => Ok(Some(name.into())),
+        _ => Err(invalid("a name has 1 to 255 octets of UTF-8")),
+    }
+}
+
+/// The tag of a consumer whose acknowledgements are to be remembered by it. One that was made up says nothing.
+fn tag_of(wanted: &Consume<'_>) -> Option<Name> {
+    let asked =
+        wanted.arguments.inner().get("x-stream-automatic-offset-tracking") == Some(&AMQPValue::Boolean(true));
+    let tag = std::str::from_utf8(wanted.tag).ok().filter(|tag| asked && !tag.starts_with("amq.ctag-"))?;
+    Some(tag.into())
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::broker::QueueId;
 use crate::broker::timers::Alarm;
 use crate::broker::vhost::Vhost;
+use crate::log::Position;
 use crate::log::lasting::Retention;
 
 impl Vhost {
@@ -16,8 +17,11 @@ impl Vhost {
         let settings = Arc::clone(&queue.settings);
         let Some((stream, log)) = queue.stream_parts() else { return };
         let since = settings.max_age.map(|age| now.saturating_sub(age));
-        let retention = Retention { max_octets: settings.max_length_bytes, since, before: stream.committed };
+        // What publishers have numbered is known without the messages from then on.
+        let before = stream.committed.min(stream.publishers.unread().unwrap_or(Position::MAX));
+        let retention = Retention { max_octets: settings.max_length_bytes, since, before };
         stream.held_back = log.retain(&retention);
+        let keeps = stream.held_back && before < stream.committed;
         stream.segments = log.segment_count();
         // What they wait for may not come any more.
         stream.wake_waiting();
@@ -27,6 +31,9 @@ impl Vhost {
         self.set_alarm(id, Alarm::Retention, due);
         if goes_on {
             self.set_alarm(id, Alarm::More, Some(now));
+        }
+        if keeps {
+            self.keep_soon(id);
         }
         self.heed(id);
     }

@@ -247,6 +247,17 @@ pub(super) const ROUTES: &[At] = &[
         Op::put("Sets a parameter of the node", "Value"),
         Op::delete("Takes a parameter of the node away"),
     ]),
+    // Streams
+    At::new("/api/stream/super-streams/{vhost}/{name}", STREAMS, &[
+        Op::put("Makes a super stream", "Object"),
+        Op::delete("Deletes a super stream with its partitions"),
+    ]),
+    At::new("/api/stream/groups", STREAMS, &[Op::get("Groups, with their offsets and lag", OBJECTS)]),
+    At::new("/api/stream/groups/{vhost}", STREAMS, &[Op::get("Groups of a vhost", OBJECTS)]),
+    At::new("/api/stream/groups/{vhost}/{stream}/{group}", STREAMS, &[
+        Op::put("Sets where a group goes on", "Object"),
+        Op::delete("Forgets where a group goes on"),
+    ]),
     // Definitions
     At::new("/api/definitions", DEFINITIONS, &[
         Op::get("All definitions", &[(200, One("Definitions"))]).asking(DOWNLOAD),

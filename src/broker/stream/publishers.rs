@@ -1,0 +1,190 @@
+//! Publishers that number their messages: a message that is published once more is stored once.
+//!
+//! A message says who published it and which number it has (`x-stream-publisher`, `x-stream-sequence`). One whose number is not
+//! above the last one of its publisher has been stored already: it is confirmed like that one, and dropped. What is known is
+//! kept now and then as of some offset; after a restart the rest is read from the messages behind it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::marks::{About, Mark};
+use crate::broker::Name;
+use crate::log::Position;
+use crate::log::record::Record;
+use crate::wire::properties::{self, HEADERS};
+use crate::wire::table::{self, Value};
+
+/// So many publishers of a stream are known; then those that have been silent for longest are forgotten.
+const PUBLISHERS_MAX: usize = 20_000;
+
+/// Who published a message, and its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Numbered<'a> {
+    pub publisher: &'a str,
+    pub sequence: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    sequence: u64,
+    /// Where that message is, or is not far from.
+    at: Position,
+}
+
+/// The publishers of a stream.
+#[derive(Debug, Default)]
+pub struct Publishers {
+    known: BTreeMap<Name, Last>,
+    /// Those that have published something since they were kept.
+    dirty: BTreeSet<Name>,
+    /// Up to which offset what is kept goes; `None` if nothing ever was.
+    end: Option<Position>,
+    /// What is to be kept as soon as what is before this offset is on disk.
+    keeping: Option<(Position, Vec<Mark>)>,
+    /// How many messages have been dropped.
+    pub dropped: u64,
+}
+
+/// What a message says of its publisher, if it does.
+pub fn numbered(raw: &[u8]) -> Option<Numbered<'_>> {
+    let headers = properties::find(raw, HEADERS)?;
+    let Value::Octets(publisher) = table::find(headers, b"x-stream-publisher")?.value() else { return None };
+    let Value::Int(sequence) = table::find(headers, b"x-stream-sequence")?.value() else { return None };
+    let publisher = std::str::from_utf8(publisher).ok().filter(|name| (1..=255).contains(&name.len()))?;
+    Some(Numbered { publisher, sequence: u64::try_from(sequence).ok()? })
+}
+
+impl Publishers {
+    pub fn restore(&mut self, publisher: Name, sequence: u64) {
+        self.known.insert(publisher, Last { sequence, at: 0 });
+    }
+
+    pub fn restore_end(&mut self, end: Position) {
+        self.end = Some(end);
+    }
+
+    /// From which offset on messages have to be read after a restart, if any.
+    pub fn unread(&self) -> Option<Position> {
+        self.end
+    }
+
+    /// What has been read of a message at the start.
+    pub fn learn(&mut self, position: Position, record: &Record<'_>) {
+        if let Some(found) = numbered(record.parts.properties) {
+            self.note(&found, position);
+        }
+    }
+
+    /// Whether a message has been stored before.
+    pub fn has(&self, message: &Numbered<'_>) -> bool {
+        self.known.get(message.publisher).is_some_and(|last| message.sequence <= last.sequence)
+    }
+
+    /// Notes a message that is stored.
+    pub fn note(&mut self, message: &Numbered<'_>, at: Position) {
+        let last = Last { sequence: message.sequence, at };
+        match self.known.get_mut(message.publisher) {
+            Some(known) if known.sequence >= last.sequence => return,
+            Some(known) => *known = last,
+            None => {
+                self.make_room();
+                self.known.insert(message.publisher.into(), last);
+            }
+        }
+        if !self.dirty.contains(message.publisher) {
+            self.dirty.insert(message.publisher.into());
+        }
+    }
+
+    /// Forgets a quarter of the publishers, when there are too many.
+    fn make_room(&mut self) {
+        if self.known.len() < PUBLISHERS_MAX {
+            return;
+        }
+        let mut places: Vec<_> = self.known.values().map(|last| last.at).collect();
+        places.sort_unstable();
+        let from = places.get(PUBLISHERS_MAX / 4).copied().unwrap_or_default();
+        self.known.retain(|_, last| last.at > from);
+        let Self { known, dirty, .. } = self;
+        dirty.retain(|name| known.contains_key(name));
+    }
+
+    /// The first message with a number comes: from its offset on they have to be read. Returns what has to be kept with it.
+    pub fn begin(&mut self, at: Position) -> Option<Mark> {
+        if self.end.is_some() {
+            return None;
+        }
+        self.end = Some(at);
+        Some((About::Publishers, "".into(), at))
+    }
+
+    /// Whether there is something to be kept.
+    pub fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// What is known now is to be kept, as of an offset.
+    pub fn begin_keeping(&mut self, next: Position) {
+        // What waits to be on disk goes first. Or nobody ever gave a number, or nothing has come since.
+        if self.keeping.is_some() || self.end.is_none_or(|end| end == next) {
+            return;
+        }
+        let dirty = std::mem::take(&mut self.dirty);
+        let known = dirty.into_iter().filter_map(|name| {
+            let sequence = self.known.get(&name)?.sequence;
+            Some((About::Publisher, name, sequence))
+        });
+        let mut marks: Vec<_> = known.collect();
+        marks.push((About::Publishers, "".into(), next));
+        self.keeping = Some((next, marks));
+    }
+
+    /// What can be kept now that everything before an offset is on disk: a number for a message that is not there would
+    /// have a retry dropped.
+    pub fn take_kept(&mut self, committed: Position) -> Vec<Mark> {
+        let ready = self.keeping.take_if(|(end, _)| *end <= committed);
+        let Some((end, marks)) = ready else { return Vec::new() };
+        self.end = Some(end);
+        marks
+    }
+
+    /// All publishers with their last numbers.
+    pub fn all(&self) -> Vec<(Name, u64)> {
+        self.known.iter().map(|(name, last)| (Name::clone(name), last.sequence)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(publisher: &str, sequence: u64) -> Numbered<'_> {
+        Numbered { publisher, sequence }
+    }
+
+    #[test]
+    fn numbers_are_kept_when_their_messages_are_on_disk() {
+        let mut publishers = Publishers::default();
+        assert_eq!(publishers.begin(5), Some((About::Publishers, "".into(), 5)));
+        assert_eq!(publishers.begin(6), None);
+        publishers.note(&message("a", 10), 5);
+        assert!(publishers.has(&message("a", 10)) && publishers.has(&message("a", 3)));
+        assert!(!publishers.has(&message("a", 11)) && !publishers.has(&message("b", 1)));
+        publishers.begin_keeping(6);
+        publishers.note(&message("a", 11), 6);
+        assert_eq!(publishers.take_kept(5), []);
+        let marks = publishers.take_kept(6);
+        assert_eq!(marks, [(About::Publisher, "a".into(), 10), (About::Publishers, "".into(), 6)]);
+        assert!(publishers.is_dirty());
+    }
+
+    #[test]
+    fn those_that_were_silent_for_longest_are_forgotten() {
+        let mut publishers = Publishers::default();
+        for n in 0..PUBLISHERS_MAX as u64 + 10 {
+            publishers.note(&message(&format!("p{n}"), 1), n);
+        }
+        assert!(publishers.all().len() <= PUBLISHERS_MAX);
+        assert!(!publishers.has(&message("p0", 1)));
+        assert!(publishers.has(&message(&format!("p{PUBLISHERS_MAX}"), 1)));
+    }
+}
