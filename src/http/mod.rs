@@ -18,7 +18,7 @@
 //! - [`table`], [`properties`]: AMQP field tables and a message's properties as JSON, and back
 //! - [`erlang_hash`]: RabbitMQ's names for bindings with arguments
 //! - one file per kind of thing: [`overview`], [`health`], [`certificates`], [`nodes`], [`cluster`], [`features`], [`stream`],
-//!   [`login`], [`vhosts`], [`users`], [`permissions`], [`topics`], [`limits`], [`connections`], [`queues`],
+//!   [`login`], [`vhosts`], [`users`], [`permissions`], [`topics`], [`limits`], [`connections`], [`queues`], [`stats`],
 //!   [`exchanges`], [`declaring`], [`bindings`], [`publish`], [`fetch`], [`definitions`] (with [`multipart`]),
 //!   [`quorum`], [`delayed`], [`policies`], [`parameters`], [`super_streams`]
 

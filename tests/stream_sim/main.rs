@@ -3,10 +3,12 @@
 
 #![allow(clippy::expect_used, reason = "a test may fail")]
 
-#[path = "support/random.rs"]
+#[path = "../support/random.rs"]
 mod random;
-#[path = "support/sim_disk.rs"]
+#[path = "../support/sim_disk.rs"]
 mod sim_disk;
+
+mod parts;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -14,10 +16,8 @@ use std::sync::Arc;
 use amq_protocol::types::{AMQPValue, FieldTable};
 use leveret::broker::commit::Commit;
 use leveret::broker::definitions::{Change, Definitions};
-use leveret::broker::effects::{Delivery, Effects, Got};
 use leveret::broker::publish::Outcome;
 use leveret::broker::queue::consumer::Consume;
-use leveret::broker::queue::declare::Declaration;
 use leveret::broker::settle::Verdict;
 use leveret::broker::stream::Figures;
 use leveret::broker::stream::marks::{About, DurableMark};
@@ -31,79 +31,13 @@ use leveret::log::resident::Request;
 use leveret::node::reader;
 use leveret::wire::compose::Table;
 use leveret::wire::content::{Body, Message};
-use leveret::wire::properties::{self, HEADERS};
-use leveret::wire::reply::Exception;
-use leveret::wire::table::{self, Value};
+use parts::{Entry, Outside, Reading, arguments, new_vhost};
 use random::Random;
 use sim_disk::SimDisk;
 
 const LOG: LogId = LogId(1);
 const VALUES: [&str; 3] = ["a", "b", "c"];
 const BEGIN: u64 = 1_700_000_000_000;
-
-/// A message that was published.
-#[derive(Clone, Debug)]
-struct Entry {
-    body: Vec<u8>,
-    value: Option<&'static str>,
-    time: u64,
-    /// Its publisher and its number.
-    numbered: Option<(usize, u64)>,
-    confirmed: bool,
-}
-
-/// What a consumer should get.
-#[derive(Clone, Debug)]
-struct Reading {
-    /// What is before it has been got, or is none of its business.
-    next: u64,
-    since: Option<u64>,
-    values: Option<Vec<&'static str>>,
-    bare: bool,
-    unacked: VecDeque<(u64, u64)>,
-    in_group: bool,
-    id: leveret::broker::ConsumerId,
-}
-
-impl Reading {
-    fn wants(&self, entry: &Entry) -> bool {
-        let filtered = match (&self.values, entry.value) {
-            (None, _) => true,
-            (Some(_), None) => self.bare,
-            (Some(values), Some(value)) => values.contains(&value),
-        };
-        filtered && self.since.is_none_or(|since| entry.time >= since)
-    }
-}
-
-/// What came out, to be looked at after each call.
-#[derive(Debug, Default)]
-struct Outside {
-    deliveries: Vec<(Vec<u8>, u64, u64, Vec<u8>)>,
-    /// How many deliveries the connection still takes.
-    credit: usize,
-}
-
-impl Effects for Outside {
-    fn has_credit(&mut self, _: ConnectionId) -> bool {
-        self.credit > 0
-    }
-    fn deliver(&mut self, to: &Delivery<'_>, message: &Message<'_>) {
-        self.credit -= 1;
-        assert!(!to.redelivered);
-        let headers = properties::find(message.properties, HEADERS).expect("headers");
-        let Some(Value::Int(offset)) = table::find(headers, b"x-stream-offset").map(|field| field.value())
-        else {
-            panic!("no offset");
-        };
-        let body = message.body.octets().to_vec();
-        self.deliveries.push((to.consumer_tag.to_vec(), to.delivery_tag, offset as u64, body));
-    }
-    fn got(&mut self, _: ConnectionId, _: u16, _: &Got, _: &Message<'_>) {}
-    fn cancelled(&mut self, _: ConnectionId, _: u16, _: &[u8]) {}
-    fn channel_closed(&mut self, _: ConnectionId, _: u16, _: &Exception) {}
-    fn retry(&mut self, _: ConnectionId) {}
-}
 
 struct World {
     random: Random,
@@ -136,44 +70,6 @@ struct World {
     /// What is kept beside the log, and what is to be kept with the commit.
     catalog: BTreeMap<(About, Name), u64>,
     changes: Vec<Change>,
-}
-
-fn arguments(random: &mut Random) -> (FieldTable, Option<u64>, Option<u64>) {
-    let mut arguments = FieldTable::default();
-    arguments.insert("x-queue-type".into(), AMQPValue::LongString("stream".into()));
-    let segment = 1024 + random.below(4000) as i64;
-    arguments.insert("x-stream-max-segment-size-bytes".into(), AMQPValue::LongLongInt(segment));
-    let max_octets = random.chance(50).then(|| 1000 + random.below(20_000) as u64);
-    if let Some(max) = max_octets {
-        arguments.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(max as i64));
-    }
-    let max_age = random.chance(30).then_some(60_000);
-    if max_age.is_some() {
-        arguments.insert("x-max-age".into(), AMQPValue::LongString("1m".into()));
-    }
-    (arguments, max_octets, max_age)
-}
-
-fn new_vhost(
-    budget: &Arc<Budget>,
-    arguments: &FieldTable,
-    now: u64,
-) -> (Vhost, QueueId, ConnectionId, ChannelId) {
-    let mut vhost = Vhost::new("v");
-    vhost.keep(Arc::clone(budget));
-    vhost.set_clock(now);
-    let declaration = Declaration {
-        name: "s".into(),
-        durable: true,
-        exclusive: false,
-        auto_delete: false,
-        arguments: arguments.clone(),
-    };
-    vhost.declare_queue(None, declaration).expect("a stream");
-    let queue = vhost.kept_queues()[0].0;
-    let connection = vhost.connect();
-    let channel = vhost.open_channel(connection, 1);
-    (vhost, queue, connection, channel)
 }
 
 impl World {
