@@ -158,15 +158,24 @@ class Leveret(Own):
         self.binary = leveret_binary()
         self.log = Path(self.folder.name) / "log"
         self.process = None
-        self.options = sh([self.binary, "server", "--help"], ROOT)
+        if self.certificates:
+            self.tls_port = tls_port or free_port()
 
-    def start(self, *options):
+    def start(self):
         command = [self.binary, "server", "--listen", f"{HOST}:{self.port}", "--http-listen", f"{HOST}:{self.http_port}"]
-        command += ["--data-dir", Path(self.folder.name) / "data", *options]
+        command += ["--data-dir", Path(self.folder.name) / "data", *self.tls_settings()]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
         for port in self.port, self.http_port:
             self.wait_for(port, lambda: self.process.poll() is None)
+
+    def tls_settings(self):
+        if not self.tls_port:
+            return []
+        files = self.certificates
+        settings = {"cacertfile": files.authority, "certfile": files.server, "keyfile": files.server_key}
+        settings = {f"ssl_options.{key}": value for key, value in settings.items()} | {"listeners.ssl.1": f"{HOST}:{self.tls_port}"}
+        return [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
 
     def said(self):
         return " / ".join(self.log.read_text(errors="replace").strip().splitlines()[-5:])

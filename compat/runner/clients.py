@@ -87,6 +87,8 @@ def maven(name, main):
 CLIENTS = {
     "lapin": Client("lapin", rust("lapin"), fast=True),
     "python": Client("pika", python("python"), fast=True),
+    "aiopika": Client("aio-pika", python("aiopika")),
+    "celery": Client("Celery with a worker", python("celery")),
     "javascript": Client("amqplib", node("javascript"), fast=True),
     "go": Client("amqp091-go", go("go")),
     "java": Client("amqp-client", maven("java", "compat.Main"), fast=True),

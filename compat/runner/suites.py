@@ -25,6 +25,7 @@ class Suite:
     environment: dict = field(default_factory=dict)
     users: dict = field(default_factory=dict)  # name -> password, who may do everything in every vhost
     vhosts: dict = field(default_factory=dict)  # name -> settings
+    certificates: str = ""  # the folder in it where it looks for those of the authority and the client
     seconds: int = 600
 
 
@@ -149,14 +150,14 @@ SUITES = {
     ),
     "aiormq": Suite(
         "aiormq 6.8.1", in_python("aiormq", aiormq), pytest("aiormq", "tests"), junit,
-        environment={"AMQP_URL": "amqp://guest:guest@localhost/"},
+        environment={"AMQP_URL": "amqp://guest:guest@localhost/"}, certificates="tests/certs",
     ),
-    "py-amqp": Suite("py-amqp 5.4.2", in_python("kombu", py_amqp), pytest("kombu", "t/integration", "-m", "env"), junit),
+    "py-amqp": Suite("py-amqp 5.4.2", in_python("kombu", py_amqp), pytest("kombu", "t/integration", "-m", "env"), junit, certificates="t/certs"),
     "kombu": Suite("kombu 5.7.0", in_python("kombu", kombu), pytest("kombu", "t/integration/test_py_amqp.py"), junit),
     "php-amqplib": Suite(
         "php-amqplib 3.7.3", php_amqplib,
         lambda _, report: ["phpunit", "--no-configuration", "--bootstrap", "tests/bootstrap.php", "--log-junit", report, "tests/Functional"],
-        junit, environment={"TEST_RABBITMQ_HOST": "127.0.0.1"},
+        junit, environment={"TEST_RABBITMQ_HOST": "127.0.0.1"}, certificates="tests/certs",
     ),
     "bunny": Suite(
         "bunny 2.23.0", bunny,

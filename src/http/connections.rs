@@ -1,6 +1,7 @@
 //! Connections, as they are at this moment.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use amq_protocol::types::AMQPValue;
 use axum::Json;
@@ -10,6 +11,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::get;
 use serde_json::{Map, Value, json};
+use tokio::time::timeout;
 
 use super::caller::Caller;
 use super::listing::{Listed, Listing};
@@ -23,6 +25,9 @@ use crate::node::connections::ConnectionInfo;
 use crate::node::ends::Secrecy;
 use crate::node::samples::OCTETS;
 use crate::wire::reply::{Exception, ReplyCode};
+
+/// How long a request to close a connection waits for its end.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The routes of vhosts' connections; the others are where connections are closed.
 pub(super) fn routes() -> Router<Arc<Node>> {
@@ -194,7 +199,10 @@ pub(super) async fn close(
     Names(name): Names<String>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Refusal> {
-    find(&node, &caller, &name)?.close(reason(&headers));
+    let connection = find(&node, &caller, &name)?;
+    connection.close(reason(&headers));
+    // Once it is answered the connection is not listed any more, unless its client does not react.
+    let _ = timeout(CLOSE_PATIENCE, node.connections.gone(&connection)).await;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -172,6 +172,16 @@ impl Connections {
         }
     }
 
+    /// Waits until this connection is not among them.
+    pub async fn gone(&self, connection: &Arc<ConnectionInfo>) {
+        let mut count = self.count.subscribe();
+        while self.get(&connection.name).is_some_and(|found| Arc::ptr_eq(&found, connection)) {
+            if count.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// Waits until there are none.
     pub async fn none_left(&self) {
         let mut count = self.count.subscribe();

@@ -70,8 +70,16 @@ async fn closing_connections() {
         let path = path.replace("NAME", &format!("/api/connections/{name}"));
         let request = Request::new("DELETE", &path);
         let request = if reason.is_empty() { request } else { request.header("X-Reason", reason) };
-        assert_eq!(request.send(broker.http).await.status, 204, "{path}");
-        assert_eq!(client.closed().await, (320, format!("CONNECTION_FORCED - {expected}")));
+        let (reply, closed) = tokio::join!(request.send(broker.http), client.closed());
+        assert_eq!(reply.status, 204, "{path}");
+        assert_eq!(closed, (320, format!("CONNECTION_FORCED - {expected}")));
+        if path.contains(&name) {
+            assert_eq!(
+                status(&broker, "GET", &path, Value::Null).await,
+                404,
+                "it is gone once that is answered"
+            );
+        }
     }
     let mut client = Client::open(broker.amqp, "guest", "guest", "v").await;
     assert_eq!(status(&broker, "DELETE", "/api/vhosts/v", Value::Null).await, 204);
