@@ -81,8 +81,7 @@ class Own:
             self.control = Control(self)
             self.environment = {"COMPAT_HTTP": f"http://guest:guest@{HOST}:{self.http_port}"}
             self.environment["COMPAT_CONTROL"] = self.control.uri
-            if self.can_block():
-                self.environment["COMPAT_BLOCK"] = self.control.uri
+            self.environment["COMPAT_BLOCK"] = self.control.uri
             self.prepare()
             if self.tls_port and is_open(self.tls_port):
                 self.environment |= {
@@ -185,14 +184,14 @@ class Leveret(Own):
             raise Problem(problem)
         self.start()
 
-    def can_block(self):
-        return not subprocess.run([self.binary, "ctl", "--help"], capture_output=True).returncode
+    def ctl(self, *arguments):
+        sh([self.binary, "ctl", "--data-dir", Path(self.folder.name) / "data", *arguments], ROOT)
 
     def block(self):
-        sh([self.binary, "ctl", "--http", self.http, "set_disk_free_limit", "1000TB"], ROOT)
+        self.ctl("set_disk_free_limit", "1000TB")
 
     def unblock(self):
-        sh([self.binary, "ctl", "--http", self.http, "set_disk_free_limit", "50MB"], ROOT)
+        self.ctl("set_disk_free_limit", "50MB")
 
     def end(self):
         if not self.process:
@@ -275,9 +274,6 @@ class RabbitMQ(Own):
         if problem := self.end():
             raise Problem(problem)
         self.start()
-
-    def can_block(self):
-        return True
 
     def block(self):
         self.ctl("set_vm_memory_high_watermark", "absolute", "1MiB")

@@ -90,6 +90,7 @@ CLIENTS = {
     "aiopika": Client("aio-pika", python("aiopika")),
     "celery": Client("Celery with a worker", python("celery")),
     "javascript": Client("amqplib", node("javascript"), fast=True),
+    "javascript-more": Client("@cloudamqp/amqp-client, amqp-connection-manager, NestJS", node("javascript-more")),
     "go": Client("amqp091-go", go("go")),
     "java": Client("amqp-client", maven("java", "compat.Main"), fast=True),
 }
