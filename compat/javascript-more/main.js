@@ -3,7 +3,7 @@
 import 'reflect-metadata';
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { AMQPClient } from '@cloudamqp/amqp-client';
+import { AMQPClient, AMQPSession } from '@cloudamqp/amqp-client';
 import nest from '@nestjs/core';
 import microservices from '@nestjs/microservices';
 import managed from 'amqp-connection-manager';
@@ -55,18 +55,19 @@ class Broker {
 
 async function clientBasics(broker) {
   const channel = await (await broker.connect()).channel();
-  const queue = await channel.queue(broker.queue('basics'), { durable: true });
+  const name = broker.queue('basics');
+  await channel.queueDeclare(name, { durable: true });
   await channel.confirmSelect();
   const headers = { text: 'ä', number: 7, list: [1, 'two'], table: { deep: true } };
-  const tag = await queue.publish('Grüß Gott', { deliveryMode: 2, headers, contentType: 'text/plain' });
-  expect('confirmed', tag, 1);
-  const message = await channel.basicGet(queue.name, { noAck: false });
+  const properties = { deliveryMode: 2, headers, contentType: 'text/plain' };
+  expect('confirmed', await channel.basicPublish('', name, 'Grüß Gott', properties), 1);
+  const message = await channel.basicGet(name, { noAck: false });
   expect('body', message.bodyString(), 'Grüß Gott');
   expect('headers', message.properties.headers, headers);
   await message.nack(true);
   const seen = [];
   await channel.prefetch(1);
-  await queue.subscribe({ noAck: false }, async (each) => {
+  await channel.basicConsume(name, { noAck: false }, async (each) => {
     seen.push([each.bodyString(), each.redelivered]);
     await each.ack();
   });
@@ -76,12 +77,13 @@ async function clientBasics(broker) {
 
 async function clientStream(broker) {
   const channel = await (await broker.connect()).channel();
-  const queue = await channel.queue(broker.queue('stream'), { durable: true }, { 'x-queue-type': 'stream' });
+  const name = broker.queue('stream');
+  await channel.queueDeclare(name, { durable: true }, { 'x-queue-type': 'stream' });
   await channel.confirmSelect();
-  for (let number = 0; number < 20; number += 1) await queue.publish(String(number));
+  for (let number = 0; number < 20; number += 1) await channel.basicPublish('', name, String(number));
   const offsets = [];
   await channel.prefetch(10);
-  await queue.subscribe({ noAck: false, args: { 'x-stream-offset': 12 } }, (message) => {
+  await channel.basicConsume(name, { noAck: false, args: { 'x-stream-offset': 12 } }, (message) => {
     offsets.push(Number(message.properties.headers['x-stream-offset']));
     message.ack();
   });
@@ -90,12 +92,31 @@ async function clientStream(broker) {
 }
 
 async function clientTls(broker) {
-  const channel = await (await broker.connect(given('COMPAT_URI_TLS'), { ca: readFileSync(given('COMPAT_CA')) })).channel();
-  const queue = await channel.queue('', { exclusive: true });
-  await queue.publish('secret'.repeat(100_000));
+  const connection = await broker.connect(given('COMPAT_URI_TLS'), { ca: readFileSync(given('COMPAT_CA')) });
+  const channel = await connection.channel();
+  const { name } = await channel.queueDeclare('', { exclusive: true });
+  await channel.basicPublish('', name, 'secret'.repeat(100_000));
   let message;
-  await until('the message', async () => (message = await channel.basicGet(queue.name, { noAck: true })));
+  await until('the message', async () => (message = await channel.basicGet(name, { noAck: true })));
   expect('size', message.bodyString().length, 600_000);
+}
+
+// The library's session is connected again after a restart, with its consumers.
+async function sessionRecovery(broker) {
+  given('COMPAT_CONTROL');
+  const session = await AMQPSession.connect(broker.uri, { reconnectInterval: 300 });
+  broker.later(() => session.stop());
+  const queue = await session.queue(broker.queue('session'), { durable: true });
+  const seen = [];
+  await queue.subscribe({ prefetch: 5 }, (message) => {
+    seen.push(message.bodyString());
+  });
+  await queue.publish('before');
+  await until('the first message', () => seen.length === 1);
+  await control('restart');
+  const channel = await (await broker.connect()).channel();
+  await channel.basicPublish('', queue.name, 'after');
+  await until('the second message', () => seen.includes('after'), LONG_MS);
 }
 
 async function clientRefused(broker) {
@@ -188,6 +209,7 @@ await main(
     'amqp-client-stream': clientStream,
     'amqp-client-tls': clientTls,
     'amqp-client-refused': clientRefused,
+    'amqp-client-recovery': sessionRecovery,
     'connection-manager-recovery': managerRecovery,
     'nestjs-microservice': nestMicroservice,
   },

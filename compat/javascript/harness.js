@@ -6,7 +6,7 @@ export const PATIENCE_MS = 4_000; // for one expected event
 const SCENARIO_MS = 15_000;
 const LONG_MS = 70_000; // where the broker is restarted
 const CLEANUP_MS = 5_000;
-const LONG = new Set(['recovery', 'blocked', 'connection-manager-recovery']);
+const LONG = new Set(['recovery', 'blocked', 'amqp-client-recovery', 'connection-manager-recovery']);
 
 // The scenario cannot be played here, and why.
 export class Skipped extends Error {}

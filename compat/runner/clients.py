@@ -93,4 +93,5 @@ CLIENTS = {
     "javascript-more": Client("@cloudamqp/amqp-client, amqp-connection-manager, NestJS", node("javascript-more")),
     "go": Client("amqp091-go", go("go")),
     "java": Client("amqp-client", maven("java", "compat.Main"), fast=True),
+    "spring": Client("Spring Boot", maven("spring", "compat.spring.Application")),
 }

@@ -54,6 +54,7 @@ impl Client {
         assert_eq!(id, (10, 50), "close");
         let size = usize::from(arguments[2]);
         let text = String::from_utf8_lossy(&arguments[3..3 + size]).into_owned();
+        self.send(0, connection::AMQPMethod::CloseOk(connection::CloseOk {})).await;
         (u16::from_be_bytes([arguments[0], arguments[1]]), text)
     }
 
