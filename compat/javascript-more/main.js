@@ -152,7 +152,9 @@ async function managerRecovery(broker) {
   await within(PATIENCE_MS, 'connecting', channel.waitForConnect());
   await channel.sendToQueue(queue, { number: 1 }, { persistent: true });
   const restarted = control('restart');
-  const published = [2, 3].map((number) => channel.sendToQueue(queue, { number }, { persistent: true, timeout: LONG_MS }));
+  const publish = (number) => channel.sendToQueue(queue, { number }, { persistent: true, timeout: LONG_MS });
+  // What was on its way when the connection ended, and is not confirmed, is the application's to send again.
+  const published = [2, 3].map((number) => publish(number).catch(() => publish(number)));
   await restarted;
   await within(LONG_MS, 'the confirms', Promise.all(published));
   await until('all messages', () => new Set(seen).size === 3, LONG_MS);

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from dataclasses import dataclass
 from typing import Callable
 
@@ -84,6 +85,11 @@ def maven(name, main):
     return install
 
 
+def perftest():
+    classpath = maven("perftest", "")()[2]
+    return [sys.executable, "-B", COMPAT / "perftest" / "main.py", classpath]
+
+
 CLIENTS = {
     "lapin": Client("lapin", rust("lapin"), fast=True),
     "python": Client("pika", python("python"), fast=True),
@@ -92,6 +98,8 @@ CLIENTS = {
     "javascript": Client("amqplib", node("javascript"), fast=True),
     "javascript-more": Client("@cloudamqp/amqp-client, amqp-connection-manager, NestJS", node("javascript-more")),
     "go": Client("amqp091-go", go("go")),
+    "watermill": Client("watermill-amqp", go("watermill")),
     "java": Client("amqp-client", maven("java", "compat.Main"), fast=True),
     "spring": Client("Spring Boot", maven("spring", "compat.spring.Application")),
+    "perftest": Client("PerfTest", perftest),
 }

@@ -129,7 +129,11 @@ def pika():
 
 
 def aiormq():
-    return debian("python-aiormq", "6.8.1-1", "babf45d414f8754b037a23a3080a55582c1a38162139d25e95b8e83f8c191849")
+    folder = debian("python-aiormq", "6.8.1-1", "babf45d414f8754b037a23a3080a55582c1a38162139d25e95b8e83f8c191849")
+    metadata = folder / "aiormq-6.8.1.dist-info" / "METADATA"  # it asks for its own version, as if it were installed
+    metadata.parent.mkdir()
+    metadata.write_text("Metadata-Version: 2.1\nName: aiormq\nVersion: 6.8.1\n")
+    return folder
 
 
 def py_amqp():
