@@ -90,6 +90,11 @@ def perftest():
     return [sys.executable, "-B", COMPAT / "perftest" / "main.py", classpath]
 
 
+def amqp_tools():
+    need("amqp-publish", "amqp-consume")
+    return [sys.executable, "-B", COMPAT / "amqptools" / "main.py"]
+
+
 CLIENTS = {
     "lapin": Client("lapin", rust("lapin"), fast=True),
     "python": Client("pika", python("python"), fast=True),
@@ -102,4 +107,5 @@ CLIENTS = {
     "java": Client("amqp-client", maven("java", "compat.Main"), fast=True),
     "spring": Client("Spring Boot", maven("spring", "compat.spring.Application")),
     "perftest": Client("PerfTest", perftest),
+    "amqptools": Client("librabbitmq's tools", amqp_tools),
 }
