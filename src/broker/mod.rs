@@ -31,8 +31,10 @@
 //! - [`definitions`][]: what outlives a restart, and how it changes
 //! - [`compatibility`][]: which RabbitMQ is followed
 //! - [`walk`][]: going through what there is
+//! - [`browse`][]: looking at messages, and moving some
 //! - [`vhost`][]: the value that holds all of this; connections and channels come and go here
 
+pub mod browse;
 pub mod chance;
 pub mod channel;
 pub mod commit;

@@ -67,7 +67,7 @@ impl Fields {
             return Ok(());
         }
         let (line, lines) = (missing.join(","), missing.join(",\n "));
-        Err(Refusal::bad_request(format!("[{}]", if line.len() > LINE { lines } else { line })))
+        Err(Refusal::bad_request(format!("[{}]", if line.len() >= LINE { lines } else { line })))
     }
 
     /// A text. `null` is as good as none.

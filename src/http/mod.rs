@@ -21,6 +21,7 @@
 //!   [`login`], [`vhosts`], [`users`], [`permissions`], [`topics`], [`limits`], [`connections`], [`queues`], [`stats`],
 //!   [`exchanges`], [`declaring`], [`bindings`], [`publish`], [`fetch`], [`definitions`] (with [`multipart`]),
 //!   [`quorum`], [`delayed`], [`policies`], [`parameters`], [`super_streams`]
+//! - beyond RabbitMQ: [`messages`] and [`moving`] (with [`filter`]), [`reset`]
 
 mod bindings;
 mod body;
@@ -35,6 +36,7 @@ mod delayed;
 mod erlang_hash;
 mod exchanges;
 mod features;
+mod filter;
 mod fetch;
 mod front;
 mod health;
@@ -43,6 +45,8 @@ mod listing;
 mod login;
 mod nodes;
 mod openapi;
+mod messages;
+mod moving;
 mod multipart;
 mod overview;
 mod pages;
@@ -54,6 +58,7 @@ mod publish;
 mod queues;
 mod quorum;
 mod refusal;
+mod reset;
 mod resource;
 mod server;
 pub mod settings;
@@ -160,6 +165,9 @@ fn movements() -> Router<Arc<Node>> {
         .merge(fetch::routes())
         .merge(definitions::routes())
         .merge(quorum::routes())
+        .merge(messages::routes())
+        .merge(moving::routes())
+        .merge(reset::routes())
 }
 
 /// What RabbitMQ calls runtime parameters.

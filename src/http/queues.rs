@@ -17,7 +17,7 @@ use crate::broker::Vhost;
 use crate::broker::exchange::declare::check_not_reserved;
 use crate::broker::queue::arguments::Declared;
 use crate::broker::queue::declare::Declaration;
-use crate::node::{NODE_NAME, Node};
+use crate::node::Node;
 
 /// Octets a name may have (AMQP 0-9-1, short strings).
 const NAME_MAX: usize = 255;
@@ -30,7 +30,7 @@ pub(super) async fn declare(
     body: Body,
 ) -> Result<StatusCode, Refusal> {
     let cell = caller.vhost_to_change(&node, &vhost)?;
-    let mut declaration = declaration(&body.fields()?, &name)?;
+    let mut declaration = declaration(&node, &body.fields()?, &name)?;
     check_not_reserved("queue", &declaration.name)?;
     caller.check(&vhost, Access::Configure, &declaration.name)?;
     let status = cell.with(|vhost, _| {
@@ -47,12 +47,12 @@ pub(super) async fn declare(
     Ok(status)
 }
 
-fn declaration(fields: &Fields, name: &str) -> Result<Declaration, Refusal> {
+fn declaration(node: &Node, fields: &Fields, name: &str) -> Result<Declaration, Refusal> {
     let durable = fields.flag("durable")?.unwrap_or(false);
     let auto_delete = fields.flag("auto_delete")?.unwrap_or(false);
     let arguments = fields.get("arguments").map(table::from_json).transpose()?.unwrap_or_default();
-    if let Some(node) = fields.text("node")?.filter(|node| *node != NODE_NAME) {
-        return Err(Refusal::bad_request(format!("Node {node} is not a cluster member")));
+    if let Some(other) = fields.text("node")?.filter(|other| *other != node.name()) {
+        return Err(Refusal::bad_request(format!("Node {other} is not a cluster member")));
     }
     let name = name.replace(['\r', '\n'], "");
     if name.len() > NAME_MAX {

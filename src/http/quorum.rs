@@ -15,7 +15,7 @@ use super::refusal::Refusal;
 use super::resource::{Names, other_method, resource};
 use crate::broker::queue::Queue;
 use crate::broker::queue::arguments::QueueType;
-use crate::node::{NODE_NAME, Node};
+use crate::node::Node;
 
 /// The version of RabbitMQ's state machine whose behaviour is followed.
 const MACHINE_VERSION: u32 = 8;
@@ -64,7 +64,7 @@ async fn status(
         return Ok((StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response());
     }
     let replica = json!({
-        "Node Name": NODE_NAME,
+        "Node Name": node.name(),
         "Raft State": "leader",
         "Membership": "voter",
         "Last Log Index": index,
@@ -94,11 +94,11 @@ fn type_of(node: &Node, (vhost, queue): &(String, String)) -> Option<QueueType> 
 }
 
 /// The node in a request, which has to be this one.
-fn check_node(body: &Body) -> Result<(), Refusal> {
+fn check_node(node: &Node, body: &Body) -> Result<(), Refusal> {
     let fields = body.fields()?;
     fields.require(&["node"])?;
     match fields.text("node")? {
-        Some(NODE_NAME) => Ok(()),
+        Some(name) if name == node.name() => Ok(()),
         _ => Err(Refusal::bad_request("Node is not a cluster member")),
     }
 }
@@ -110,7 +110,7 @@ async fn add(
     Names(names): Names<(String, String)>,
     body: Body,
 ) -> Result<StatusCode, Refusal> {
-    check_node(&body)?;
+    check_node(&node, &body)?;
     let queue_type = type_of(&node, &names).ok_or(Refusal::Unavailable("not_found"))?;
     unsuitable(queue_type).map_or(Ok(StatusCode::NO_CONTENT), |reason| Err(Refusal::Unavailable(reason)))
 }
@@ -123,20 +123,29 @@ async fn remove(
     body: Body,
 ) -> Result<StatusCode, Refusal> {
     let queue_type = type_of(&node, &names).ok_or(Refusal::NotFound)?;
-    check_node(&body)?;
+    check_node(&node, &body)?;
     Err(Refusal::Unavailable(unsuitable(queue_type).unwrap_or("last_node")))
 }
 
 /// Everything that could be is on the node already.
-async fn grow(_: Administrator, Names(node): Names<String>, body: Body) -> Result<StatusCode, Refusal> {
+async fn grow(
+    State(node): State<Arc<Node>>,
+    _: Administrator,
+    Names(name): Names<String>,
+    body: Body,
+) -> Result<StatusCode, Refusal> {
     body.fields()?.require(&["vhost_pattern", "queue_pattern", "strategy"])?;
-    if node == NODE_NAME {
+    if name == node.name() {
         return Ok(StatusCode::NO_CONTENT);
     }
     Err(Refusal::bad_request("Node is not a cluster member"))
 }
 
 /// Last replicas stay; nothing is taken from a node that is not there.
-async fn shrink(_: Administrator, Names(node): Names<String>) -> Result<StatusCode, Refusal> {
-    if node == NODE_NAME { Ok(StatusCode::ACCEPTED) } else { Err(Refusal::NotFound) }
+async fn shrink(
+    State(node): State<Arc<Node>>,
+    _: Administrator,
+    Names(name): Names<String>,
+) -> Result<StatusCode, Refusal> {
+    if name == node.name() { Ok(StatusCode::ACCEPTED) } else { Err(Refusal::NotFound) }
 }

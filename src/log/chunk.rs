@@ -393,6 +393,21 @@ impl Chunk {
         (on_disk, freed)
     }
 
+    /// Whether its records lie in memory, and nowhere else but on disk.
+    pub fn is_in_memory(&self) -> bool {
+        matches!(self.place, Place::Memory(_))
+    }
+
+    /// A record that has been settled is not there any more.
+    pub fn hide(&mut self, position: Position) {
+        let Some(index) = position.checked_sub(self.first) else { return };
+        if let Place::Memory(data) = &mut self.place {
+            if let Some(offset) = data.offsets.get_mut(index as usize) {
+                *offset = GONE;
+            }
+        }
+    }
+
     /// Whether everything has been looked at for the disk.
     pub fn is_gathered(&self) -> bool {
         match &self.place {
@@ -548,13 +563,19 @@ impl Chunk {
     }
 
     /// Takes records that have been read from disk, and says which of those it should hold were not there.
-    pub fn arrive(&mut self, data: Data) -> Vec<Position> {
+    pub fn arrive(&mut self, mut data: Data) -> Vec<Position> {
         let missing = |index: &usize| data.offsets.get(*index).is_none_or(|offset| *offset == GONE);
         let lost = (0..(self.end - self.first) as usize)
             .filter(|index| !self.gone.as_ref().is_some_and(|gone| gone.contains(*index)))
             .filter(missing)
             .map(|index| self.first + index as u64)
             .collect();
+        if let Some(gone) = &self.gone {
+            let gone = |index: &usize| gone.contains(*index);
+            for index in (0..data.offsets.len()).filter(gone) {
+                data.offsets[index] = GONE;
+            }
+        }
         self.gathered = data.octets.len() as u32;
         self.unsaved = 0;
         self.place = Place::Memory(data);

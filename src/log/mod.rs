@@ -335,6 +335,28 @@ impl Log {
         self.segments.len()
     }
 
+    /// Whether a record is there and wanted, as far as that is known; what is on disk has to be read first.
+    pub fn is_wanted(&self, position: Position) -> bool {
+        self.index(position)
+            .and_then(|index| self.chunks.get(index))
+            .is_some_and(|chunk| chunk.holds(position))
+    }
+
+    /// Whether a record could be [taken out](Self::take_out) now: it is wanted and in memory, and not on its way to the disk.
+    pub fn is_removable(&self, position: Position) -> bool {
+        let chunk = self.index(position).and_then(|index| self.chunks.get(index));
+        chunk.is_some_and(|chunk| chunk.is_in_memory() && chunk.holds(position))
+    }
+
+    /// Gives up one record that is [removable](Self::is_removable) and that nobody may have come to yet, so that
+    /// [`seek`](Self::seek) passes it over.
+    pub fn take_out(&mut self, position: Position) {
+        self.settle(position);
+        if let Some(index) = self.index(position) {
+            self.chunks[index].hide(position);
+        }
+    }
+
     fn note_settled(&mut self, run: Range<Position>) {
         self.calls.gather = true;
         match self.settled.last_mut() {

@@ -80,6 +80,11 @@ impl Logins {
         Some((Arc::clone(&suspect.turns), wait))
     }
 
+    /// Forgets who has failed.
+    pub(super) fn forget(&self) {
+        self.suspects.lock().clear();
+    }
+
     fn note(&self, name: &str, address: IpAddr, succeeded: bool) {
         let mut suspects = self.suspects.lock();
         if succeeded && suspects.is_empty() {

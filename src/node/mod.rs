@@ -26,6 +26,7 @@
 //! - [`memory`][], [`process`][]: what the process takes, and may
 //! - [`attempts`][]: how often somebody has logged in
 //! - [`logins`][]: logging in, and not too fast
+//! - [`reset`][]: making it new again
 //! - [`congestion`][]: whether publishers are to wait
 //! - [`clock`][]: when something is to be done
 //!
@@ -67,6 +68,7 @@ pub mod port;
 pub mod process;
 pub mod reader;
 pub mod samples;
+pub mod reset;
 pub mod storage;
 pub mod sweep;
 pub mod topics;
@@ -311,20 +313,6 @@ impl Node {
             Doors::Open | Doors::Suspended => {}
         }
         changed
-    }
-
-    /// Removes all there is, as if the node had never been used.
-    pub fn reset(&self) -> Result<(), InvalidPattern> {
-        for vhost in self.vhosts() {
-            self.remove_vhost(&vhost.name);
-        }
-        for user in self.auth().users() {
-            self.remove_user(&user.name);
-        }
-        for name in self.parameters().keys() {
-            self.remove_parameter(name);
-        }
-        self.begin()
     }
 
     /// Tells everybody that the node is going down.

@@ -11,18 +11,23 @@ use crate::broker::Broker;
 use crate::{get, put_user, status};
 
 /// A data folder of its own that goes with the test.
-struct Folder(PathBuf);
+pub struct Folder(PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("leveret-http-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&path).expect("a folder");
         Self(path)
     }
 
     /// A node with what is in the folder, and what keeps it there until it is dropped.
-    async fn open(&self) -> (Broker, Storage) {
-        let node = Arc::new(Node::empty(16 << 20, usize::MAX));
+    pub async fn open(&self) -> (Broker, Storage) {
+        self.open_within(usize::MAX).await
+    }
+
+    /// The same with so much memory for messages, in octets.
+    pub async fn open_within(&self, memory: usize) -> (Broker, Storage) {
+        let node = Arc::new(Node::empty(16 << 20, memory));
         let storage = Storage::open(&self.0, &node, 0).expect("a storage");
         (Broker::of(node).await, storage)
     }

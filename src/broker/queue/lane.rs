@@ -133,6 +133,17 @@ impl Lane {
         }
     }
 
+    /// Drops a message that is ready, if its queue does not know otherwise, and removable.
+    pub fn drop_at(&mut self, position: Position) {
+        let position = inside(position);
+        if position >= self.read {
+            self.unread -= 1;
+            return self.log.take_out(position);
+        }
+        self.requeued.remove(&position);
+        self.log.settle(position);
+    }
+
     /// A message is ready again, at its old place.
     pub fn put_back(&mut self, position: Position) {
         self.requeued.insert(inside(position));

@@ -445,6 +445,25 @@ impl Queue {
         }
     }
 
+    /// Whether a message has come back to a quorum queue and goes before all others.
+    pub(in crate::broker) fn has_returned(&self, position: Position) -> bool {
+        self.returned.contains(&position)
+    }
+
+    /// Drops a message that is ready and can be removed from its log, wherever it is.
+    pub(in crate::broker) fn drop_at(&mut self, position: Position) {
+        let size = self.record(position).map_or(0, |record| record.parts.body.size());
+        self.returned.retain(|other| *other != position);
+        self.ready -= 1;
+        self.ready_bytes -= size as u64;
+        self.storage.used = true;
+        self.forget_returns(position);
+        self.forget_key(position);
+        if let Some(lane) = self.lane_at_mut(position) {
+            lane.drop_at(position);
+        }
+    }
+
     /// Drops every ready message and says how many there were.
     pub(super) fn purge(&mut self) -> usize {
         let count = std::mem::take(&mut self.ready) + self.drop_put_off();

@@ -96,6 +96,8 @@ const OBJECTS: &[(&str, &str)] = &[
         "durable:boolean|string auto_delete:boolean|string arguments:object|array node:string",
     ),
     ("Fetch", "count!:integer|string ackmode!:string encoding!:string truncate:integer|string"),
+    ("Messages", "items!:array looked_at!:integer next!:string|null"),
+    ("Transfer", "destination!:any positions:array filter:object after:string count:integer"),
     (
         "Message",
         "payload!:string payload_bytes!:integer payload_encoding!:string properties!:any redelivered!:boolean \
