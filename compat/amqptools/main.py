@@ -43,7 +43,7 @@ def consume(broker):
 
 def bind(broker):
     """A consumer that binds a queue of its own to an exchange."""
-    command = ["amqp-consume", "--url", broker.uri, "--exchange", "amq.topic", "--routing-key", f"{broker.queue}.#", "--count", "1", "cat"]
+    command = ["amqp-consume", "--url", broker.uri, "--exclusive", "--exchange", "amq.topic", "--routing-key", f"{broker.queue}.#", "--count", "1", "cat"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as consumer:
         first = consumer.stdout.readline()  # `Server provided queue name: ...`
         expect(first, "amq.gen-" in first, True)

@@ -106,15 +106,34 @@ class Own:
         self.environment["COMPAT_URI_VHOST"] = f"{self.uri}{vhost}"
         self.environment["COMPAT_URI_LIMITED"] = self.uri.replace("guest:guest", f"{LIMITED}:{LIMITED}")
 
+    def block(self):
+        self.ctl("set_vm_memory_high_watermark", "absolute", "1MiB")
+        self.wait_for_alarm(True)
+
+    def unblock(self):
+        self.ctl("set_vm_memory_high_watermark", "0.6")
+        self.wait_for_alarm(False)
+
+    def wait_for_alarm(self, wanted):
+        deadline = time.monotonic() + SECONDS
+        while self.request("GET", "/api/nodes")[0]["mem_alarm"] != wanted:
+            if time.monotonic() > deadline:
+                raise Problem(f"no alarm of memory, or no end of it, within {SECONDS} s")
+            time.sleep(0.1)
+
     def put(self, path, body):
-        request = urllib.request.Request(self.http + path, json.dumps(body).encode(), method="PUT")
+        self.request("PUT", path, body)
+
+    def request(self, method, path, body=None):
+        request = urllib.request.Request(self.http + path, json.dumps(body).encode() if body is not None else None, method=method)
         request.add_header("Content-Type", "application/json")
         request.add_header("Authorization", "Basic " + base64.b64encode(b"guest:guest").decode())
         try:
-            with urllib.request.urlopen(request, timeout=SECONDS):
-                pass
+            with urllib.request.urlopen(request, timeout=SECONDS) as answer:
+                text = answer.read()
+                return json.loads(text) if text else None
         except urllib.error.HTTPError as error:
-            raise Problem(f"PUT {path}: {error.code} {error.read().decode(errors='replace')}") from None
+            raise Problem(f"{method} {path}: {error.code} {error.read().decode(errors='replace')}") from None
 
     def wait_for(self, port, alive=lambda: True):
         deadline = time.monotonic() + SECONDS
@@ -186,12 +205,6 @@ class Leveret(Own):
 
     def ctl(self, *arguments):
         sh([self.binary, "ctl", "--data-dir", Path(self.folder.name) / "data", *arguments], ROOT)
-
-    def block(self):
-        self.ctl("set_disk_free_limit", "1000TB")
-
-    def unblock(self):
-        self.ctl("set_disk_free_limit", "50MB")
 
     def end(self):
         if not self.process:
@@ -274,12 +287,6 @@ class RabbitMQ(Own):
         if problem := self.end():
             raise Problem(problem)
         self.start()
-
-    def block(self):
-        self.ctl("set_vm_memory_high_watermark", "absolute", "1MiB")
-
-    def unblock(self):
-        self.ctl("set_vm_memory_high_watermark", "0.6")
 
     def end(self):
         if not self.ours:
