@@ -3,6 +3,7 @@
 //! - [`server`][]: the broker
 //! - [`http`][]: requests to a node, for the tools
 //! - [`ctl`][], [`admin`][]: RabbitMQ's command-line tools
+//! - [`tail`][]: messages, as they pass
 //! - [`perf`][]: load generators against any AMQP 0-9-1 broker
 
 pub mod admin;
@@ -10,6 +11,7 @@ pub mod ctl;
 pub mod http;
 pub mod perf;
 pub mod server;
+pub mod tail;
 
 use std::io::Write as _;
 use std::path::Path;
@@ -30,6 +32,8 @@ struct Cli {
 enum Command {
     /// Serve (the default)
     Server(Box<server::ServerArgs>),
+    /// Show messages that pass through an exchange or are in a queue, without taking them
+    Tail(tail::TailArgs),
     /// Measure any AMQP 0-9-1 broker
     Perf(perf::PerfArgs),
     /// What RabbitMQ's rabbitmqctl does: users, permissions, lists, connections ...
@@ -99,6 +103,7 @@ pub fn main() -> ExitCode {
     let result = match command {
         Command::Server(_) if detached => detached::start(&words).map_err(|e| format!("cannot start: {e}")),
         Command::Server(args) => server::run(&args).map_err(|e| e.to_string()),
+        Command::Tail(args) => tail::run(&args).map_err(|e| e.to_string()),
         Command::Perf(args) => perf::run(args).map_err(|e| e.to_string()),
         Command::Ctl => return ctl::run(Tool::Ctl, &[]),
         Command::Diagnostics => return ctl::run(Tool::Diagnostics, &[]),

@@ -209,3 +209,33 @@ fn what_goes_wrong() {
     let refused = admin.fails(&["declare", "queue", "name=amq.mine"]);
     assert!(refused.starts_with("*** ") && refused.contains("amq."), "{refused}");
 }
+
+#[test]
+fn what_passes_an_exchange_is_shown_and_arrives_all_the_same() {
+    let admin = Admin::start("tail");
+    admin.says(&["declare", "queue", "name=q"]);
+    admin.says(&["declare", "exchange", "name=ex", "type=direct"]);
+    let uri = format!("http://guest:guest@127.0.0.1:{}", admin.0.http);
+    let tail = |more: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_leveret"));
+        command.args(["tail", "--uri", &uri, "--exchange", "ex"]).args(more);
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        command
+    };
+    let unbound = run(&mut tail(&[]));
+    assert_eq!(unbound.status, 1);
+    assert!(unbound.err.contains("nothing is bound"), "{}", unbound.err);
+    admin.says(&["declare", "binding", "source=ex", "destination=q", "routing_key=k"]);
+    let shown = tail(&["--count", "1", "--grep", "second"]).spawn().expect("it starts");
+    crate::node::until(|| admin.says(&["-f", "bash", "list", "queues", "name"]).contains("leveret-tail-"));
+    crate::node::until(|| {
+        admin.says(&["list", "bindings", "source", "destination"]).matches("leveret-tail-").count() > 1
+    });
+    for payload in ["first", "second", "third"] {
+        admin.says(&["publish", "exchange=ex", "routing_key=k", &format!("payload={payload}")]);
+    }
+    let output = shown.wait_with_output().expect("it ends");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "ex k 6 octets second\n");
+    // Its own queue goes with it, and everything is where it belongs.
+    assert_eq!(admin.says(&["-f", "tsv", "list", "queues", "name", "messages"]), "name\tmessages\nq\t3\n");
+}

@@ -193,16 +193,17 @@ pub fn options(line: &Line) -> Result<Options, Failure> {
     })
 }
 
+/// Where the API is, as far as a URI says so.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Base {
-    host: Option<String>,
-    port: Option<String>,
-    username: Option<String>,
-    password: Option<String>,
+pub struct Base {
+    pub host: Option<String>,
+    pub port: Option<String>,
+    pub username: Option<String>,
+    pub password: Option<String>,
 }
 
-/// The parts of a URI.
-fn base(uri: &str) -> Result<Base, Failure> {
+/// The parts of `http://NAME:PASSWORD@HOST:PORT`.
+pub fn base(uri: &str) -> Result<Base, Failure> {
     let rest = uri
         .strip_prefix("http://")
         .ok_or_else(|| Failure::Misused(format!("{uri:?} is not http://HOST:PORT")))?;

@@ -11,7 +11,7 @@
 //! - [`print`][]: formats of lists
 
 mod kinds;
-mod line;
+pub mod line;
 mod print;
 mod verbs;
 

@@ -33,6 +33,16 @@ use failure::{Failure, status};
 use line::Line;
 use output::{Format, Output, Style};
 
+use crate::cli::http::Client;
+
+/// Connects to the node on this machine, or says where it has been looked for.
+pub fn connect() -> Result<Client, String> {
+    find::connect(&Line::default()).map_err(|tried| {
+        let tried: Vec<_> = tried.iter().map(|(path, why)| format!("{}: {why}", path.display())).collect();
+        format!("there is no node on this machine ({})", tried.join("; "))
+    })
+}
+
 /// Runs a tool with what comes after its name on the command line.
 pub fn run(tool: Tool, arguments: &[String]) -> ExitCode {
     let line = Line::parse(arguments, &[]);

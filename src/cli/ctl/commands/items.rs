@@ -196,7 +196,7 @@ fn queue(queue: &Value, column: &str) -> Term {
         }
         // Quorum queues cannot be, and do not say so either.
         "exclusive" if is_quorum => Term::Empty,
-        "disk_reads" | "disk_writes" => Term::of(&queue["backing_queue_status"][column]),
+        "consumer_utilisation" | "consumer_capacity" if is_quorum => Term::Empty,
         "state" | "type" => word(&queue[column]),
         _ => Term::of(&queue[column]),
     }

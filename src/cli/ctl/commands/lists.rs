@@ -11,6 +11,17 @@ use crate::cli::ctl::line;
 use crate::cli::ctl::output::{Output, Rows};
 use crate::cli::http::segment;
 
+/// The order in which consumers' columns are shown.
+const CONSUMER_ORDER: [&str; 8] = [
+    "queue_name",
+    "channel_pid",
+    "consumer_tag",
+    "ack_required",
+    "prefetch_count",
+    "active",
+    "activity_status",
+    "arguments",
+];
 const OF_VHOST: &str = "[--vhost <vhost>] [--no-table-headers] [<column> ...] [--timeout <timeout>]";
 
 pub const COMMANDS: &[Command] = &[
@@ -106,6 +117,11 @@ fn bindings(call: &mut Call) -> Result<Output, Failure> {
 }
 
 fn consumers(call: &mut Call) -> Result<Output, Failure> {
+    // In an order of their own, whatever order was asked for.
+    call.arguments =
+        call.arguments.iter().flat_map(|argument| argument.split([',', ' '])).map(str::to_owned).collect();
+    let place = |column: &String| CONSUMER_ORDER.iter().position(|known| known == column);
+    call.arguments.sort_by_key(place);
     let vhost = call.vhost();
     let banner = format!("Listing consumers in vhost {vhost} ...");
     list(call, &CONSUMERS, &banner, &format!("/api/consumers/{}", segment(&vhost)))

@@ -6,6 +6,7 @@
 //! - [`limits`], [`policies`], [`parameters`]
 //! - [`lists`], [`items`]: lists of what is in a vhost; their columns
 //! - [`queues`]: what is done to queues and connections
+//! - [`peek`]: a look at a message
 //! - [`quorum`], [`cluster`]: replicas and other nodes, as far as a node that is alone can say something of them
 //! - [`settings`]: what can be changed on a running node
 //! - [`runtime`], [`apart`]: the machine; what there is no such thing as
@@ -20,6 +21,7 @@ mod items;
 mod limits;
 mod lists;
 mod parameters;
+mod peek;
 mod permissions;
 mod plugins;
 mod policies;
@@ -53,6 +55,7 @@ pub fn all() -> impl Iterator<Item = &'static Command> {
         lists::COMMANDS,
         queues::COMMANDS,
         quorum::COMMANDS,
+        peek::COMMANDS,
         settings::COMMANDS,
         definitions::COMMANDS,
         cluster::COMMANDS,
