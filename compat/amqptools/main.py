@@ -1,5 +1,6 @@
 """Runs scenarios with librabbitmq's command-line tools and prints one line for each: python main.py URI [SCENARIO ...]"""
 
+import contextlib
 import subprocess
 import sys
 import uuid
@@ -47,8 +48,12 @@ def bind(broker):
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as consumer:
         first = consumer.stdout.readline()  # `Server provided queue name: ...`
         expect(first, "amq.gen-" in first, True)
-        broker.call("publish", "--exchange", "amq.topic", "--routing-key", f"{broker.queue}.a.b", "--body", "by topic")
-        said, _ = consumer.communicate(timeout=10)
+        for _ in range(50):  # it is bound some time after that
+            broker.call("publish", "--exchange", "amq.topic", "--routing-key", f"{broker.queue}.a.b", "--body", "by topic")
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                consumer.wait(0.2)
+                break
+        said, _ = consumer.communicate(timeout=2)
     expect("message", (said.strip(), consumer.returncode), ("by topic", 0))
 
 

@@ -116,7 +116,7 @@ class Own:
 
     def wait_for_alarm(self, wanted):
         deadline = time.monotonic() + SECONDS
-        while self.request("GET", "/api/nodes")[0]["mem_alarm"] != wanted:
+        while self.request("GET", "/api/nodes")[0].get("mem_alarm", not wanted) != wanted:
             if time.monotonic() > deadline:
                 raise Problem(f"no alarm of memory, or no end of it, within {SECONDS} s")
             time.sleep(0.1)
