@@ -150,7 +150,7 @@ impl Stream {
             first: log.first(),
             next: log.next(),
             committed: self.committed,
-            segments: log.segment_count(),
+            segments: log.segment_count().max(1),
             octets: log.octets(),
             duplicates: self.publishers.dropped,
         }
