@@ -56,6 +56,18 @@ impl Compatibility {
     }
 }
 
+/// What is allowed beside what the version that is followed allows, since somebody has set it so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Permits {
+    /// `basic.qos` with `global` limits a channel (`deprecated_features.permit.global_qos`).
+    pub global_qos: bool,
+    /// `x-queue-master-locator` is accepted, without effect (`deprecated_features.permit.queue_master_locator`).
+    pub master_locator: bool,
+    /// A quorum queue may be declared again as a classic one
+    /// (`quorum_queue.property_equivalence.relaxed_checks_on_redeclaration`).
+    pub relaxed_checks: bool,
+}
+
 impl fmt::Display for Compatibility {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())

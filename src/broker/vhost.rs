@@ -10,7 +10,7 @@ use slotmap::SlotMap;
 use super::chance::Chance;
 use super::channel::Channel;
 use super::commit::Commits;
-use super::compatibility::Compatibility;
+use super::compatibility::{Compatibility, Permits};
 use super::counts::{Churn, Counts, Touched, count};
 use super::dedup::claims::Claims;
 use super::definitions::Change;
@@ -68,6 +68,7 @@ pub struct Vhost {
     pub(super) topology: u64,
     /// Which RabbitMQ is followed.
     pub compatibility: Compatibility,
+    pub permits: Permits,
     /// Milliseconds that a delivery of a quorum queue may go unacknowledged, where nothing else says so.
     pub consumer_timeout: Option<u64>,
     pub commits: Commits,
@@ -151,6 +152,7 @@ impl Vhost {
             topic_permissions: TopicPermissions::default(),
             topology: 1,
             compatibility: Compatibility::default(),
+            permits: Permits::default(),
             consumer_timeout: None,
             commits: Commits::default(),
             storage: Storage::default(),

@@ -23,14 +23,6 @@ pub struct Limits {
     pub vhosts: BTreeMap<String, VhostRule>,
     /// Operator policies that new vhosts get: by name.
     pub operator_policies: BTreeMap<String, OperatorPolicy>,
-    /// How many parameters of a component there may be.
-    pub parameters: BTreeMap<String, u64>,
-    /// Deprecated features that are allowed or not, by name.
-    pub deprecated: BTreeMap<String, bool>,
-    /// Whether a queue may be declared again as of another type.
-    pub relaxed_checks: Option<bool>,
-    /// How often statistics are gathered that take gathering.
-    pub statistics_interval: Duration,
 }
 
 /// How much of the disk has to be free.
@@ -78,10 +70,6 @@ impl Default for Limits {
             disk_free: DiskLimit::Octets(50_000_000),
             vhosts: BTreeMap::new(),
             operator_policies: BTreeMap::new(),
-            parameters: BTreeMap::new(),
-            deprecated: BTreeMap::new(),
-            relaxed_checks: None,
-            statistics_interval: Duration::from_secs(5),
         }
     }
 }
@@ -114,17 +102,17 @@ impl Limits {
             ["disk_free_limit", "relative"] => self.disk_free = DiskLimit::Memory(share(value)?),
             ["default_limits", "vhosts", id, setting] => self.vhost_rule(id, setting, value)?,
             ["default_policies", "operator", id, setting @ ..] => return self.operator(id, setting, value),
-            ["runtime_parameters", "limits", component] => {
-                self.parameters.insert((*component).to_owned(), values::between(value, 0, i64::MAX)?);
-            }
             ["deprecated_features", "permit", name] => {
-                self.deprecated.insert((*name).to_owned(), values::boolean(value)?);
+                let permitted = values::boolean(value)?;
+                match *name {
+                    "global_qos" => self.node.permits.global_qos = permitted,
+                    "queue_master_locator" => self.node.permits.master_locator = permitted,
+                    // Everything else is permitted.
+                    _ => return Ok(permitted),
+                }
             }
             ["quorum_queue", "property_equivalence", "relaxed_checks_on_redeclaration"] => {
-                self.relaxed_checks = Some(values::boolean(value)?);
-            }
-            ["collect_statistics_interval"] => {
-                self.statistics_interval = Duration::from_millis(values::between(value, 1, i64::MAX)?);
+                self.node.permits.relaxed_checks = values::boolean(value)?;
             }
             _ => return Ok(false),
         }

@@ -7,6 +7,7 @@ use amq_protocol::types::AMQPValue;
 
 use super::Node;
 use crate::auth::limits::{Limit, VhostLimits};
+use crate::broker::compatibility::Permits;
 use crate::broker::events::Facts;
 use crate::broker::queue::arguments::QueueType;
 
@@ -22,6 +23,7 @@ pub struct NodeLimits {
     pub frame_max: u32,
     /// Seconds, as clients are offered it; 0 is none.
     pub heartbeat: u16,
+    pub permits: Permits,
     /// How long a client may take until it is in.
     pub handshake_timeout: Option<Duration>,
     /// Milliseconds that a delivery of a quorum queue may go unacknowledged.
@@ -39,6 +41,7 @@ impl Default for NodeLimits {
             vhost_max: None,
             frame_max: 131_072,
             heartbeat: 60,
+            permits: Permits::default(),
             handshake_timeout: Some(Duration::from_secs(10)),
             consumer_timeout: None,
             default_queue_type: QueueType::Classic,
@@ -58,6 +61,7 @@ impl Node {
         self.connection_max = limits.connection_max.map(|max| Limit(max.into()));
         self.default_queue_type = limits.default_queue_type;
         self.vhost_max = limits.vhost_max;
+        self.permits = limits.permits;
         self.handshake_timeout = limits.handshake_timeout;
         self.consumer_timeout = limits.consumer_timeout;
         self

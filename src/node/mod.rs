@@ -88,7 +88,7 @@ use crate::auth::limits::{Count, Limit};
 use crate::auth::sasl::Mechanisms;
 use crate::auth::{Auth, InvalidPattern};
 use crate::broker::Now;
-use crate::broker::compatibility::Compatibility;
+use crate::broker::compatibility::{Compatibility, Permits};
 use crate::broker::counts::{Churn, Counts};
 use crate::broker::queue::arguments::QueueType;
 use crate::log::budget::Budget;
@@ -139,6 +139,7 @@ pub struct Node {
     /// What new vhosts get that are not told.
     pub default_queue_type: QueueType,
     vhost_max: Option<u32>,
+    permits: Permits,
     /// How long a client may take until it is in.
     pub handshake_timeout: Option<Duration>,
     /// Milliseconds that a delivery of a quorum queue may go unacknowledged.
@@ -211,6 +212,7 @@ impl Node {
             connection_max: None,
             default_queue_type: QueueType::Classic,
             vhost_max: None,
+            permits: Permits::default(),
             handshake_timeout: Some(Duration::from_secs(10)),
             consumer_timeout: None,
             beginning: Beginning::default(),

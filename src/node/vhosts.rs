@@ -89,6 +89,7 @@ impl Node {
             vhost.share_budget(Arc::clone(&self.budget));
             vhost.share_churn(Arc::clone(&self.churn));
             vhost.compatibility = self.compatibility;
+            vhost.permits = self.permits;
             vhost.seed(u64::from_le_bytes(seed));
             vhost.consumer_timeout = self.consumer_timeout;
             vhost.live_on(&self.name);

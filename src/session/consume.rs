@@ -53,7 +53,8 @@ impl Session {
     /// and every consumer to come has a window of its own.
     fn qos(&mut self, number: u16, qos: &basic::Qos, cx: &mut Context<'_>) -> Result<(), Exception> {
         let id = self.channel(number)?.id;
-        if qos.global && cx.vhost.compatibility.has_channel_window() {
+        let has_window = cx.vhost.compatibility.has_channel_window() || cx.vhost.permits.global_qos;
+        if qos.global && has_window {
             cx.vhost.set_window(id, qos.prefetch_count);
         } else {
             cx.vhost.set_prefetch(id, qos.prefetch_count);

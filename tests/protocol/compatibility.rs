@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use leveret::broker::compatibility::Compatibility;
+use leveret::broker::compatibility::{Compatibility, Permits};
 use leveret::node::Node;
+use leveret::node::limits::NodeLimits;
 
 use crate::common::Broker;
 use crate::common::client::{Client, PROTOCOL_HEADER};
@@ -74,4 +75,41 @@ fn a_delivery_that_is_not_acknowledged_in_time() {
     client.send(1, "channel.close-ok");
     client.open_channel(1);
     assert_eq!(client.call(1, "queue.delete queue=q"), "queue.delete-ok message-count=1");
+}
+
+/// As RabbitMQ 4.3.6 answers with the same settings.
+#[test]
+fn what_is_permitted_beside() {
+    let permits = Permits { global_qos: true, master_locator: true, relaxed_checks: true };
+    let limits = NodeLimits { permits, ..NodeLimits::default() };
+    let node = Node::empty(16 << 20, usize::MAX).with_limits(&limits);
+    node.begin().unwrap();
+    let broker = Broker::serve(Arc::new(node));
+    let mut client = broker.channel();
+    let typed = |declare: &str, kind: &str| method(declare).args(&[("x-queue-type", text(kind))]);
+    let ok = "queue.declare-ok";
+    assert!(client.call(1, typed("queue.declare queue=q durable", "quorum")).starts_with(ok));
+    for again in [
+        method("queue.declare queue=q durable"),
+        method("queue.declare queue=q"),
+        method("queue.declare queue=q durable auto-delete"),
+        method("queue.declare queue=q durable exclusive"),
+        typed("queue.declare queue=q durable", "classic"),
+        method("queue.declare queue=q durable").args(&[("x-max-priority", int(5))]),
+        method("queue.declare queue=ml durable").args(&[("x-queue-master-locator", text("min-masters"))]),
+    ] {
+        let got = client.call(1, again);
+        assert!(got.starts_with(ok), "{got}");
+    }
+    for (again, key) in [
+        (typed("queue.declare queue=q durable", "stream"), "x-queue-type"),
+        (method("queue.declare queue=q durable").args(&[("x-max-length", int(5))]), "x-max-length"),
+        (typed("queue.declare queue=ml durable", "quorum"), "x-queue-type"),
+        (method("queue.declare queue=ml"), "durable"),
+    ] {
+        let got = client.call(1, again);
+        let wanted = format!("channel.close 406 PRECONDITION_FAILED - inequivalent arg '{key}'");
+        assert!(got.starts_with(&wanted), "{got}");
+        client = broker.channel();
+    }
 }

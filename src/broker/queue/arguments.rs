@@ -230,6 +230,27 @@ pub fn parse_as(
     parse(arguments, declared, described)
 }
 
+/// Whether a declaration of a quorum queue that is there wants a classic one.
+pub fn is_classic_for_quorum(found: QueueType, wanted: &FieldTable) -> bool {
+    let wanted = match wanted.inner().get("x-queue-type") {
+        Some(AMQPValue::LongString(name)) => QueueType::from_name(name.as_bytes()),
+        _ => Some(QueueType::Classic),
+    };
+    found == QueueType::Quorum && wanted == Some(QueueType::Classic)
+}
+
+/// Arguments without those that only classic queues have, for a quorum queue.
+pub fn as_quorum(arguments: &FieldTable) -> FieldTable {
+    const CLASSIC: [&str; 5] =
+        ["x-queue-type", "x-max-priority", "x-queue-mode", "x-queue-version", "x-queue-master-locator"];
+    let mut left = FieldTable::default();
+    for (key, value) in arguments.inner().iter().filter(|(key, _)| !CLASSIC.contains(&key.as_str())) {
+        left.insert(key.clone(), value.clone());
+    }
+    left.insert(TYPE.into(), AMQPValue::LongString(QueueType::Quorum.name().into()));
+    left
+}
+
 /// Reads arguments that have been checked. The few that RabbitMQ does not check count as absent if bad.
 pub(in crate::broker) fn read(queue_type: QueueType, arguments: &FieldTable) -> Settings {
     read_with(queue_type, arguments, &Definition::new())

@@ -5,6 +5,7 @@ use amq_protocol::types::{AMQPValue, FieldTable};
 use super::Queue;
 use super::arguments::{self, Declared, QueueType};
 use crate::auth::limits::Limit;
+use crate::broker::compatibility::Compatibility;
 use crate::broker::counts::count;
 use crate::broker::dedup;
 use crate::broker::definitions::{Change, End};
@@ -76,7 +77,12 @@ impl Vhost {
         let described = self.describe("queue", declaration.name.as_bytes());
         let Declaration { name, durable, exclusive, auto_delete, arguments } = declaration;
         let declared = Declared { durable, exclusive, auto_delete };
-        let settings = arguments::parse_as(self.compatibility, &arguments, &declared, &described)?;
+        let level = if self.permits.master_locator {
+            self.compatibility.min(Compatibility::V4_0)
+        } else {
+            self.compatibility
+        };
+        let settings = arguments::parse_as(level, &arguments, &declared, &described)?;
         self.check_queue_limit(&name)?;
         dedup::check_queue(&arguments)?;
         let owner = connection.filter(|_| exclusive);
@@ -136,6 +142,13 @@ impl Vhost {
     ) -> Result<(), Exception> {
         let queue = &self.queues[id];
         let owner = connection.filter(|_| wanted.exclusive);
+        if self.permits.relaxed_checks
+            && arguments::is_classic_for_quorum(queue.settings.queue_type, &wanted.arguments)
+        {
+            let described = self.describe("queue", queue.name.as_bytes());
+            let wanted = arguments::as_quorum(&wanted.arguments);
+            return arguments::check_equivalent(QueueType::Quorum, &queue.arguments, &wanted, &described);
+        }
         if queue.owner != owner {
             return Err(self.locked(queue));
         }
