@@ -260,7 +260,7 @@ fn logs_go_where_they_are_sent_and_levels_change_while_it_runs() {
         server.said
     );
     let read = || std::fs::read_to_string(&log).expect("a log");
-    assert_eq!(read(), "", "nothing is worth a warning");
+    assert!(!read().contains(r#""level":"info""#), "{}", read());
     folder.put("rabbitmq.conf", &text("debug"));
     server.signal("-HUP");
     let has = |text: &str| read().lines().any(|line| line.contains(text));
