@@ -72,7 +72,7 @@ fn put_stats(shown: &mut Map<String, Value>, node: &Node, connection: &Connectio
         "garbage_collection": nothing_collected(),
         "recv_cnt": carried.reads,
         "reductions": 0,
-        "reductions_details": { "rate": 0.0 },
+        "reductions_details": wanted.steady(wanted.octets, 0),
         "send_cnt": carried.writes,
         "send_pend": connection.traffic.pending(),
         "state": state,

@@ -183,8 +183,11 @@ fn add_figures(node: &Node, now: &Figures, json: &mut Map<String, Value>, wanted
         ("io_sync_avg_time", now.syncs),
         ("io_seek_avg_time", Used::default()),
     ] {
-        json.insert(name.to_owned(), average(used).into());
-        json.insert(format!("{name}_details"), json!({ "rate": 0.0 }));
+        let average = average(used);
+        json.insert(name.to_owned(), average.into());
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let details = wanted.steady(wanted.figures, average as u64);
+        json.insert(format!("{name}_details"), details);
     }
     for name in [
         "sockets_used",
@@ -198,7 +201,7 @@ fn add_figures(node: &Node, now: &Figures, json: &mut Map<String, Value>, wanted
         "queue_index_read_count",
     ] {
         json.insert(name.to_owned(), 0.into());
-        json.insert(format!("{name}_details"), json!({ "rate": 0.0 }));
+        json.insert(format!("{name}_details"), wanted.steady(wanted.figures, 0));
     }
 }
 

@@ -51,6 +51,32 @@ async fn the_node() {
     }
 }
 
+/// RabbitMQ's own interface draws charts of all of them.
+#[tokio::test]
+async fn samples_of_all_that_has_a_rate() {
+    let broker = start().await;
+    let mut client = Client::open(broker.amqp, "guest", "guest", "/").await;
+    client.open_channel().await;
+    assert_eq!(status(&broker, "PUT", "/api/queues/%2F/q", json!({})).await, 201);
+    let connection = client.name().replace(' ', "%20").replace('>', "%3E");
+    let ranges = ["lengths", "msg_rates", "data_rates", "node_stats"];
+    let query = ranges.map(|range| format!("{range}_age=60&{range}_incr=5")).join("&");
+    let paths = [
+        "nodes/rabbit@localhost".to_owned(),
+        "queues/%2F/q".to_owned(),
+        format!("connections/{connection}"),
+        format!("channels/{connection}%20(1)"),
+    ];
+    for path in paths {
+        let shown = get(&broker, &format!("/api/{path}?{query}")).await;
+        let details =
+            shown.as_object().expect("an object").iter().filter(|(_, value)| value.get("rate").is_some());
+        let without: Vec<_> =
+            details.filter(|(_, value)| value["samples"].as_array().map(Vec::len) != Some(13)).collect();
+        assert!(without.is_empty(), "{path}: {without:?}");
+    }
+}
+
 #[tokio::test]
 async fn memory() {
     let broker = start().await;

@@ -96,7 +96,7 @@ fn to_json(of: &Of, alone: bool) -> Value {
         "pending_raft_commands": 0,
         "prefetch_count": look.prefetch,
         "reductions": 0,
-        "reductions_details": { "rate": 0.0 },
+        "reductions_details": wanted.steady(wanted.octets, 0),
         "state": "running",
         "transactional": matches!(look.manner, Manner::Tx { .. }),
     })));

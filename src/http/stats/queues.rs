@@ -84,7 +84,7 @@ fn to_json(of: &Of) -> Value {
     shown.insert("consumers".to_owned(), number(queue.consumers));
     shown.insert("memory".to_owned(), number(queue.memory));
     shown.insert("reductions".to_owned(), number(0));
-    shown.insert("reductions_details".to_owned(), json!({ "rate": 0.0 }));
+    shown.insert("reductions_details".to_owned(), wanted.steady(wanted.lengths, 0));
     match queue.queue_type() {
         QueueType::Classic => shown.extend(of_classic(queue)),
         QueueType::Quorum => shown.extend(of_quorum(queue, &wanted.node)),
