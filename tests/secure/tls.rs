@@ -136,3 +136,31 @@ fn events() {
     assert_eq!(found, ["user.authentication.success", "connection.created"]);
     client.close();
 }
+
+/// What a client does not read waits as it does without TLS, and comes when it reads again.
+#[test]
+fn a_client_that_does_not_read() {
+    let broker = Broker::start();
+    let (tls, authority, _folder) = server();
+    let mut slow =
+        Client::open(tunnel(&broker, listen_tls(&broker, &tls), authority.trusted(None, &[&TLS13])));
+    slow.open_channel(1);
+    slow.all_ok(1, &["queue.declare queue=slow"]);
+    slow.send(1, "basic.consume queue=slow no-ack consumer-tag=c");
+    let mut other = broker.channel();
+    other.all_ok(1, &["confirm.select"]);
+    let body = "x".repeat(100_000);
+    const COUNT: usize = 400;
+    for number in 0..COUNT {
+        other.publish(1, "", "slow", &format!("{number} {body}"));
+        assert!(other.next(1).text.starts_with("basic.ack "), "a publisher is served all along");
+    }
+    let waiting = broker.queue("slow").expect("a queue").ready;
+    assert!(waiting > COUNT / 4, "only {waiting} of {COUNT} wait in the queue");
+    assert_eq!(slow.next(1).text.split(' ').next(), Some("basic.consume-ok"));
+    for number in 0..COUNT {
+        let delivery = slow.next(1);
+        assert!(delivery.body.starts_with(format!("{number} ").as_bytes()), "{number}");
+    }
+    slow.close();
+}

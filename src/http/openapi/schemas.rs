@@ -88,7 +88,7 @@ const OBJECTS: &[(&str, &str)] = &[
     (
         "Queue",
         "name!:string vhost!:string type!:string node!:string state!:string durable!:boolean auto_delete!:boolean \
-      exclusive!:boolean arguments!:object policy!:string|null operator_policy!:string|null effective_policy_definition!:object \
+      exclusive!:boolean arguments!:object policy:string|null operator_policy:string|null effective_policy_definition!:object \
       messages!:integer messages_ready!:integer messages_unacknowledged!:integer consumers!:integer",
     ),
     (
