@@ -40,6 +40,7 @@ class Leveret:
     def begin(self):
         """Starts it and does not wait for anything."""
         command = [self.settings.leveret, "server", "--listen", f"{HOST}:{self.port}", "--http-listen", "none"]
+        command += ["--metrics-listen", "none"]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [*command, "--data-dir", self.data, *self.settings.leveret_option], stdout=log, stderr=log

@@ -424,10 +424,14 @@ fn perf_compares_brokers() {
 }
 
 #[test]
-fn metrics_can_be_turned_off_only() {
-    let output = server("127.0.0.1:0", Path::new("/nowhere")).arg("--metrics-listen=127.0.0.1:1").output();
-    let text = String::from_utf8_lossy(&output.expect("it runs").stderr).into_owned();
-    assert!(text.contains("metrics are not served yet"), "{text}");
+fn metrics_are_served_where_somebody_says_or_the_node_does_not_start() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
+    command.args(["server", "--listen", "none", "--http-listen", "none", "--in-memory"]);
+    let output = command.args(["--metrics-listen", &address]).output().expect("it runs");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && text.contains(&address), "{text}");
 }
 
 #[test]

@@ -18,7 +18,8 @@ impl Server {
     fn start(name: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("leveret-perf-{}-{name}", std::process::id()));
         let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
-        command.args(["server", "--listen", "127.0.0.1:0", "--http-listen", "none", "--data-dir"]);
+        command.args(["server", "--listen", "127.0.0.1:0", "--http-listen", "none"]);
+        command.args(["--metrics-listen", "none", "--data-dir"]);
         command.arg(&folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().expect("it starts");
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines().map_while(Result::ok);

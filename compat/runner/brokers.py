@@ -181,7 +181,7 @@ class Leveret(Own):
 
     def start(self):
         command = [self.binary, "server", "--listen", f"{HOST}:{self.port}", "--http-listen", f"{HOST}:{self.http_port}"]
-        command += ["--data-dir", Path(self.folder.name) / "data", *self.tls_settings()]
+        command += ["--metrics-listen", "none", "--data-dir", Path(self.folder.name) / "data", *self.tls_settings()]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
         for port in self.port, self.http_port:

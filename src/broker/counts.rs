@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::channel::Manner;
+use super::queue::Queue;
+use super::queue::arguments::QueueType;
 use super::vhost::Vhost;
 use super::{ChannelId, ConnectionId, ExchangeId, QueueId};
 
@@ -60,6 +62,18 @@ pub struct Measured {
 pub struct Counts {
     pub publishes: Publishes,
     pub deliveries: Deliveries,
+}
+
+/// Deliveries by what they came from: classic, quorum and stream queues, and what holds somebody's replies.
+pub type ByType = [Deliveries; 4];
+
+/// What of all that is published is counted nowhere else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Global {
+    /// Messages by the queues they were routed to.
+    pub routed: u64,
+    /// Messages of channels in confirm mode.
+    pub confirmable: u64,
 }
 
 /// What has come and gone, counted for all vhosts of a node together.
@@ -130,6 +144,19 @@ impl Deliveries {
         self.redeliver += u64::from(redelivered);
     }
 
+    /// The larger of each number.
+    pub fn most(&self, other: &Self) -> Self {
+        Self {
+            deliver: self.deliver.max(other.deliver),
+            deliver_no_ack: self.deliver_no_ack.max(other.deliver_no_ack),
+            get: self.get.max(other.get),
+            get_no_ack: self.get_no_ack.max(other.get_no_ack),
+            get_empty: self.get_empty.max(other.get_empty),
+            redeliver: self.redeliver.max(other.redeliver),
+            ack: self.ack.max(other.ack),
+        }
+    }
+
     /// All that has left its queue for somebody.
     pub fn deliver_get(&self) -> u64 {
         self.deliver + self.deliver_no_ack + self.get + self.get_no_ack
@@ -157,10 +184,27 @@ impl AddAssign for Deliveries {
     }
 }
 
+impl AddAssign for Global {
+    fn add_assign(&mut self, other: Self) {
+        self.routed += other.routed;
+        self.confirmable += other.confirmable;
+    }
+}
+
 impl AddAssign for Counts {
     fn add_assign(&mut self, other: Self) {
         self.publishes += other.publishes;
         self.deliveries += other.deliveries;
+    }
+}
+
+/// A queue's place in [`ByType`].
+fn place(queue: &Queue) -> usize {
+    match queue.settings.queue_type {
+        _ if queue.hidden => 3,
+        QueueType::Classic => 0,
+        QueueType::Quorum => 1,
+        QueueType::Stream => 2,
     }
 }
 
@@ -186,6 +230,26 @@ impl Vhost {
         self.totals
     }
 
+    /// The same of what is counted once for all.
+    pub fn global(&self) -> Global {
+        self.global
+    }
+
+    /// What queues that are no more have delivered.
+    pub fn gone(&self) -> ByType {
+        self.gone
+    }
+
+    /// What a queue has delivered, be it to be seen or not, and its place among the types.
+    pub fn deliveries_of(&self, id: QueueId) -> Option<(usize, Deliveries)> {
+        self.queues.get(id).map(|queue| (place(queue), queue.deliveries))
+    }
+
+    /// Keeps what a queue has counted that is about to go.
+    pub(super) fn retire(&mut self, queue: &Queue) {
+        self.gone[place(queue)] += queue.deliveries;
+    }
+
     /// Counts what comes and goes together with others. It has no content yet.
     pub fn share_churn(&mut self, churn: Arc<Churn>) {
         self.churn = churn;
@@ -200,6 +264,7 @@ impl Vhost {
             drop_unroutable: tally.drop_unroutable,
         };
         self.totals.publishes += publishes;
+        self.global.routed += tally.passed.publish_out;
         if let Some(on) = self.channels.get_mut(channel) {
             on.counts.publishes += publishes;
         }
@@ -220,6 +285,7 @@ impl Vhost {
 
     /// Counts messages that a channel wants to be told of when they are safe.
     pub fn count_confirmable(&mut self, channel: ChannelId, count: u64) {
+        self.global.confirmable += count;
         if let Some(on) = self.channels.get_mut(channel) {
             on.counts.publishes.confirm += count;
         }

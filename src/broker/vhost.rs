@@ -11,7 +11,7 @@ use super::chance::Chance;
 use super::channel::Channel;
 use super::commit::Commits;
 use super::compatibility::{Compatibility, Permits};
-use super::counts::{Churn, Counts, Touched, count};
+use super::counts::{ByType, Churn, Counts, Global, Touched, count};
 use super::dedup::claims::Claims;
 use super::definitions::Change;
 use super::effects::Effects;
@@ -80,6 +80,9 @@ pub struct Vhost {
     /// Messages moved so far, as a measure of time spent.
     pub(super) work: u64,
     pub(super) totals: Counts,
+    pub(super) global: Global,
+    /// Of queues that have been deleted.
+    pub(super) gone: ByType,
     pub(super) churn: Arc<Churn>,
     pub(super) touched: Touched,
     /// Queues to be dispatched when a run of settlements is over.
@@ -160,6 +163,8 @@ impl Vhost {
             log_ids: Arc::new(AtomicU64::new(1)),
             work: 0,
             totals: Counts::default(),
+            global: Global::default(),
+            gone: ByType::default(),
             churn: Arc::default(),
             touched: Touched::default(),
             due: Vec::new(),

@@ -7,7 +7,7 @@ use axum::http::HeaderValue;
 use super::Layer;
 use super::settings::Group;
 use super::values::{self, Allowed};
-use crate::http::settings::HttpSettings;
+use crate::http::settings::{HttpSettings, MetricsSettings};
 use crate::node::samples::RatesMode;
 
 #[derive(Clone, Debug, Default)]
@@ -19,10 +19,7 @@ pub struct Management {
     pub no_statistics: bool,
     /// `management.enable_queue_totals`: lengths of queues are told all the same.
     pub queue_totals: bool,
-    /// `prometheus.path`: what the paths of metrics begin with.
-    pub metrics_path: Option<String>,
-    /// `prometheus.return_per_object_metrics`: `/metrics` is what `/metrics/per-object` is.
-    pub metrics_per_object: bool,
+    pub metrics: MetricsSettings,
 }
 
 impl Management {
@@ -55,11 +52,7 @@ impl Management {
             ["management", "headers", "xss_protection"] => http.xss_protection = Some(header(value)?),
             ["management", "headers", "frame_options"] => http.frame_options = Some(header(value)?),
             ["management", "headers", "referrer_policy"] => http.referrer_policy = Some(header(value)?),
-            ["management", "tcp", "max_connections"] => {
-                let max =
-                    if value == "infinity" { Ok(usize::MAX) } else { values::between(value, 1, i64::MAX) };
-                http.connections_max = max?;
-            }
+            ["management", "tcp", "max_connections"] => http.connections_max = connections(value)?,
             ["management", "tcp", "idle_timeout"] => {
                 http.idle = Duration::from_millis(values::between(value, 1, i64::MAX)?);
             }
@@ -78,12 +71,35 @@ impl Management {
             ["management", "disable_stats"] | ["management_agent", "disable_metrics_collector"] => {
                 self.no_statistics = values::boolean(value)?;
             }
-            ["prometheus", "path"] => self.metrics_path = Some(path(value)?),
-            ["prometheus", "return_per_object_metrics"] => self.metrics_per_object = values::boolean(value)?,
+            ["prometheus", option @ ..] => return metrics(&mut self.metrics, option, value),
             _ => return Ok(false),
         }
         Ok(true)
     }
+}
+
+/// How metrics are served.
+fn metrics(metrics: &mut MetricsSettings, option: &[&str], value: &str) -> Result<bool, Allowed> {
+    match option {
+        ["path"] => match path(value)? {
+            // All of the port is theirs, and this is where they are looked for first.
+            path if path.is_empty() => "/metrics".clone_into(&mut metrics.path),
+            path => metrics.path = path,
+        },
+        ["return_per_object_metrics"] => metrics.per_object = values::boolean(value)?,
+        ["authentication", "enabled"] => metrics.authentication = values::boolean(value)?,
+        ["tcp", "max_connections"] => metrics.connections_max = connections(value)?,
+        ["tcp", "idle_timeout"] => {
+            metrics.idle = Duration::from_millis(values::between(value, 1, i64::MAX)?);
+        }
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+/// As many connections as are served at a time.
+fn connections(value: &str) -> Result<usize, Allowed> {
+    if value == "infinity" { Ok(usize::MAX) } else { values::between(value, 1, i64::MAX) }
 }
 
 /// A prefix of paths: empty, or with a slash in front and none at the end.

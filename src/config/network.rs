@@ -12,6 +12,7 @@ pub const AMQP_PORT: u16 = 5672;
 pub const HTTP_PORT: u16 = 15672;
 pub const HTTPS_PORT: u16 = 15671;
 pub const METRICS_PORT: u16 = 15692;
+pub const METRICS_TLS_PORT: u16 = 15691;
 
 /// Which name in a client's certificate is the user's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -99,6 +100,11 @@ impl HttpPlaces {
             places.push((self.ssl.place(tls_port), true));
         }
         places
+    }
+
+    /// Whether somebody has set where, or on which port.
+    pub fn is_asked_for(&self) -> bool {
+        self.listen.get().is_some() || self.tcp.is_set() || self.ssl.is_set()
     }
 
     fn apply(&mut self, key: &[&str], value: &str) -> Result<bool, Allowed> {

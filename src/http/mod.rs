@@ -16,6 +16,7 @@
 //! - [`listing`]: order, pages and columns of lists, and columns of objects
 //! - [`refusal`]: every reply that is no success
 //! - [`table`], [`properties`]: AMQP field tables and a message's properties as JSON, and back
+//! - [`metrics`]: metrics for Prometheus, here and on a port of their own
 //! - [`erlang_hash`]: RabbitMQ's names for bindings with arguments
 //! - one file per kind of thing: [`overview`], [`health`], [`certificates`], [`nodes`], [`cluster`], [`features`], [`stream`],
 //!   [`login`], [`vhosts`], [`users`], [`permissions`], [`topics`], [`limits`], [`connections`], [`queues`], [`stats`],
@@ -46,6 +47,7 @@ mod login;
 mod nodes;
 mod openapi;
 mod messages;
+mod metrics;
 mod moving;
 mod multipart;
 mod overview;
@@ -83,7 +85,7 @@ use crate::node::Node;
 use caller::Trusted;
 use front::front;
 use resource::{CHANGE, GET, READ, other_method, resource};
-pub use server::{HttpListener, serve};
+pub use server::{HttpListener, serve, serve_metrics};
 use settings::HttpSettings;
 
 /// The methods of what can be looked at and dropped.
@@ -106,6 +108,7 @@ fn router(node: Arc<Node>, settings: Arc<HttpSettings>) -> Router {
         .merge(stream::routes())
         .merge(super_streams::routes())
         .merge(parameters())
+        .merge(metrics::routes())
         .merge(pages::routes());
     let paths = paths.layer(DefaultBodyLimit::max(settings.body_max)).with_state(node);
     let paths = paths

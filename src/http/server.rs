@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
-use super::settings::HttpSettings;
+use super::settings::{HttpSettings, MetricsSettings};
 use crate::net::listener::bind_again;
 use crate::net::tls::Tls;
 use crate::node::Node;
@@ -100,20 +100,36 @@ impl HttpListener {
 
 /// Serves the API until the node goes down, and ends what is under way.
 pub async fn serve(listener: impl Into<HttpListener>, node: Arc<Node>, settings: Arc<HttpSettings>) {
-    let mut listener = listener.into();
-    let owner = Arc::clone(&node);
-    let mut port = owner.control.port(Entrance::Api);
+    let listener = listener.into();
+    let (places, idle) = (settings.connections_max, settings.idle);
+    let api = match &listener {
+        HttpListener::Control(_) => super::trusted_router(Arc::clone(&node), &settings),
+        HttpListener::Tcp(_) | HttpListener::Tls(..) | HttpListener::Unix(_) => {
+            super::router(Arc::clone(&node), settings)
+        }
+    };
+    serve_router(listener, &node, api, places, idle).await;
+}
+
+/// Serves metrics alone in the same way.
+pub async fn serve_metrics(
+    listener: impl Into<HttpListener>,
+    node: Arc<Node>,
+    settings: Arc<MetricsSettings>,
+) {
+    let (places, idle) = (settings.connections_max, settings.idle);
+    let router = super::metrics::router(Arc::clone(&node), settings);
+    serve_router(listener.into(), &node, router, places, idle).await;
+}
+
+async fn serve_router(mut listener: HttpListener, node: &Node, api: Router, places: usize, idle: Duration) {
+    let mut port = node.control.port(Entrance::Api);
     if !listener.closes() {
         // It has no part in what the doors are waited for with.
         port.stays();
     }
     let mut going_down = node.going_down();
-    let places = Arc::new(Semaphore::new(settings.connections_max.min(Semaphore::MAX_PERMITS)));
-    let idle = settings.idle;
-    let api = match &listener {
-        HttpListener::Control(_) => super::trusted_router(node, &settings),
-        HttpListener::Tcp(_) | HttpListener::Tls(..) | HttpListener::Unix(_) => super::router(node, settings),
-    };
+    let places = Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS)));
     let tls = match &listener {
         HttpListener::Tls(_, tls) => Some(Arc::clone(tls)),
         _ => None,

@@ -74,3 +74,25 @@ impl Default for HttpSettings {
         }
     }
 }
+
+/// How metrics are served on their own port, as RabbitMQ sets it under `prometheus.`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetricsSettings {
+    /// `path`: where they are. Begins with a slash and does not end with one.
+    pub path: String,
+    /// `return_per_object_metrics`: what is asked for nothing special tells of each object.
+    pub per_object: bool,
+    /// `authentication.enabled`: only those who monitor get them.
+    pub authentication: bool,
+    /// `tcp.max_connections`: as many connections are served at a time on a listener.
+    pub connections_max: usize,
+    /// `tcp.idle_timeout`: how long a connection may be idle.
+    pub idle: Duration,
+}
+
+impl Default for MetricsSettings {
+    fn default() -> Self {
+        let HttpSettings { connections_max, idle, .. } = HttpSettings::default();
+        Self { path: "/metrics".to_owned(), per_object: false, authentication: false, connections_max, idle }
+    }
+}

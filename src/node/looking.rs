@@ -9,7 +9,7 @@ use super::cell::VhostCell;
 use super::connections::ConnectionInfo;
 use super::samples::Lengths;
 use super::traffic::Carried;
-use crate::broker::counts::{Churned, Counts};
+use crate::broker::counts::{ByType, Churned, Counts, Global};
 use crate::broker::look::{ChannelLook, ConsumerLook, ExchangeLook, QueueLook};
 
 /// Objects copied with a vhost held once, and those that are only counted.
@@ -33,6 +33,30 @@ impl VhostCell {
         }
         found.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         found
+    }
+
+    /// Shows all queues that are to be seen, in no order.
+    pub fn for_each_queue(&self, show: impl FnMut(QueueLook)) {
+        let mut show = show;
+        let ids = self.with_vhost(|vhost| vhost.queue_ids());
+        for some in ids.chunks(AT_ONCE) {
+            let found: Vec<_> =
+                self.with_vhost(|vhost| some.iter().filter_map(|id| vhost.look_at_queue(*id)).collect());
+            found.into_iter().for_each(&mut show);
+        }
+    }
+
+    /// What queues of each type have delivered, be they still there or not.
+    pub fn delivered(&self) -> ByType {
+        let (ids, mut all) = self.with_vhost(|vhost| (vhost.queue_ids(), vhost.gone()));
+        for some in ids.chunks(COUNTED_AT_ONCE) {
+            self.with_vhost(|vhost| {
+                for (place, deliveries) in some.iter().filter_map(|id| vhost.deliveries_of(*id)) {
+                    all[place] += deliveries;
+                }
+            });
+        }
+        all
     }
 
     pub fn look_at_queue(&self, name: &str) -> Option<QueueLook> {
@@ -94,6 +118,19 @@ impl VhostCell {
     }
 }
 
+/// What has been counted beside that in vhosts that have been removed.
+#[derive(Debug, Default)]
+pub(super) struct Gone {
+    global: Global,
+    delivered: ByType,
+    /// The most that has been told of all vhosts together.
+    told: ByType,
+}
+
+fn add(all: &mut ByType, some: &ByType) {
+    all.iter_mut().zip(some).for_each(|(all, some)| *all += *some);
+}
+
 impl Node {
     /// What has come and gone.
     pub fn churned(&self) -> Churned {
@@ -110,6 +147,36 @@ impl Node {
         let mut all = self.retired();
         self.vhosts().iter().for_each(|cell| all += cell.totals());
         all
+    }
+
+    /// What is counted once for all vhosts that there are or have been.
+    pub fn global(&self) -> Global {
+        let mut all = self.gone.lock().global;
+        self.vhosts().iter().for_each(|cell| all += cell.with_vhost(|vhost| vhost.global()));
+        all
+    }
+
+    /// What queues of each type have delivered, in all vhosts that there are or have been. A queue that is deleted while
+    /// they are counted may be missed, but what has been told once is never taken back.
+    pub fn delivered(&self) -> ByType {
+        let mut all = self.gone.lock().delivered;
+        for cell in self.vhosts() {
+            add(&mut all, &cell.delivered());
+        }
+        let told = &mut self.gone.lock().told;
+        for (told, now) in told.iter_mut().zip(all) {
+            *told = told.most(&now);
+        }
+        *told
+    }
+
+    /// Keeps what a vhost has counted that is about to go.
+    pub(super) fn retire(&self, cell: &VhostCell) {
+        *self.retired.lock() += cell.totals();
+        let (global, delivered) = (cell.with_vhost(|vhost| vhost.global()), cell.delivered());
+        let mut gone = self.gone.lock();
+        gone.global += global;
+        add(&mut gone.delivered, &delivered);
     }
 
     /// What the connections of each vhost have carried, be they still there or not.

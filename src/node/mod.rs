@@ -108,6 +108,7 @@ use disk_use::DiskUse;
 use events::Events;
 use listeners::Listeners;
 use logins::Logins;
+use looking::Gone;
 use parameters::Parameters;
 use process::Process;
 use samples::{Samples, StatsSettings};
@@ -129,6 +130,8 @@ pub struct Node {
     pub stats: StatsSettings,
     /// What has been counted in vhosts that have been removed.
     retired: Mutex<Counts>,
+    /// The same, by types of queue.
+    gone: Mutex<Gone>,
     pub control: Control,
     pub process: Process,
     pub attempts: AllAttempts,
@@ -204,6 +207,7 @@ impl Node {
             samples: Samples::default(),
             stats: StatsSettings::default(),
             retired: Mutex::default(),
+            gone: Mutex::default(),
             control: Control::default(),
             process: Process::default(),
             attempts: AllAttempts::default(),

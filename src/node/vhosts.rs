@@ -109,7 +109,7 @@ impl Node {
     /// Removes a vhost with everything in it, closes its connections, and says whether there was one.
     pub fn remove_vhost(&self, name: &str) -> bool {
         let Some(cell) = self.vhosts.write().remove(name) else { return false };
-        *self.retired.lock() += cell.totals();
+        self.retire(&cell);
         self.change_auth(|auth| {
             auth.forget_vhost(name);
             let logs = cell.with_vhost(|vhost| vhost.kept_queues());

@@ -61,7 +61,8 @@ impl Node {
     pub fn start(name: &str) -> Self {
         let folder = TempFolder::new(name);
         let mut server = Command::new(env!("CARGO_BIN_EXE_leveret"));
-        server.args(["server", "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--data-dir"]);
+        server.args(["server", "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"]);
+        server.args(["--metrics-listen", "none", "--data-dir"]);
         server.arg(folder.0.join("data")).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = server.spawn().expect("it starts");
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();

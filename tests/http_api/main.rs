@@ -17,6 +17,7 @@ mod http;
 mod limits;
 mod listing;
 mod messages;
+mod metrics;
 mod nodes;
 mod openapi;
 mod pages;

@@ -32,7 +32,7 @@ fn counted(object: &Value) -> Value {
 }
 
 /// A connection with a channel that has published and fetched.
-async fn busy(broker: &Broker) -> (Connection, Channel) {
+pub async fn busy(broker: &Broker) -> (Connection, Channel) {
     let connection = connect(broker).await;
     let channel = connection.create_channel().await.expect("a channel");
     let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };

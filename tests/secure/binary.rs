@@ -21,7 +21,12 @@ fn command(folder: &Folder, more: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
     let words =
         ["server", "--in-memory", "--listen", "none", "--http-listen", "none", "--tls-listen", "127.0.0.1:0"];
-    command.args(words).args(more).current_dir(&folder.0).env("HOME", &folder.0);
+    command
+        .args(words)
+        .args(["--metrics-listen", "none"])
+        .args(more)
+        .current_dir(&folder.0)
+        .env("HOME", &folder.0);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

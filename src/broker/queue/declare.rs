@@ -271,6 +271,7 @@ impl Vhost {
         self.remove_bindings_of(id);
         Alarm::ALL.into_iter().for_each(|alarm| self.set_alarm(id, alarm, None));
         let Some(queue) = self.queues.remove(id) else { return 0 };
+        self.retire(&queue);
         self.topology += 1;
         if queue.durable {
             let (name, log) = (Name::clone(&queue.name), queue.log_id());

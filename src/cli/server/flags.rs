@@ -30,14 +30,6 @@ impl FromStr for Listen {
     }
 }
 
-/// What there is to say of metrics so far. Scripts may already turn them off.
-fn only_none(text: &str) -> Result<Listen, String> {
-    match text.parse()? {
-        Listen(None) => Ok(Listen(None)),
-        Listen(Some(_)) => Err("metrics are not served yet: only none is possible".to_owned()),
-    }
-}
-
 /// A key and a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting(Vec<String>, String);
@@ -114,8 +106,9 @@ pub struct ServerArgs {
     #[arg(long, value_name = "ADDR:PORT")]
     http_listen: Vec<Listen>,
 
-    /// Where metrics are to be served: they are not yet, so that none is all there is
-    #[arg(long, value_name = "ADDR:PORT", value_parser = only_none)]
+    /// Serve metrics for Prometheus here; may be given more than once; none turns it off (leveret.metrics_listen.*,
+    /// prometheus.tcp.*) [default: port 15692 of all addresses, if it is free]
+    #[arg(long, value_name = "ADDR:PORT")]
     metrics_listen: Vec<Listen>,
 
     /// Keep data in this folder, which no other instance may use (leveret.data_dir) [default: leveret-data]

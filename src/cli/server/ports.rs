@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinHandle;
 
 use super::ServerError;
-use crate::config::network::{HTTP_PORT, HTTPS_PORT, Network};
+use crate::config::network::{HTTP_PORT, HTTPS_PORT, METRICS_PORT, METRICS_TLS_PORT, Network};
 use crate::config::settings::Settings;
 use crate::config::values::Place;
 use crate::http::socket::{self, ControlSocket};
@@ -28,9 +28,12 @@ pub struct Ports {
     amqp_local: Vec<LocalListener>,
     http: Vec<TcpListener>,
     http_tls: Vec<TcpListener>,
+    metrics: Vec<TcpListener>,
+    metrics_tls: Vec<TcpListener>,
     /// What the TLS listeners of AMQP serve with, if there are any.
     amqp_certificates: Option<Arc<Tls>>,
     http_certificates: Option<Arc<Tls>>,
+    metrics_certificates: Option<Arc<Tls>>,
 }
 
 impl Ports {
@@ -38,10 +41,19 @@ impl Ports {
     pub async fn bind(network: &Network) -> Result<Self, ServerError> {
         let http: Vec<_> = network.http.all(HTTP_PORT, HTTPS_PORT);
         let (http_tls, http): (Vec<_>, Vec<_>) = http.into_iter().partition(|(_, tls)| *tls);
+        let metrics: Vec<_> = network.metrics.all(METRICS_PORT, METRICS_TLS_PORT);
+        let (metrics_tls, metrics): (Vec<_>, Vec<_>) = metrics.into_iter().partition(|(_, tls)| *tls);
         let amqp_tls = network.amqps();
         Ok(Self {
             amqp_certificates: load("ssl_options", network.tls(), !amqp_tls.is_empty())?,
             http_certificates: load("management.ssl", network.http.tls.clone(), !http_tls.is_empty())?,
+            metrics_certificates: load(
+                "prometheus.ssl",
+                network.metrics.tls.clone(),
+                !metrics_tls.is_empty(),
+            )?,
+            metrics: bind_metrics(network, metrics.into_iter().map(|(place, _)| place)).await?,
+            metrics_tls: bind_all(metrics_tls.into_iter().map(|(place, _)| place)).await?,
             amqp: bind_all(network.amqp()).await?,
             amqp_tls: bind_all(amqp_tls).await?,
             amqp_local: bind_local(network)?,
@@ -52,7 +64,11 @@ impl Ports {
 
     /// What TLS listeners serve with.
     pub fn certificates(&self) -> Vec<Arc<Tls>> {
-        self.amqp_certificates.iter().chain(&self.http_certificates).cloned().collect()
+        [&self.amqp_certificates, &self.http_certificates, &self.metrics_certificates]
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect()
     }
 
     /// Serves them, in tasks that end when the node goes down. Those of the HTTP API have to be waited for.
@@ -82,7 +98,26 @@ impl Ports {
         }
         let serve =
             |listener| tokio::spawn(http::serve(listener, Arc::clone(node), Arc::clone(&http_settings)));
-        let serving = http.into_iter().map(serve).collect();
+        let mut serving: Vec<_> = http.into_iter().map(serve).collect();
+        let metrics = Arc::new(settings.management.metrics.clone());
+        for listener in self.metrics {
+            if let Some(address) = note(node, "http/prometheus", "Metrics", &listener, None, logs) {
+                tracing::info!(
+                    "Prometheus metrics: HTTP (non-TLS) listener started on port {}",
+                    address.port()
+                );
+            }
+            serving.push(tokio::spawn(http::serve_metrics(listener, Arc::clone(node), Arc::clone(&metrics))));
+        }
+        for (listener, tls) in self.metrics_tls.into_iter().zip(self.metrics_certificates.iter().cycle()) {
+            if let Some(address) =
+                note(node, "https/prometheus", "Metrics over TLS", &listener, Some(tls), logs)
+            {
+                tracing::info!("Prometheus metrics: HTTPS listener started on port {}", address.port());
+            }
+            let listener = HttpListener::Tls(listener, Arc::clone(tls));
+            serving.push(tokio::spawn(http::serve_metrics(listener, Arc::clone(node), Arc::clone(&metrics))));
+        }
         tracing::info!("Ready to start client connection listeners");
         let plain = Approach { tls: None, proxy: settings.network.proxy_protocol };
         for listener in self.amqp {
@@ -139,6 +174,21 @@ async fn bind_all(places: impl IntoIterator<Item = Place>) -> Result<Vec<TcpList
         });
     }
     Ok(listeners)
+}
+
+/// Takes the ports of metrics. One that nobody has asked for and that is taken, as by another node on this machine, is
+/// done without.
+async fn bind_metrics(
+    network: &Network,
+    places: impl IntoIterator<Item = Place>,
+) -> Result<Vec<TcpListener>, ListenError> {
+    match bind_all(places).await {
+        Err(e) if !network.metrics.is_asked_for() => {
+            tracing::warn!("metrics are not served: {e}");
+            Ok(Vec::new())
+        }
+        bound => bound,
+    }
 }
 
 fn bind_local(network: &Network) -> Result<Vec<LocalListener>, ListenError> {
