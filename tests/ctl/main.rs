@@ -4,6 +4,7 @@
 
 mod admin;
 mod node;
+mod streams;
 
 use std::net::TcpStream;
 use std::process::Command;

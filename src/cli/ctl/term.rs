@@ -86,6 +86,11 @@ impl Term {
         Self::Table(fields.as_object().into_iter().flatten().map(field).collect())
     }
 
+    /// A value of such a table.
+    pub fn header(value: &Value) -> Self {
+        Self::field(value).1
+    }
+
     /// A JSON object as a list of pairs.
     pub fn pairs(fields: &Value) -> Self {
         let fields = fields.as_object().into_iter().flatten();
@@ -155,6 +160,10 @@ impl Term {
                     format!("{{<<\"{key}\">>,{kind},{}}}", term.erlang())
                 };
                 fields.iter().map(field).collect()
+            }
+            Self::Array(terms) => {
+                let term = |(kind, term): &(&str, Self)| format!("{{{kind},{}}}", term.erlang());
+                terms.iter().map(term).collect()
             }
             Self::Pairs(fields) => {
                 let field = |(key, term): &(String, Self)| format!("{{<<\"{key}\">>,{}}}", term.erlang());

@@ -7,6 +7,7 @@
 //! - [`lists`], [`items`]: lists of what is in a vhost; their columns
 //! - [`queues`]: what is done to queues and connections
 //! - [`peek`]: a look at a message
+//! - [`streams`]: super streams, groups, and what streams remember
 //! - [`quorum`], [`cluster`]: replicas and other nodes, as far as a node that is alone can say something of them
 //! - [`settings`]: what can be changed on a running node
 //! - [`runtime`], [`apart`]: the machine; what there is no such thing as
@@ -30,6 +31,7 @@ mod quorum;
 mod runtime;
 mod settings;
 mod status;
+mod streams;
 mod users;
 mod vhosts;
 
@@ -56,6 +58,7 @@ pub fn all() -> impl Iterator<Item = &'static Command> {
         queues::COMMANDS,
         quorum::COMMANDS,
         peek::COMMANDS,
+        streams::COMMANDS,
         settings::COMMANDS,
         definitions::COMMANDS,
         cluster::COMMANDS,
