@@ -1,6 +1,7 @@
 //! A message as it lies in a stream, and as it is delivered: with its offset, and what the way through AMQP 1.0 makes of
 //! its properties in RabbitMQ.
 
+use super::marks::About;
 use super::{filter, publishers};
 use crate::broker::effects::Effects;
 use crate::broker::queue::dispatch::Accepted;
@@ -53,13 +54,16 @@ impl Vhost {
             stream.publishers.begin(position)
         });
         let waits = stream.note_append(position + 1, commit.filter(|_| kept));
-        let is_dirty = stream.publishers.is_dirty();
+        let (is_dirty, forgotten) = (stream.publishers.is_dirty(), stream.publishers.take_forgotten());
         let (goes_on, segments) = (!stream.hungry.is_empty(), log.segment_count());
         let rolled = segments != stream.segments;
         if rolled {
             self.retain_stream(id);
         }
         self.record_marks(id, mark.into_iter().collect());
+        for name in forgotten {
+            self.record_no_mark(id, About::Publisher, name);
+        }
         if is_dirty || rolled {
             self.keep_soon(id);
         }

@@ -14,7 +14,7 @@ const VALUE: &[u8] = b"x-stream-filter-value";
 /// The filter of a consumer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter {
-    /// Without empty ones, which stand for messages without a value.
+    /// In order, since there may be many. Without empty ones, which stand for messages without a value.
     values: Vec<Box<[u8]>>,
     /// The same for those that skip whole chunks.
     pub wanted: Wanted,
@@ -36,6 +36,8 @@ impl Filter {
             arguments.inner().get("x-stream-match-unfiltered") == Some(&AMQPValue::Boolean(true));
         let bare = unfiltered || values.iter().any(|value| value.is_empty());
         values.retain(|value| !value.is_empty());
+        values.sort_unstable();
+        values.dedup();
         let labels = values.iter().map(|value| stable_hash(value)).collect();
         Ok(Some(Self { values, wanted: Wanted { bare, labels } }))
     }
@@ -43,7 +45,7 @@ impl Filter {
     /// Whether it lets a message with these properties through.
     pub fn lets_in(&self, raw: &[u8]) -> bool {
         match value(raw) {
-            Some(value) => self.values.iter().any(|wanted| **wanted == *value),
+            Some(value) => self.values.binary_search_by(|wanted| (**wanted).cmp(value)).is_ok(),
             None => self.wanted.bare,
         }
     }
@@ -65,4 +67,22 @@ fn value(raw: &[u8]) -> Option<&[u8]> {
 /// What a message is labelled with in its log.
 pub fn label(raw: &[u8]) -> Option<u64> {
     value(raw).map(stable_hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::compose::Table;
+
+    #[test]
+    fn many_values_in_any_order() {
+        let text = |value: &str| AMQPValue::LongString(value.into());
+        let values: Vec<_> = ["n", "b", "", "z", "b", "a"].map(text).into();
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-stream-filter".into(), AMQPValue::FieldArray(values.into()));
+        let filter = Filter::of(&arguments).expect("good").expect("some");
+        let lets_in = |value: &str| filter.lets_in(&Table::default().text("x-stream-filter-value", value).properties());
+        assert_eq!(["a", "b", "n", "z", ""].map(lets_in), [true; 5]);
+        assert_eq!(["aa", "c", "zz", "A"].map(lets_in), [false; 4]);
+    }
 }

@@ -126,6 +126,15 @@ impl Vhost {
         }
     }
 
+    /// Where a group goes on in a stream has been set, be it before the time at which it was to begin.
+    pub(super) fn forget_since(&mut self, stream: QueueId, name: &str) {
+        let groups = self.groups.iter_mut().filter(|((_, group), _)| **group == *name);
+        let partitions = groups.flat_map(|(_, group)| &mut group.partitions);
+        for partition in partitions.filter(|partition| partition.stream == stream) {
+            partition.since = None;
+        }
+    }
+
     /// Somebody who was to give up a partition has settled everything.
     pub(super) fn pass_on(&mut self, id: ConsumerId, stream: QueueId) {
         let reading = self.consumers.get_mut(id).and_then(|consumer| consumer.reading.as_mut());

@@ -40,6 +40,8 @@ pub struct Publishers {
     end: Option<Position>,
     /// What is to be kept as soon as what is before this offset is on disk.
     keeping: Option<(Position, Vec<Mark>)>,
+    /// Those whose numbers are not to be kept any longer.
+    forgotten: Vec<Name>,
     /// How many messages have been dropped.
     pub dropped: u64,
 }
@@ -100,12 +102,20 @@ impl Publishers {
         if self.known.len() < PUBLISHERS_MAX {
             return;
         }
-        let mut places: Vec<_> = self.known.values().map(|last| last.at).collect();
-        places.sort_unstable();
-        let from = places.get(PUBLISHERS_MAX / 4).copied().unwrap_or_default();
-        self.known.retain(|_, last| last.at > from);
-        let Self { known, dirty, .. } = self;
-        dirty.retain(|name| known.contains_key(name));
+        let mut all: Vec<_> = self.known.iter().map(|(name, last)| (last.at, Name::clone(name))).collect();
+        all.sort_unstable();
+        // After a restart nobody knows when most of them were here last: a quarter goes all the same, and not all.
+        all.truncate(self.known.len() - PUBLISHERS_MAX * 3 / 4);
+        for (_, name) in all {
+            self.known.remove(&name);
+            self.dirty.remove(&name);
+            self.forgotten.push(name);
+        }
+    }
+
+    /// Those that have been forgotten since this was asked.
+    pub fn take_forgotten(&mut self) -> Vec<Name> {
+        std::mem::take(&mut self.forgotten)
     }
 
     /// The first message with a number comes: from its offset on they have to be read. Returns what has to be kept with it.
@@ -142,8 +152,9 @@ impl Publishers {
     /// have a retry dropped.
     pub fn take_kept(&mut self, committed: Position) -> Vec<Mark> {
         let ready = self.keeping.take_if(|(end, _)| *end <= committed);
-        let Some((end, marks)) = ready else { return Vec::new() };
+        let Some((end, mut marks)) = ready else { return Vec::new() };
         self.end = Some(end);
+        marks.retain(|(about, name, _)| *about != About::Publisher || self.known.contains_key(name));
         marks
     }
 
@@ -186,5 +197,24 @@ mod tests {
         assert!(publishers.all().len() <= PUBLISHERS_MAX);
         assert!(!publishers.has(&message("p0", 1)));
         assert!(publishers.has(&message(&format!("p{PUBLISHERS_MAX}"), 1)));
+        let forgotten = publishers.take_forgotten();
+        assert!(forgotten.iter().any(|name| **name == *"p0"));
+        assert_eq!(forgotten.len() + publishers.all().len(), PUBLISHERS_MAX + 10);
+    }
+
+    #[test]
+    fn a_quarter_is_forgotten_after_a_restart_and_kept_no_longer() {
+        let mut publishers = Publishers::default();
+        for n in 0..PUBLISHERS_MAX {
+            publishers.restore(format!("p{n:05}").into(), 1);
+        }
+        publishers.restore_end(0);
+        publishers.note(&message("p00000", 2), 0);
+        publishers.begin_keeping(1);
+        publishers.note(&message("q", 1), 1);
+        assert_eq!(publishers.all().len(), PUBLISHERS_MAX * 3 / 4 + 1);
+        assert!(!publishers.has(&message("p00000", 1)), "it is among the first of those that are as old");
+        assert_eq!(publishers.take_kept(1), [(About::Publishers, "".into(), 1)]);
+        assert_eq!(publishers.take_forgotten().len(), PUBLISHERS_MAX / 4);
     }
 }

@@ -192,6 +192,8 @@ impl Vhost {
                 _ => None,
             };
             let Some(run) = run else {
+                // What is in between is not wanted, and is not to be gone through again with each commit.
+                reader.next = reader.next.max(stream.committed);
                 turn.halt = Halt::AtEnd;
                 break;
             };

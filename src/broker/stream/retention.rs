@@ -18,7 +18,8 @@ impl Vhost {
         let Some((stream, log)) = queue.stream_parts() else { return };
         let since = settings.max_age.map(|age| now.saturating_sub(age));
         // What publishers have numbered is known without the messages from then on.
-        let before = stream.committed.min(stream.publishers.unread().unwrap_or(Position::MAX));
+        let unread = stream.publishers.unread().filter(|_| log.is_durable());
+        let before = stream.committed.min(unread.unwrap_or(Position::MAX));
         let retention = Retention { max_octets: settings.max_length_bytes, since, before };
         stream.held_back = log.retain(&retention);
         let keeps = stream.held_back && before < stream.committed;

@@ -180,12 +180,21 @@ impl Vhost {
         next: Option<Position>,
     ) -> Result<bool, Exception> {
         let id = self.queue_id(stream)?;
+        if next.is_some() {
+            if !(1..=255).contains(&group.len()) {
+                return Err(Exception::precondition_failed("a group's name has 1 to 255 octets".to_owned()));
+            }
+            self.check_group(id, group)?;
+        }
         let name = Name::from(group);
         let Some((stream, _)) = self.queues.get_mut(id).and_then(|queue| queue.stream_parts()) else {
             return Ok(false);
         };
         match next {
-            Some(next) => self.store_offset(id, &name, next),
+            Some(next) => {
+                self.store_offset(id, &name, next);
+                self.forget_since(id, group);
+            }
             None if stream.tracking.groups.remove(group).is_some() => {
                 self.record_no_mark(id, About::Group, name);
             }
