@@ -42,6 +42,7 @@
 //! - [`history`], [`ledger`]: what clients have seen, and what is wrong with it
 //! - [`look`]: all of a queue
 //! - [`server`]: the process
+//! - [`streams`]: a stream, its groups and numbered publishers
 //! - [`damage`]: files that are torn or corrupt
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "all of it is test code")]
@@ -65,6 +66,7 @@ mod plan;
 mod producer;
 mod rounds;
 mod server;
+mod streams;
 mod topology;
 
 use plan::Endings;

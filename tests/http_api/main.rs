@@ -7,6 +7,8 @@ mod bindings;
 mod broker;
 #[path = "../common/certificates.rs"]
 mod certificates;
+#[path = "../common/mod.rs"]
+mod common;
 mod connections;
 mod control;
 mod definitions;
@@ -30,6 +32,7 @@ mod restart;
 mod serving;
 mod stats;
 mod stream;
+mod streams;
 mod topics;
 mod vhosts;
 

@@ -83,7 +83,7 @@ impl Vhost {
             self.compatibility
         };
         let settings = arguments::parse_as(level, &arguments, &declared, &described)?;
-        self.check_queue_limit(&name)?;
+        self.check_queue_limit(&name, 0)?;
         dedup::check_queue(&arguments)?;
         let owner = connection.filter(|_| exclusive);
         let durable = durable && !exclusive;
@@ -107,9 +107,9 @@ impl Vhost {
         Ok(Counts { ready: 0, consumers: 0 })
     }
 
-    /// Refuses one queue more where there are as many as there may be.
-    fn check_queue_limit(&self, name: &str) -> Result<(), Exception> {
-        match self.queue_limit.filter(|limit| limit.is_reached(self.queues.len())) {
+    /// Refuses one queue more, with so many others before it, where there are as many as there may be.
+    pub(in crate::broker) fn check_queue_limit(&self, name: &str, others: usize) -> Result<(), Exception> {
+        match self.queue_limit.filter(|limit| limit.is_reached(self.queues.len() + others)) {
             Some(Limit(max)) => Err(Exception::precondition_failed(format!(
                 "cannot declare queue '{name}': queue limit in vhost '{}' ({max}) is reached",
                 self.name

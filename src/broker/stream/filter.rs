@@ -81,7 +81,8 @@ mod tests {
         let mut arguments = FieldTable::default();
         arguments.insert("x-stream-filter".into(), AMQPValue::FieldArray(values.into()));
         let filter = Filter::of(&arguments).expect("good").expect("some");
-        let lets_in = |value: &str| filter.lets_in(&Table::default().text("x-stream-filter-value", value).properties());
+        let lets_in =
+            |value: &str| filter.lets_in(&Table::default().text("x-stream-filter-value", value).properties());
         assert_eq!(["a", "b", "n", "z", ""].map(lets_in), [true; 5]);
         assert_eq!(["aa", "c", "zz", "A"].map(lets_in), [false; 4]);
     }

@@ -65,11 +65,12 @@ impl Vhost {
         if self.exchange(name.as_bytes()).is_some() {
             return Err(NotMade::Taken("an exchange", name));
         }
-        for (partition, _) in &partitions {
+        for (others, (partition, _)) in partitions.iter().enumerate() {
             if self.queue_names.contains_key(partition.as_bytes()) {
                 return Err(NotMade::Taken("a queue", Name::clone(partition)));
             }
             arguments::parse(&arguments, &declared, &self.describe("queue", partition.as_bytes()))?;
+            self.check_queue_limit(partition, others)?;
         }
         let mut of_exchange = FieldTable::default();
         of_exchange.insert(SUPER_STREAM.into(), AMQPValue::Boolean(true));
