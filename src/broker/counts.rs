@@ -276,6 +276,14 @@ impl Vhost {
         }
     }
 
+    /// Counts a message that came without a channel. Where it led nowhere, whoever published it was told.
+    pub fn count_direct(&mut self, exchange: &[u8], queues: usize, routed: bool) {
+        let Some(&exchange) = self.exchange_names.get(exchange) else { return };
+        let passed = Passed { publish_in: 1, publish_out: queues as u64 };
+        let tally = Tally { exchange, passed, return_unroutable: u64::from(!routed), drop_unroutable: 0 };
+        self.count_published(ChannelId::default(), &tally);
+    }
+
     /// Notes how a channel publishes and settles.
     pub fn show_manner(&mut self, channel: ChannelId, manner: Manner) {
         if let Some(on) = self.channels.get_mut(channel) {

@@ -118,7 +118,8 @@ impl Vhost {
         self.actor = user.map_or(Actor::Nobody, Actor::User);
     }
 
-    fn actor(&self) -> String {
+    /// The user on whose behalf something happens.
+    pub(super) fn actor(&self) -> String {
         match &self.actor {
             Actor::Nobody => NOBODY.to_owned(),
             Actor::User(name) => name.to_string(),

@@ -107,6 +107,11 @@ impl Listing {
         self.query.get(name).map(String::as_str)
     }
 
+    /// Whether certain columns are asked for.
+    pub(super) fn has_columns(&self) -> bool {
+        self.columns.is_some()
+    }
+
     /// The reply for a list that may be asked for in pages.
     pub(super) async fn pages<T: Listed>(self, elements: Vec<T>) -> Result<Response, Refusal> {
         let page = Page::new(&self)?;

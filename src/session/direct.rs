@@ -56,6 +56,10 @@ pub fn publish(
     }
     let outcome = vhost.publish_marked(&targets, &kept, marks, vhost.now(), outboxes);
     let routed = !targets.is_empty() || filtered;
+    vhost.count_direct(sent.exchange, targets.len(), routed);
+    if outcome != Outcome::Refused {
+        outboxes.count_confirmed();
+    }
     vhost.give_back(targets);
     Ok(Published { routed, outcome })
 }

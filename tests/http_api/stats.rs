@@ -2,10 +2,10 @@
 
 use lapin::options::{
     BasicAckOptions, BasicGetOptions, BasicNackOptions, BasicPublishOptions, ConfirmSelectOptions,
-    QueueDeclareOptions,
+    ExchangeDeclareOptions, QueueDeclareOptions,
 };
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind};
 use leveret::node::samples::sampler;
 use serde_json::{Value, json};
 
@@ -147,6 +147,12 @@ async fn what_a_queue_holds() {
     assert_eq!((&channels[0]["messages_unacknowledged"], &channels[0]["confirm"]), (&json!(1), &json!(true)));
     let bare = get(&broker, "/api/queues/%2F/q?disable_stats=true").await;
     assert_eq!((&bare["messages"], &bare["message_stats"]), (&Value::Null, &Value::Null));
+    let listed = get(&broker, "/api/queues/%2F").await;
+    assert_eq!(listed[0].as_object().map(|queue| queue.contains_key("policy")), Some(false));
+    for path in ["/api/queues", "/api/queues/%2F"] {
+        let columns = get(&broker, &format!("{path}?columns=name,policy,owner_pid")).await;
+        assert_eq!(columns, json!([{ "name": "q", "policy": null }]), "{path}");
+    }
     let totals = get(&broker, "/api/queues?disable_stats=true&enable_queue_totals=true").await;
     assert_eq!((&totals[0]["messages"], &totals[0]["message_bytes"]), (&json!(3), &Value::Null));
 }
@@ -169,4 +175,39 @@ async fn others_connections_are_for_those_who_monitor() {
     assert_eq!(get_as(&broker, "o", &channel).await.1["name"], name);
     let totals = get_as(&broker, "m", "/api/overview").await.1["object_totals"].clone();
     assert_eq!((&totals["channels"], &totals["consumers"]), (&json!(0), &Value::Null));
+}
+
+#[tokio::test]
+async fn messages_that_come_over_http_are_counted() {
+    let broker = start().await;
+    assert_eq!(status(&broker, "PUT", "/api/queues/%2F/q", Value::Null).await, 201);
+    for key in ["q", "q", "nowhere"] {
+        let body =
+            json!({ "routing_key": key, "payload": "x", "payload_encoding": "string", "properties": {} });
+        let path = "/api/exchanges/%2F/amq.default/publish";
+        assert_eq!(status(&broker, "POST", path, body).await, 200);
+    }
+    let of_vhost = json!({ "publish": 3, "confirm": 3, "return_unroutable": 1 });
+    assert_eq!(counted(&get(&broker, "/api/vhosts/%2F").await), of_vhost);
+    assert_eq!(counted(&get(&broker, "/api/overview").await), of_vhost);
+    let exchange = get(&broker, "/api/exchanges/%2F/amq.default").await;
+    assert_eq!(counted(&exchange), json!({ "publish_in": 3, "publish_out": 2 }));
+    assert_eq!(counted(&get(&broker, "/api/queues/%2F/q").await), json!({ "publish": 2 }));
+}
+
+#[tokio::test]
+async fn exchanges_tell_who_has_declared_them() {
+    let broker = start().await;
+    let connection = connect(&broker).await;
+    let channel = connection.create_channel().await.expect("a channel");
+    let (options, arguments) = (ExchangeDeclareOptions::default(), FieldTable::default());
+    channel
+        .exchange_declare("amqp".into(), ExchangeKind::Topic, options, arguments)
+        .await
+        .expect("an exchange");
+    assert_eq!(status(&broker, "PUT", "/api/exchanges/%2F/http", json!({ "type": "topic" })).await, 201);
+    for (name, user) in [("amqp", "guest"), ("http", "guest"), ("amq.topic", "rmq-internal")] {
+        let exchange = get(&broker, &format!("/api/exchanges/%2F/{name}")).await;
+        assert_eq!(exchange["user_who_performed_action"], user, "{name}");
+    }
 }

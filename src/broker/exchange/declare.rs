@@ -73,7 +73,8 @@ impl Vhost {
         }
         self.check_new_exchange(&declaration)?;
         let Declaration { name, kind, durable, auto_delete, internal, arguments } = declaration;
-        let exchange = Exchange::new(name, kind, durable, auto_delete, internal, arguments);
+        let mut exchange = Exchange::new(name, kind, durable, auto_delete, internal, arguments);
+        exchange.creator = Some(self.actor().into());
         let deduplicates = exchange.filter.is_some();
         let id = self.insert_exchange(exchange);
         self.add_delays(id, None);

@@ -133,7 +133,7 @@ pub struct Exchange {
     /// The queue of those that it delays, if it delays any.
     pub(super) behind: Option<Behind>,
     pub passed: Passed,
-    /// Who has declared it, if that is known.
+    /// Who has declared it, if that is known: it is not kept over a restart.
     pub creator: Option<Name>,
     /// Whether it is among those that have changed.
     pub(super) touched: bool,

@@ -38,6 +38,7 @@ pub(in crate::http) fn routes() -> Router<Arc<Node>> {
 enum Depth {
     /// Among others: what is not there is left out.
     Brief,
+    /// Among others, or as columns that are asked for.
     Detailed,
     /// Alone, with its consumers.
     Alone,
@@ -266,14 +267,19 @@ fn all(vhost: &Arc<VhostCell>, wanted: &Wanted, depth: Depth) -> Vec<Of> {
     queues.map(|queue| Of { vhost: Arc::clone(vhost), queue, wanted: wanted.clone(), depth }).collect()
 }
 
+/// Whoever names columns is shown those too that are empty.
+fn depth(listing: &Listing) -> Depth {
+    if listing.has_columns() { Depth::Detailed } else { Depth::Brief }
+}
+
 async fn list(
     State(node): State<Arc<Node>>,
     caller: Caller,
     wanted: Wanted,
     listing: Listing,
 ) -> Result<Response, Refusal> {
-    let vhosts = caller.vhosts(&node);
-    listing.pages(vhosts.iter().flat_map(|vhost| all(vhost, &wanted, Depth::Brief)).collect()).await
+    let (vhosts, depth) = (caller.vhosts(&node), depth(&listing));
+    listing.pages(vhosts.iter().flat_map(|vhost| all(vhost, &wanted, depth)).collect()).await
 }
 
 async fn list_detailed(
@@ -294,7 +300,8 @@ async fn list_of_vhost(
     listing: Listing,
 ) -> Result<Response, Refusal> {
     let vhost = caller.vhost(&node, &vhost)?;
-    listing.pages(all(&vhost, &wanted, Depth::Brief)).await
+    let depth = depth(&listing);
+    listing.pages(all(&vhost, &wanted, depth)).await
 }
 
 pub(in crate::http) async fn show(
