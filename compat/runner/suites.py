@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import xml.etree.ElementTree as xml
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from .sources import crate, debian, go_module, pypi
 
 STAND_INS = COMPAT / "suites.d"
 EVERYTHING = {"configure": ".*", "write": ".*", "read": ".*"}
+HTTP_CLIENT = ["--no-default-features", "--features", "blocking,async,native-tls", "--test", "integration"]
 
 
 @dataclass
@@ -144,6 +146,11 @@ def kombu():
     return pypi("kombu", "5.7.0", "31e62fdfd2381caa3422f8e02b84a491d9a2180ddda74507b57f4cb1e1c2c2c9")
 
 
+def rabbitmqadmin():
+    """Version 1, as it is; it comes without tests."""
+    return debian("rabbitmq-server", "4.0.5-6+deb13u2", "267e83bd2bde81ece1abece365b51d1d1fdbe8a820f90a99c030ebc6edb5fb48")
+
+
 SUITES = {
     "amqp091-go": Suite(
         "amqp091-go 1.16.0", amqp091_go, lambda *_: ["./compat.test", "-test.v", "-test.timeout", "580s"], go_test,
@@ -176,6 +183,15 @@ SUITES = {
     "amqprs": Suite(
         "amqprs 2.1.5", built_by_cargo(lambda: crate("amqprs", "2.1.5")), cargo(), cargo_test, environment=cargo_environment(),
         users={"user": "bitnami"},
+    ),
+    "rabbitmqadmin": Suite(
+        "rabbitmqadmin 4.0.5 (version 1)", rabbitmqadmin,
+        lambda *_: [sys.executable, STAND_INS / "rabbitmqadmin", "deps/rabbitmq_management/bin/rabbitmqadmin"], cargo_test,
+    ),
+    # Of the management API. With the system's TLS, since building the other takes minutes.
+    "rabbitmq_http_client": Suite(
+        "rabbitmq_http_client 0.93.0", built_by_cargo(lambda: crate("rabbitmq_http_client", "0.93.0"), *HTTP_CLIENT), cargo(*HTTP_CLIENT),
+        cargo_test, environment=cargo_environment(), users={"rust3": "rust3", "guest": None}, vhosts={"rust/http/api/client": {}},
     ),
 }
 

@@ -95,6 +95,7 @@ impl Session {
                 self.may_write(cx, "exchange", alternate.as_bytes())?;
             }
         }
+        cx.vhost.act_for_connection(self.id);
         cx.vhost.declare_exchange(declaration)
     }
 }
