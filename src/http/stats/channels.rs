@@ -130,7 +130,8 @@ fn to_json(of: &Of, alone: bool) -> Value {
 /// What RabbitMQ says of a process's garbage; there is none.
 pub(in crate::http) fn nothing_collected() -> Value {
     json!({
-        "fullsweep_after": 0,
+        // Erlang's own setting: clients' tests look for one.
+        "fullsweep_after": 65535,
         "max_heap_size": 0,
         "min_bin_vheap_size": 0,
         "min_heap_size": 0,
