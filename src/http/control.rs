@@ -134,13 +134,13 @@ fn limit(fields: &Fields) -> Result<u64, Refusal> {
 
 /// From which use of memory on publishers are blocked. With 0 they always are.
 async fn limit_memory(State(node): State<Arc<Node>>, body: Body) -> Result<StatusCode, Refusal> {
-    node.process.set_memory_limit(limit(&body.fields()?)?.max(1));
+    node.limit_memory(limit(&body.fields()?)?.max(1)).await;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// How much of the disk has to be free.
 async fn limit_disk(State(node): State<Arc<Node>>, body: Body) -> Result<StatusCode, Refusal> {
-    node.process.set_disk_free_limit(limit(&body.fields()?)?);
+    node.limit_disk_free(limit(&body.fields()?)?).await;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -288,12 +288,14 @@ impl Committer {
     fn look_at_space(&mut self) {
         let alarms = &self.node.alarms;
         let again = if self.disk_alarm() { LOOK_AGAIN } else { LOOK };
-        if self.looked.is_some_and(|looked| looked.elapsed() < again) {
+        let bound = &self.node.process.disk_free_bound;
+        let seen = bound.changes();
+        if self.looked.is_some_and(|looked| looked.elapsed() < again) && !bound.is_new() {
             return;
         }
         self.looked = Some(Instant::now());
         self.means.disk.close_idle();
-        let limit = self.node.process.disk_free_limit();
+        let limit = bound.octets();
         match self.means.disk.free() {
             Ok(free) if free < limit => {
                 if alarms.raise(Alarm::Disk) {
@@ -309,6 +311,7 @@ impl Committer {
             }
             Err(error) => tracing::error!("cannot tell how much of the disk is free: {error}"),
         }
+        bound.heed(seen);
     }
 
     fn note_stop(&mut self) {

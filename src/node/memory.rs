@@ -176,16 +176,20 @@ pub async fn watch(node: Arc<Node>, limit: u64) {
         let Some(resident) = used() else {
             return tracing::error!("cannot tell how much memory is used: its limit is not heeded");
         };
+        let bound = &node.process.memory_bound;
+        let seen = bound.changes();
         let messages = u64::try_from(node.budget().resident()).unwrap_or(u64::MAX);
         let used = gauge.used(resident, messages);
-        let limit = match node.process.memory_limit() {
+        let limit = match bound.octets() {
             0 => u64::MAX,
             limit => limit,
         };
         look(&node.alarms, used, limit);
+        bound.heed(seen);
         let pause = pause(limit.saturating_sub(used));
         tokio::select! {
             () = sleep(pause) => {}
+            () = bound.changed_since(seen) => {}
             _ = going_down.wait_for(|down| *down) => return,
         }
     }

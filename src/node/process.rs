@@ -4,17 +4,78 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
+use tokio::sync::watch;
+use tokio::time::timeout;
 
+use super::Node;
+use super::bell::Ring;
 use super::disk_use::{DiskUse, Used};
 use super::memory;
+
+/// How long whoever changes a limit waits until somebody has looked whether it is kept.
+const HEED: Duration = Duration::from_secs(1);
+
+/// A limit in octets that may be changed while somebody looks now and then whether it is kept.
+#[derive(Debug, Default)]
+pub struct Bound {
+    octets: AtomicU64,
+    /// How many times it has been changed.
+    changes: watch::Sender<u64>,
+    /// As many of these have been looked at.
+    heeded: watch::Sender<u64>,
+}
+
+impl Bound {
+    pub fn octets(&self) -> u64 {
+        self.octets.load(Ordering::Relaxed)
+    }
+
+    pub fn set(&self, octets: u64) {
+        self.octets.store(octets, Ordering::Relaxed);
+        self.changes.send_modify(|changes| *changes += 1);
+    }
+
+    /// For whoever looks after it: how many changes there were before it looks.
+    pub fn changes(&self) -> u64 {
+        *self.changes.borrow()
+    }
+
+    /// For the same: whether there was a change that has not been looked at.
+    pub fn is_new(&self) -> bool {
+        self.changes() != *self.heeded.borrow()
+    }
+
+    /// The same, when it has looked.
+    pub fn heed(&self, changes: u64) {
+        self.heeded.send_replace(changes);
+    }
+
+    /// Waits for another change than these.
+    pub async fn changed_since(&self, seen: u64) {
+        // The sender is in `self`.
+        let _ = self.changes.subscribe().wait_for(|changes| *changes != seen).await;
+    }
+
+    /// Waits, though not for long, until what follows from the last change is so.
+    async fn heeded(&self) {
+        let wanted = self.changes();
+        let mut heeded = self.heeded.subscribe();
+        if timeout(HEED, heeded.wait_for(|heeded| *heeded >= wanted)).await.is_err() {
+            tracing::warn!("a limit that has been changed has not been looked at yet");
+        }
+    }
+}
 
 /// What a process of a node may take.
 #[derive(Debug, Default)]
 pub struct Process {
-    memory_limit: AtomicU64,
-    disk_free_limit: AtomicU64,
+    /// Of memory.
+    pub memory_bound: Bound,
+    /// Of what has to be free on the disk.
+    pub disk_free_bound: Bound,
     folder: OnceLock<PathBuf>,
 }
 
@@ -85,20 +146,20 @@ pub fn files_max() -> u64 {
 impl Process {
     /// Octets of memory above which publishers are blocked; 0 if they never are.
     pub fn memory_limit(&self) -> u64 {
-        self.memory_limit.load(Ordering::Relaxed)
+        self.memory_bound.octets()
     }
 
     pub fn set_memory_limit(&self, octets: u64) {
-        self.memory_limit.store(octets, Ordering::Relaxed);
+        self.memory_bound.set(octets);
     }
 
     /// Octets that have to be free where the data folder is.
     pub fn disk_free_limit(&self) -> u64 {
-        self.disk_free_limit.load(Ordering::Relaxed)
+        self.disk_free_bound.octets()
     }
 
     pub fn set_disk_free_limit(&self, octets: u64) {
-        self.disk_free_limit.store(octets, Ordering::Relaxed);
+        self.disk_free_bound.set(octets);
     }
 
     /// The data folder, if there is one.
@@ -113,6 +174,24 @@ impl Process {
     }
 }
 
+impl Node {
+    /// Changes from which use of memory on publishers are blocked. An alarm that follows from it is in effect afterwards, as
+    /// in RabbitMQ.
+    pub async fn limit_memory(&self, octets: u64) {
+        self.process.memory_bound.set(octets);
+        self.process.memory_bound.heeded().await;
+    }
+
+    /// The same for how much of the disk has to be free. A node in memory has nobody who looks at the disk.
+    pub async fn limit_disk_free(&self, octets: u64) {
+        self.process.disk_free_bound.set(octets);
+        if let Some(bells) = self.changes().bells() {
+            bells.committer.ring(Ring::Loudly);
+            self.process.disk_free_bound.heeded().await;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,6 +203,27 @@ mod tests {
         assert!(figures.switches > 0 && files_max() >= figures.files);
         let _more = fs::File::open("/dev/null").expect("a file");
         assert!(Figures::read(&DiskUse::default()).files > 3);
+    }
+
+    #[tokio::test]
+    async fn whoever_changes_a_limit_waits_until_it_is_looked_at() {
+        let bound = Bound::default();
+        assert!(!bound.is_new());
+        bound.set(7);
+        assert!(bound.is_new() && bound.octets() == 7);
+        let seen = bound.changes();
+        let looks = async {
+            assert!(
+                timeout(HEED / 100, bound.changed_since(seen)).await.is_err(),
+                "there is no other change"
+            );
+            bound.heed(seen);
+        };
+        tokio::join!(bound.heeded(), looks);
+        assert!(!bound.is_new());
+        bound.set(8);
+        bound.changed_since(seen).await;
+        assert!(bound.is_new());
     }
 
     #[test]
