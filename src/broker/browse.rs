@@ -61,8 +61,8 @@ impl Queue {
         self.lanes().map(|lane| lane.outside(lane.log.next())).collect()
     }
 
-    /// Goes on in a lane from a position, or in the lanes behind it.
-    fn seek_from(&mut self, from: Option<Position>) -> At {
+    /// Goes on in a lane from a position, or in the lanes behind it. Also says from where on in a lane it has looked last.
+    fn seek_from(&mut self, from: Option<Position>) -> (At, Position) {
         let mut lanes: Vec<_> = self.lanes().map(|lane| (lane.priority, lane.number)).collect();
         lanes.sort_unstable_by(|a, b| b.cmp(a));
         let at = match from.map(lane_of) {
@@ -70,26 +70,26 @@ impl Queue {
             None => Some(0),
         };
         // A lane that has gone, which cannot be unless the queue has been deleted and declared again, ends it.
-        let Some(at) = at else { return At::End };
+        let Some(at) = at else { return (At::End, 0) };
         for (n, (_, number)) in lanes.into_iter().skip(at).enumerate() {
             let begin = if n == 0 { from.map_or(0, inside) } else { 0 };
             let Some(lane) = self.lanes_mut().find(|lane| lane.number == number) else { continue };
             match seek_wanted(lane, begin) {
-                At::Here(position) => return At::Here(lane.outside(position)),
-                At::OnDisk => return At::OnDisk,
-                At::End => {}
+                (At::Here(position), from) => return (At::Here(lane.outside(position)), lane.outside(from)),
+                (At::OnDisk, from) => return (At::OnDisk, lane.outside(from)),
+                (At::End, _) => {}
             }
         }
-        At::End
+        (At::End, 0)
     }
 }
 
-/// The first record at or after a position within a lane that is not done with.
-fn seek_wanted(lane: &mut Lane, mut from: Position) -> At {
+/// The first record at or after a position within a lane that is not done with, and from where on it was looked for last.
+fn seek_wanted(lane: &mut Lane, mut from: Position) -> (At, Position) {
     loop {
         match lane.log.seek(from) {
             At::Here(position) if !lane.log.is_wanted(position) => from = position + 1,
-            other => return other,
+            other => return (other, from),
         }
     }
 }
@@ -114,7 +114,8 @@ impl Vhost {
     pub fn browse(&mut self, queue: &[u8], from: Option<Position>) -> Step {
         let Ok(id) = self.queue_id(queue) else { return Step::End };
         let Some(queue) = self.queues.get_mut(id).filter(|queue| !queue.hidden) else { return Step::End };
-        let step = match queue.seek_from(from) {
+        let (at, from) = queue.seek_from(from);
+        let step = match at {
             At::End => Step::End,
             At::OnDisk => Step::Wait,
             At::Here(position) => match queue.record(position) {
@@ -128,6 +129,11 @@ impl Vhost {
                 None => Step::Wait,
             },
         };
+        match &step {
+            Step::Found(found) => self.unpin(id, found.position),
+            Step::Wait => self.pin(id, from),
+            Step::End => {}
+        }
         self.heed(id);
         step
     }
@@ -150,8 +156,9 @@ impl Vhost {
         let Ok(id) = self.queue_id(queue) else { return Forwarded::Gone };
         let Some(source) = self.queues.get_mut(id) else { return Forwarded::Gone };
         match source.find(found.position) {
-            At::Here(position) if source.is_ready(position) => {}
+            At::Here(position) if source.is_ready(position) => self.unpin(id, position),
             At::OnDisk => {
+                self.pin(id, found.position);
                 self.heed(id);
                 return Forwarded::Wait;
             }
@@ -177,12 +184,14 @@ impl Vhost {
         match queue.find(position) {
             At::Here(position) if queue.is_ready(position) => {}
             At::OnDisk => {
+                self.pin(id, position);
                 self.heed(id);
                 return Dropped::Wait;
             }
             At::Here(_) | At::End => return Dropped::Gone,
         }
         queue.drop_at(position);
+        self.unpin(id, position);
         self.note_taken_away(id);
         Dropped::Done
     }

@@ -32,6 +32,7 @@
 //! - [`compatibility`][]: which RabbitMQ is followed
 //! - [`walk`][]: going through what there is
 //! - [`browse`][]: looking at messages, and moving some
+//! - [`pins`]: what stays in memory for those who look
 //! - [`vhost`][]: the value that holds all of this; connections and channels come and go here
 
 pub mod browse;
@@ -49,6 +50,7 @@ pub mod events;
 pub mod exchange;
 pub mod look;
 pub mod overdue;
+mod pins;
 pub mod policy;
 pub mod post;
 pub mod publish;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::QueueId;
 use super::commit::Commit;
 use super::effects::Effects;
+use super::pins::Pins;
 use super::queue::Queue;
 use super::queue::lane::inside;
 use super::timers::WORK_MAX;
@@ -37,6 +38,8 @@ pub struct Storage {
     gone: usize,
     /// Logs of queues that are gone, whose files have to go.
     removed: Vec<Log>,
+    /// Chunks that somebody who looks at messages waits for.
+    pins: Pins,
 }
 
 impl Vhost {
@@ -209,6 +212,20 @@ impl Vhost {
         lost
     }
 
+    /// Keeps the chunk that a look at a queue from a position on waits for in memory, until it has been looked at.
+    pub(super) fn pin(&mut self, id: QueueId, from: Position) {
+        let lane = self.queues.get(id).and_then(|queue| queue.lane_at(from));
+        let first = lane.and_then(|lane| Some(lane.outside(lane.log.awaited(inside(from))?)));
+        if let Some(first) = first {
+            self.storage.pins.add(id, first, self.clock);
+        }
+    }
+
+    /// A message has been looked at.
+    pub(super) fn unpin(&mut self, id: QueueId, position: Position) {
+        self.storage.pins.remove(id, position);
+    }
+
     /// How many queues take memory.
     pub fn resident_queues(&self) -> usize {
         self.storage.resident.len()
@@ -224,6 +241,7 @@ impl Vhost {
             }
             let Some(id) = self.storage.resident.pop_front() else { return step };
             let windows = self.windows(id);
+            let pinned = self.storage.pins.of(id, self.clock);
             let Some(queue) = self.queues.get_mut(id) else {
                 self.storage.gone = self.storage.gone.saturating_sub(1);
                 continue;
@@ -232,7 +250,7 @@ impl Vhost {
             if queue.is_stream() {
                 queue.evict_stream(&windows, |leaver| leavers.push((id, leaver)));
             } else {
-                queue.evict(used, |leaver| leavers.push((id, leaver)));
+                queue.evict(used, &pinned, |leaver| leavers.push((id, leaver)));
             }
             queue.storage.resident = queue.resident() > 0;
             if queue.storage.resident {

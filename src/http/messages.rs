@@ -59,6 +59,8 @@ pub(super) struct Walk {
     pub cell: Arc<VhostCell>,
     pub queue: String,
     from: Option<Position>,
+    /// Messages that are copied in one go.
+    at_once: usize,
     /// How many messages have been looked at.
     pub looked_at: usize,
 }
@@ -72,7 +74,18 @@ pub(super) struct Part {
 impl Walk {
     /// From the message behind one of this position on, or from the first one on.
     pub(super) fn new(cell: Arc<VhostCell>, queue: &str, after: Option<Position>) -> Self {
-        Self { cell, queue: queue.to_owned(), from: after.map(|after| after + 1), looked_at: 0 }
+        Self {
+            cell,
+            queue: queue.to_owned(),
+            from: after.map(|after| after + 1),
+            at_once: AT_ONCE,
+            looked_at: 0,
+        }
+    }
+
+    /// To the message of this position, or the next one if it is not there.
+    pub(super) fn to(cell: Arc<VhostCell>, queue: &str, position: Position) -> Self {
+        Self { cell, queue: queue.to_owned(), from: Some(position), at_once: 1, looked_at: 0 }
     }
 
     /// What names the place that has been come to.
@@ -103,7 +116,7 @@ impl Walk {
         let (mut found, mut octets) = (Vec::new(), 0);
         let queue = self.queue.as_bytes();
         self.cell.with_vhost(|vhost| {
-            while found.len() < AT_ONCE && octets < OCTETS_AT_ONCE {
+            while found.len() < self.at_once && octets < OCTETS_AT_ONCE {
                 match vhost.browse(queue, self.from) {
                     Step::Found(one) => {
                         self.from = Some(one.position + 1);

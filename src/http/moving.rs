@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 use super::body::{Body, Fields};
 use super::caller::Caller;
 use super::filter::Filter;
-use super::messages::{Walk, check, filtered, name_of, position_of};
+use super::messages::{Part, Walk, check, filtered, name_of, position_of};
 use super::properties;
 use super::refusal::Refusal;
 use super::resource::{Names, exchange_name, resource};
@@ -230,13 +230,12 @@ impl Run {
     /// Messages that are named one by one.
     async fn named(&mut self, positions: &[Position]) -> Result<(), Refusal> {
         for position in positions.iter().take(self.wanted.count) {
-            let before = position.checked_sub(1);
-            let mut walk = Walk::new(Arc::clone(&self.cell), &self.queue, before);
-            let found = walk.some().await.found.into_iter().next();
-            let found = found.filter(|found| found.position == *position && found.ready);
-            match found {
-                Some(found) => self.part(vec![found]).await?,
-                None => self.report.leave(*position, "gone"),
+            let mut walk = Walk::to(Arc::clone(&self.cell), &self.queue, *position);
+            let Part { found, more } = walk.some().await;
+            match found.into_iter().next() {
+                Some(found) if found.position == *position && found.ready => self.part(vec![found]).await?,
+                None if more => self.report.leave(*position, "not_read_in_time"),
+                _ => self.report.leave(*position, "gone"),
             }
         }
         Ok(())

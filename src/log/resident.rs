@@ -83,6 +83,12 @@ impl Log {
         false
     }
 
+    /// The chunk that a [`seek`](Self::seek) from here has to wait for, by its first position.
+    pub fn awaited(&self, from: Position) -> Option<Position> {
+        let begin = self.chunks.partition_point(|chunk| chunk.end <= from);
+        self.chunks.range(begin..).find(|chunk| chunk.data().is_none()).map(|chunk| chunk.first)
+    }
+
     /// What is to be read, and has not been taken before.
     pub fn take_requests(&mut self) -> Vec<Request> {
         let wanted = std::mem::take(&mut self.wanted);
@@ -150,14 +156,9 @@ impl Log {
         from..self.chunks.get(begin + AHEAD).map_or(self.next, |chunk| chunk.first)
     }
 
-    /// Lets chunks leave memory, but for those of the range and the last one if `keep_tail`. What was gathered has to be
-    /// written. Those that are on disk go at once; those that have to be spilled first are returned.
-    pub fn evict(&mut self, keep: &Range<Position>, keep_tail: bool) -> Vec<Leaver> {
-        self.evict_but(|chunk| chunk.start < keep.end && keep.start < chunk.end, keep_tail)
-    }
-
-    /// The same where several places are kept.
-    pub fn evict_but(&mut self, is_kept: impl Fn(Range<Position>) -> bool, keep_tail: bool) -> Vec<Leaver> {
+    /// Lets chunks leave memory, but for those that are kept, by their range of positions, and the last one if `keep_tail`.
+    /// What was gathered has to be written. Those that are on disk go at once; those that have to be spilled first are returned.
+    pub fn evict(&mut self, is_kept: impl Fn(Range<Position>) -> bool, keep_tail: bool) -> Vec<Leaver> {
         let mut leavers = Vec::new();
         let count = self.chunks.len();
         for index in self.in_memory() {

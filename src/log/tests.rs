@@ -101,7 +101,7 @@ impl Bench {
 
     /// Everything leaves memory that can.
     fn evict(&mut self) {
-        for leaver in self.log.evict(&(0..0), false) {
+        for leaver in self.log.evict(|_| false, false) {
             let extent = self.spill.write(&self.disk, &leaver.data, leaver.salt).expect("written");
             if let Some(extent) = self.log.spilled(leaver.first, extent) {
                 self.spill.free(&self.disk, extent).expect("freed");

@@ -215,7 +215,8 @@ impl World {
                     first..first + self.random.below(20) as u64
                 }
             };
-            let left = log.evict(&keep, self.random.chance(50));
+            let is_kept = |chunk: std::ops::Range<u64>| chunk.start < keep.end && keep.start < chunk.end;
+            let left = log.evict(is_kept, self.random.chance(50));
             self.leavers.extend(left.into_iter().map(|leaver| (number, leaver)));
         }
     }

@@ -225,16 +225,27 @@ impl Queue {
         let is_kept = |chunk: Range<Position>| {
             windows.iter().any(|window| chunk.start < window.end && window.start < chunk.end)
         };
-        self.lane.log.evict_but(is_kept, true).into_iter().for_each(&mut leave);
+        self.lane.log.evict(is_kept, true).into_iter().for_each(&mut leave);
     }
 
-    /// Lets chunks leave memory. If the queue is used what is written to stays, and what is soon to be read.
-    pub(in crate::broker) fn evict(&mut self, is_used: bool, mut leave: impl FnMut(Leaver)) {
+    /// Lets chunks leave memory. If the queue is used what is written to stays, and what is soon to be read; chunks with a
+    /// pinned position stay in any case.
+    pub(in crate::broker) fn evict(
+        &mut self,
+        is_used: bool,
+        pinned: &[Position],
+        mut leave: impl FnMut(Leaver),
+    ) {
         let front = self.front_lane().number;
         for lane in self.lanes_mut() {
             let read = lane.read_position();
             let keep = if is_used && lane.number == front { lane.log.window(read) } else { read..read };
-            for leaver in lane.log.evict(&keep, is_used) {
+            let (outside, number) = (lane.outside(0), lane.number);
+            let is_kept = |chunk: Range<Position>| {
+                let is_pinned = |pin: &Position| lane_of(*pin) == number && chunk.contains(&(pin - outside));
+                (chunk.start < keep.end && keep.start < chunk.end) || pinned.iter().any(is_pinned)
+            };
+            for leaver in lane.log.evict(is_kept, is_used) {
                 leave(Leaver { first: lane.outside(leaver.first), ..leaver });
             }
         }
