@@ -99,6 +99,10 @@ fn what_testcontainers_declares() {
             ],
             "operator_policy declared\n",
         ),
+        (
+            &["declare", "parameter", "component=vhost-limits", "name=limits", "value={\"max-queues\":9}"],
+            "parameter declared\n",
+        ),
         (&["declare", "user", "name=ann", "password=pw", "tags=administrator"], "user declared\n"),
         (
             &["declare", "permission", "vhost=vhost1", "user=ann", "configure=.*", "write=.*", "read=.*"],
@@ -122,6 +126,10 @@ fn what_testcontainers_declares() {
     assert_eq!(policies.lines().nth(3), Some("| p    | queues   | 1        |"), "{policies}");
     assert!(admin.says(&["-f", "tsv", "list", "users", "name", "tags"]).contains("ann\tadministrator\n"));
     assert!(admin.says(&["-f", "tsv", "list", "vhosts", "name", "tracing"]).contains("vhost2\tTrue\n"));
+    let parameters = admin.says(&["-f", "tsv", "list", "parameters", "component", "vhost", "value"]);
+    assert!(parameters.contains("vhost-limits\t/\t{\"max-queues\":9}\n"), "{parameters}");
+    let policies = admin.says(&["-f", "tsv", "list", "operator_policies", "name", "pattern"]);
+    assert_eq!(policies, "name\tpattern\no\t^q\n");
     // As somebody else.
     let whole = ["-u", "ann", "-p", "pw", "-V", "vhost1", "-q", "declare", "queue", "name=hers"];
     assert_eq!(admin.says(&whole), "");

@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used)]
 
 mod admin;
+mod container;
 mod node;
 mod streams;
 

@@ -145,6 +145,11 @@ fn short(text: &str) -> Vec<u8> {
 
 impl Client {
     fn connect(port: u16) -> Self {
+        Self::connect_as(port, "guest", "guest")
+    }
+
+    /// Opens the vhost `/`.
+    pub fn connect_as(port: u16, user: &str, password: &str) -> Self {
         let socket = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
         socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
         let mut client = Self { socket, channel_max: 0 };
@@ -156,9 +161,8 @@ impl Client {
             [&u32::try_from(content.len()).expect("short").to_be_bytes()[..], content].concat()
         };
         let properties = table(&[&short("capabilities")[..], b"F", &table(&blocked)].concat());
-        let response = b"\0guest\0guest";
-        let start_ok =
-            [&properties[..], &short("PLAIN"), &12_u32.to_be_bytes(), response, &short("en_US")].concat();
+        let response = table(format!("\0{user}\0{password}").as_bytes());
+        let start_ok = [&properties[..], &short("PLAIN"), &response, &short("en_US")].concat();
         client.send(0, 10, 11, &start_ok);
         let tune = client.expect(10, 30);
         client.channel_max = u16::from_be_bytes([tune[0], tune[1]]);

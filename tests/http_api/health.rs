@@ -94,6 +94,9 @@ async fn a_node_that_is_well() {
     for path in ["aliveness-test/%2F", "healthchecks/node", "healthchecks/node/rabbit@localhost"] {
         assert_eq!(check(&broker, path).await, ok(), "{path}");
     }
+    // The very text, without a blank: Spring's tests compare it.
+    let alive = ask(&broker, "GET", "/api/aliveness-test/%2F", Value::Null).await;
+    assert_eq!(alive.header("content-length"), Some(r#"{"status":"ok"}"#.len().to_string().as_str()));
     let single = json!({ "status": "ok", "reason": "single node cluster" });
     assert_eq!(check(&broker, "health/checks/node-is-quorum-critical").await, (200, single));
     for path in ["aliveness-test/none", "healthchecks/node/x@y", "health/checks/nosuch", "health/checks"] {

@@ -43,6 +43,9 @@ fn flags_and_reload() {
     let address = said.iter().find_map(|line| line.strip_prefix("AMQP over TLS on ")).expect("an address");
     let address: SocketAddr = address.parse().unwrap();
     assert!(said.contains(&"AMQP on a.sock".to_owned()), "{said:?}");
+    // What Testcontainers' module for Go waits for.
+    let waited_for = format!("started TLS (SSL) listener on {address}");
+    assert!(said.iter().any(|line| line.ends_with(&waited_for)), "{said:?}");
     assert!(folder.0.join("a.sock").exists());
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let config = authority.trusted(None, &[&TLS13]);
