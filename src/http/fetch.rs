@@ -14,6 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use super::body::{Body, Fields};
@@ -30,14 +31,16 @@ use crate::broker::trace::Who;
 use crate::broker::{ChannelId, ConnectionId, Vhost};
 use crate::node::Node;
 use crate::node::cell::VhostCell;
+use crate::node::changes::NotKept;
 use crate::session::outbox::Outboxes;
 use crate::wire::content::{self, Message};
 use crate::wire::reply::{Exception, ReplyCode};
 
 /// Messages taken in one go.
 const AT_ONCE: u64 = 100;
-/// Octets of messages in one reply; it ends after the message that reaches them.
+/// Octets of messages in one reply, and what each takes beside its own; it ends after those that reach them.
 const REPLY_MAX: usize = 64 << 20;
+const BESIDE: usize = 1 << 10;
 /// How long to wait for a message that is on disk, before looking again.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
@@ -155,7 +158,7 @@ impl Taken {
     }
 
     fn octets(&self) -> usize {
-        self.body.len() + self.properties.len()
+        self.body.len() + self.properties.len() + BESIDE
     }
 
     fn to_json(&self, encoding: Encoding) -> Value {
@@ -274,9 +277,12 @@ async fn take(
     let wanted = Wanted::new(&body.fields()?)?;
     cell.with_vhost(|vhost| check_read(&caller, vhost, &queue))?;
     let visit = Visit::begin(cell, &caller.user.name);
-    let mut taken = Vec::new();
-    while (taken.len() as u64) < wanted.count && taken.iter().map(Taken::octets).sum::<usize>() < REPLY_MAX {
-        match visit.take(&queue, &wanted, &mut taken).map_err(|exception| refusal(&exception))? {
+    let (mut taken, mut octets) = (Vec::new(), 0);
+    while (taken.len() as u64) < wanted.count && octets < REPLY_MAX {
+        let before = taken.len();
+        let last = visit.take(&queue, &wanted, &mut taken).map_err(|exception| refusal(&exception))?;
+        octets += taken[before..].iter().map(Taken::octets).sum::<usize>();
+        match last {
             Fetched::Message => tokio::task::yield_now().await,
             Fetched::Wait => sleep(LOOK_AGAIN).await,
             Fetched::Empty => break,
@@ -286,7 +292,10 @@ async fn take(
         visit.settle(verdict)?;
     }
     drop(visit);
-    Ok(Json(taken.iter().map(|message| message.to_json(wanted.encoding)).collect()))
+    let write = move || taken.iter().map(|message| message.to_json(wanted.encoding)).collect::<Value>();
+    // It fails only when the node is going down.
+    let written = spawn_blocking(write).await.map_err(|_| Refusal::NotKept(NotKept))?;
+    Ok(Json(written))
 }
 
 fn check_read(caller: &Caller, vhost: &Vhost, queue: &str) -> Result<(), Refusal> {

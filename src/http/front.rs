@@ -27,6 +27,9 @@ pub(super) async fn front(
     let origin = allowed_origin(&settings, request.headers());
     let asked = request.headers().get(ACCESS_CONTROL_REQUEST_HEADERS).cloned();
     let mut response = match inside(&settings.path_prefix, request.uri().path()) {
+        Place::Inside(_) if origin.is_none() && is_another_pages(&request) => {
+            Refusal::Foreign.into_response()
+        }
         Place::Inside(path) => {
             let path = path.to_owned();
             rewrite(request.uri_mut(), &path);
@@ -68,6 +71,14 @@ fn inside<'a>(prefix: &str, path: &'a str) -> Place<'a> {
         _ if path == "/" => Place::Above,
         _ => Place::Outside,
     }
+}
+
+/// Whether a browser says that a page from elsewhere wants to change something, with the password that the browser knows. A
+/// form on such a page needs nobody's leave. RabbitMQ lets them; it has nothing that removes everything in one request.
+fn is_another_pages(request: &Request) -> bool {
+    let safe = [Method::GET, Method::HEAD, Method::OPTIONS];
+    let site = request.headers().get("sec-fetch-site");
+    !safe.contains(request.method()) && site.is_some_and(|site| site == "cross-site" || site == "same-site")
 }
 
 /// Puts another path in place, without a slash at its end, which means nothing, and with the default exchange's name

@@ -77,7 +77,7 @@ impl Walk {
         Self {
             cell,
             queue: queue.to_owned(),
-            from: after.map(|after| after + 1),
+            from: after.map(|after| after.saturating_add(1)),
             at_once: AT_ONCE,
             looked_at: 0,
         }
@@ -90,7 +90,7 @@ impl Walk {
 
     /// What names the place that has been come to.
     pub(super) fn place(&self) -> Option<String> {
-        self.from.map(|from| name_of(from - 1))
+        self.from.map(|from| name_of(from.saturating_sub(1)))
     }
 
     /// Goes back to just behind a message.

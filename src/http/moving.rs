@@ -152,9 +152,15 @@ struct Report {
     left: usize,
     named: Vec<Value>,
     next: Option<String>,
+    /// Why it has ended before its end.
+    stopped: Option<&'static str>,
 }
 
 impl Report {
+    fn is_empty(&self) -> bool {
+        self.done == 0 && self.left == 0
+    }
+
     /// A message stays where it is, or is somewhere else as well.
     fn leave(&mut self, position: Position, reason: &str) {
         self.left += 1;
@@ -167,7 +173,7 @@ impl Report {
         let done = if copy { "copied" } else { "moved" };
         json!({
             "matched": self.matched, done: self.done, "left": self.left, "skipped": self.named,
-            "next": self.next,
+            "next": self.next, "stopped": self.stopped,
         })
     }
 }
@@ -232,6 +238,9 @@ impl Run {
         for position in positions.iter().take(self.wanted.count) {
             let mut walk = Walk::to(Arc::clone(&self.cell), &self.queue, *position);
             let Part { found, more } = walk.some().await;
+            if self.report.stopped.is_some() {
+                break;
+            }
             match found.into_iter().next() {
                 Some(found) if found.position == *position && found.ready => self.part(vec![found]).await?,
                 None if more => self.report.leave(*position, "not_read_in_time"),
@@ -245,7 +254,7 @@ impl Run {
     async fn found(&mut self, ends: &[Position]) -> Result<(), Refusal> {
         let mut walk = Walk::new(Arc::clone(&self.cell), &self.queue, self.wanted.after);
         let mut more = true;
-        while more && self.report.matched < self.wanted.count {
+        while more && self.report.matched < self.wanted.count && self.report.stopped.is_none() {
             let some = walk.some().await;
             more = some.more;
             if some.found.is_empty() {
@@ -267,10 +276,10 @@ impl Run {
 
     /// Publishes some messages, waits until they are on disk, and takes them out of their queue.
     async fn part(&mut self, chosen: Vec<Found>) -> Result<(), Refusal> {
-        self.report.matched += chosen.len();
         if self.node.alarms.any() {
-            return Err(Refusal::Unavailable("resource_alarm"));
+            return self.stop();
         }
+        self.report.matched += chosen.len();
         let (mut published, mut last) = (Vec::new(), None);
         for found in chosen {
             let position = found.position;
@@ -278,20 +287,32 @@ impl Run {
                 self.report.leave(position, "no_origin");
                 continue;
             };
-            match self.forward(&found, &exchange, &key).await? {
-                Forwarded::Published(Outcome::Refused) => self.report.leave(position, "rejected"),
-                Forwarded::Published(outcome) => {
+            match self.forward(&found, &exchange, &key).await {
+                Ok(Forwarded::Published(Outcome::Refused)) => self.report.leave(position, "rejected"),
+                Ok(Forwarded::Published(outcome)) => {
                     published.push(position);
                     if let Outcome::Kept(commit) = outcome {
                         last = last.max(Some(commit));
                     }
                 }
-                Forwarded::Unroutable => self.report.leave(position, "unroutable"),
-                Forwarded::Wait => self.report.leave(position, "not_read_in_time"),
-                Forwarded::Gone => self.report.leave(position, "gone"),
+                Ok(Forwarded::Unroutable) => self.report.leave(position, "unroutable"),
+                Ok(Forwarded::Wait) => self.report.leave(position, "not_read_in_time"),
+                Ok(Forwarded::Gone) => self.report.leave(position, "gone"),
+                // Once something has been done the reply has to tell of it.
+                Err(refusal) if published.is_empty() && self.report.is_empty() => return Err(refusal),
+                Err(_) => self.report.leave(position, "refused"),
             }
         }
         self.settle(published, last).await
+    }
+
+    /// An alarm ends it: with what has been done so far, if anything has.
+    fn stop(&mut self) -> Result<(), Refusal> {
+        if self.report.matched == 0 {
+            return Err(Refusal::Unavailable("resource_alarm"));
+        }
+        self.report.stopped = Some("resource_alarm");
+        Ok(())
     }
 
     /// Publishes one, if the caller may.

@@ -22,6 +22,8 @@ pub(super) enum Refusal {
     NotAuthorised(&'static str),
     /// The same, in the broker's words.
     Refused(String),
+    /// A page from elsewhere may not ask for this.
+    Foreign,
     /// There is no such thing.
     NotFound,
     /// There is no such thing, and this says more about it.
@@ -82,6 +84,9 @@ impl IntoResponse for Refusal {
             Self::LoginFailed => (StatusCode::UNAUTHORIZED, "not_authorized", "Not_Authorized".into()),
             Self::NotAuthorised(reason) => (StatusCode::UNAUTHORIZED, "not_authorised", reason.into()),
             Self::Refused(reason) => (StatusCode::UNAUTHORIZED, "not_authorised", reason.into()),
+            Self::Foreign => {
+                (StatusCode::FORBIDDEN, "forbidden", "pages from elsewhere may not change anything".into())
+            }
             Self::NotFound => (StatusCode::NOT_FOUND, "Object Not Found", "Not Found".into()),
             Self::Missing(reason) => (StatusCode::NOT_FOUND, "not_found", reason.into()),
             Self::BadRequest(reason) => (StatusCode::BAD_REQUEST, "bad_request", reason),

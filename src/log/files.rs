@@ -37,14 +37,19 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use rustix::io::Errno;
 
 use super::disk::{Disk, FileName};
 use handles::{Handles, Use};
 
 /// Files that are synced one by one. More are synced together with all else on the file system.
 const FEW: usize = 4;
+
+/// How long until a file is opened again where too many are open.
+const HANDLE_AGAIN: Duration = Duration::from_millis(500);
 
 /// A folder of files.
 #[derive(Debug)]
@@ -57,6 +62,11 @@ pub struct Files {
     handles: Mutex<Handles>,
     /// Held during syncs, so that an error one of them meets is known to the next.
     syncing: Mutex<()>,
+}
+
+/// Whether the process, or the system, has as many files open as it may.
+fn is_out_of_handles(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
 
 impl Files {
@@ -89,10 +99,24 @@ impl Files {
             };
             let mut options = OpenOptions::new();
             options.read(true).write(true).create(create).truncate(false);
-            let file = options.open(self.path_of(name))?;
+            let file = match options.open(self.path_of(name)) {
+                Err(error) if is_out_of_handles(&error) => {
+                    self.wait_for_handle(name, &error);
+                    continue;
+                }
+                opened => opened?,
+            };
             if let Some(file) = self.handles.lock().put(name, file, wanted, removals) {
                 return Ok(file);
             }
+        }
+    }
+
+    /// No more files may be open: that passes when clients go, and nothing has been changed by trying.
+    fn wait_for_handle(&self, name: FileName, error: &io::Error) {
+        if !self.handles.lock().evict() {
+            tracing::error!("{name} cannot be opened yet, it is waited for: {error}");
+            std::thread::sleep(HANDLE_AGAIN);
         }
     }
 

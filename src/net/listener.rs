@@ -13,6 +13,7 @@ use super::unix::LocalListener;
 use crate::node::Node;
 use crate::node::control::{Entrance, Port};
 use crate::node::ends::Ends;
+use crate::node::process::is_one_too_many;
 
 /// Why a port cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +88,10 @@ pub async fn accept_by(listener: impl Into<AmqpListener>, approach: Approach, no
             continue;
         };
         match accepted {
+            Ok(accepted) if accepted.is_one_too_many() => {
+                tracing::error!("a client is turned away: too many files are open");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
             Ok(Accepted::Tcp(socket, peer)) => arrival::over_tcp(socket, peer, &approach, &node),
             Ok(Accepted::Unix(socket, ends)) => arrival::over_unix(socket, ends, &approach, &node),
             Err(e) => {
@@ -130,6 +135,15 @@ pub async fn bind_again(address: SocketAddr) -> TcpListener {
 enum Accepted {
     Tcp(TcpStream, SocketAddr),
     Unix(UnixStream, Ends),
+}
+
+impl Accepted {
+    fn is_one_too_many(&self) -> bool {
+        match self {
+            Self::Tcp(socket, _) => is_one_too_many(socket),
+            Self::Unix(socket, _) => is_one_too_many(socket),
+        }
+    }
 }
 
 async fn next(listener: &AmqpListener) -> io::Result<Accepted> {

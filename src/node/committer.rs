@@ -179,6 +179,8 @@ impl Committer {
         // And that it goes is noted before it is here: its files do not go before its definition.
         for cell in self.node.take_removed() {
             cell.with_vhost(|vhost| vhost.remove_logs(&mut self.batch));
+            // Nothing of it is going to be on disk: whoever waits for that is told so, and so will be whoever comes.
+            cell.fail();
         }
         let (changes, commit) = self.node.changes().take();
         self.changes.extend(changes);

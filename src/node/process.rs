@@ -1,6 +1,7 @@
 //! The process: what it has taken of its machine, as the system tells, and what it may take.
 
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -79,6 +80,9 @@ pub struct Process {
     folder: OnceLock<PathBuf>,
 }
 
+/// Files that the node may open when clients have taken all others.
+const KEPT_FILES: u64 = 128;
+
 /// What a process has taken, at a moment. What the system does not tell is 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
@@ -141,6 +145,14 @@ fn running() -> u64 {
 /// How many files the process may have open.
 pub fn files_max() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// Whether a socket has taken one of the last numbers that there are for open files: the system gives the lowest one that is
+/// free. These are for the node's own files, so that clients cannot keep it from writing.
+pub fn is_one_too_many(socket: &impl AsRawFd) -> bool {
+    let max = files_max();
+    let kept = KEPT_FILES.min(max / 4);
+    u64::try_from(socket.as_raw_fd()).is_ok_and(|number| number >= max - kept)
 }
 
 impl Process {

@@ -17,7 +17,7 @@ const GLANCE: Duration = Duration::from_millis(1);
 /// A connection in confirm mode on channel 1, whose messages go to one queue and begin with their number, from 1.
 pub struct Publisher {
     client: Client,
-    queue: String,
+    pub queue: String,
     pub sent: u64,
     pub acked: BTreeSet<u64>,
     pub nacked: BTreeSet<u64>,

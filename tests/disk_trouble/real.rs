@@ -1,4 +1,4 @@
-//! The binary on a file system that is really full.
+//! The binary on a file system that is really full, and with too few files.
 
 use crate::common::client::Client;
 use crate::common::method::method;
@@ -173,4 +173,29 @@ fn a_declaration_waits_for_space() {
         assert!(client.next(1).text.starts_with("queue.declare-ok"));
     }
     assert_eq!(numbers(&server, "q").len(), 10);
+}
+
+/// Clients that take all there are keep nobody's messages from the disk.
+#[test]
+fn clients_take_every_file() {
+    let folder = std::env::temp_dir().join(format!("leveret-files-{}", std::process::id()));
+    let server = Server::with_files(&folder, 80);
+    let queues: Vec<_> = (0..12).map(|n| format!("q{n}")).collect();
+    let mut client = server.client();
+    for queue in &queues {
+        client.all_ok(1, &[&format!("queue.declare queue={queue} durable")]);
+    }
+    let mut publisher = server.publisher("q0");
+    let held: Vec<_> = (0..120).map(|_| std::net::TcpStream::connect(server.address)).collect();
+    server.until_said("too many files are open");
+    // Each needs a file of its own.
+    for queue in &queues {
+        publisher.queue.clone_from(queue);
+        publisher.confirmed(1, SIZE);
+    }
+    assert!(!server.has_said("nothing is confirmed any more"));
+    drop((held, publisher, client));
+    server.publisher("q0").confirmed(1, SIZE);
+    server.kill();
+    let _ = std::fs::remove_dir_all(&folder);
 }

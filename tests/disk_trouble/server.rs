@@ -91,6 +91,24 @@ pub struct Server {
 }
 
 impl Server {
+    /// One in a folder that may have so many files open, sockets included.
+    pub fn with_files(folder: &Path, count: u32) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -n \"$0\"; exec \"$@\""]).arg(count.to_string());
+        command.arg(env!("CARGO_BIN_EXE_leveret"));
+        command.args([
+            "server",
+            "--listen",
+            "127.0.0.1:0",
+            "--http-listen",
+            "none",
+            "--metrics-listen",
+            "none",
+        ]);
+        command.arg("--data-dir").arg(folder);
+        Self::start(command)
+    }
+
     fn start(mut command: Command) -> Self {
         command.args(["--set", "log.console.stdio=stderr"]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -82,6 +82,7 @@ async fn looking_takes_nothing() {
         ("?count=1&encoding=base64", vec!["b3JkZXIgMA=="]),
         ("?after=0-9", vec![]),
         ("?after=7-0", vec![]),
+        ("?after=255-72057594037927935", vec![]),
     ] {
         assert_eq!(payloads(&get(&broker, &format!("{MESSAGES}{query}")).await), expected, "{query}");
     }
@@ -177,7 +178,8 @@ async fn moved_and_copied() {
     let queue = |name: &str| json!({ "queue": name });
     let even = json!({ "header": "even:true" });
     let reply = go(&broker, "move", json!({ "destination": queue("a"), "filter": even })).await;
-    let expected = json!({ "matched": 4, "moved": 4, "left": 0, "skipped": [], "next": null });
+    let expected =
+        json!({ "matched": 4, "moved": 4, "left": 0, "skipped": [], "next": null, "stopped": null });
     assert_eq!((reply.status, reply.body), (200, expected));
     assert_eq!(all(&broker, "a", 100).await, ["0", "2", "4", "6"]);
     assert_eq!(all(&broker, "q", 100).await, ["1", "3", "5", "7"]);
@@ -233,6 +235,40 @@ async fn retried() {
     }
     let headers = &get(&broker, MESSAGES).await["items"][0]["properties"]["headers"];
     assert_eq!(headers["x-death"][0]["queue"], "q", "what it has been through stays with it");
+}
+
+/// One of them may not go there: the others have gone, and the reply says so.
+#[tokio::test]
+async fn what_is_refused_stays_and_the_rest_is_not_doubled() {
+    let broker = start().await;
+    put_user(&broker, "u", "management").await;
+    let all = json!({ "configure": "", "write": ".*", "read": ".*" });
+    assert_eq!(status(&broker, "PUT", "/api/permissions/%2F/u", all).await, 201);
+    let topic = json!({ "exchange": "amq.topic", "write": "^ok", "read": ".*" });
+    assert_eq!(status(&broker, "PUT", "/api/topic-permissions/%2F/u", topic).await, 201);
+    for (name, exchange) in [("q", "amq.fanout"), ("to", "amq.topic")] {
+        declare(&broker, name, json!({})).await;
+        let path = format!("/api/bindings/%2F/e/{exchange}/q/{name}");
+        assert_eq!(status(&broker, "POST", &path, json!({ "routing_key": "#" })).await, 201);
+    }
+    for key in ["ok.1", "no", "ok.2"] {
+        let body =
+            json!({ "routing_key": key, "payload": "m", "payload_encoding": "string", "properties": {} });
+        assert_eq!(status(&broker, "POST", "/api/exchanges/%2F/amq.fanout/publish", body).await, 200);
+    }
+    let go = |destination: Value| {
+        let body = json!({ "destination": destination }).to_string();
+        let request = Request::new("POST", "/api/queues/%2F/q/messages/move").user("u", "pw");
+        request.body(body).send(broker.http)
+    };
+    let reply = go(json!({ "exchange": "amq.topic" })).await;
+    let skipped = json!([{ "position": "0-1", "reason": "refused" }]);
+    assert_eq!((reply.status, &reply.body["moved"], &reply.body["skipped"]), (200, &json!(2), &skipped));
+    assert_eq!((counts(&broker, "q").await, counts(&broker, "to").await), ((1, 0), (2, 0)));
+    // Nothing but what may not go there: that is an answer.
+    let reply = go(json!({ "exchange": "amq.topic" })).await;
+    assert_eq!(reply.status, 401);
+    assert_eq!((counts(&broker, "q").await, counts(&broker, "to").await), ((1, 0), (2, 0)));
 }
 
 /// What is on disk is read, and what was moved is where it went after a restart.

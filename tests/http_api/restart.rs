@@ -2,13 +2,16 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use leveret::node::Node;
 use leveret::node::storage::Storage;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::broker::Broker;
-use crate::{get, put_user, status};
+use crate::http::Reply;
+use crate::{ask, get, put_user, status};
 
 /// A data folder of its own that goes with the test.
 pub struct Folder(PathBuf);
@@ -73,4 +76,43 @@ async fn limits_and_topic_permissions() {
         { "user": "u", "vhost": "v", "exchange": "amq.topic", "write": "^{username}", "read": "" },
     ]);
     assert_eq!(get(&broker, "/api/topic-permissions").await, topics);
+}
+
+/// What waits for the disk in a vhost that is deleted meanwhile is answered.
+#[tokio::test]
+async fn a_vhost_is_deleted_while_something_in_it_is_waited_for() {
+    let folder = Folder::new("deleted");
+    let (broker, _storage) = folder.open().await;
+    for _ in 0..25 {
+        assert_eq!(status(&broker, "PUT", "/api/vhosts/v", Value::Null).await, 201);
+        let declares = (0..6).map(|n| format!("/api/queues/v/{n}")).collect::<Vec<_>>();
+        let declares = declares.iter().map(|path| ask(&broker, "PUT", path, json!({ "durable": true })));
+        let both = async {
+            let delete = ask(&broker, "DELETE", "/api/vhosts/v", Value::Null);
+            futures_lite::future::zip(delete, all(declares)).await
+        };
+        let (deleted, declared) = timeout(Duration::from_secs(60), both).await.expect("answers");
+        assert_eq!(deleted.status, 204);
+        for reply in declared {
+            assert!([201, 404, 500].contains(&reply.status), "{reply:?}");
+        }
+    }
+}
+
+async fn all(requests: impl Iterator<Item = impl Future<Output = Reply>>) -> Vec<Reply> {
+    let mut requests: Vec<_> = requests.map(|request| (Box::pin(request), None)).collect();
+    std::future::poll_fn(|context| {
+        for (request, reply) in requests.iter_mut().filter(|(_, reply)| reply.is_none()) {
+            if let std::task::Poll::Ready(done) = request.as_mut().poll(context) {
+                *reply = Some(done);
+            }
+        }
+        match requests.iter().all(|(_, reply)| reply.is_some()) {
+            true => {
+                std::task::Poll::Ready(requests.iter_mut().filter_map(|(_, reply)| reply.take()).collect())
+            }
+            false => std::task::Poll::Pending,
+        }
+    })
+    .await
 }

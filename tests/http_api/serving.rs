@@ -38,6 +38,24 @@ fn cors(reply: &Reply) -> [Option<&str>; 5] {
     })
 }
 
+/// A form on a page of somebody else's needs no leave of ours to be sent, and browsers send the password that they know.
+#[tokio::test]
+async fn forms_of_pages_from_elsewhere_change_nothing() {
+    let broker = with(origins(&["https://a.example"])).await;
+    let put = |site: &'static str, origin: &'static str| {
+        let request = Request::new("PUT", "/api/vhosts/v").header("Origin", origin);
+        request.header("Sec-Fetch-Site", site).send(broker.http)
+    };
+    for site in ["cross-site", "same-site"] {
+        let reply = put(site, "https://evil.example").await;
+        assert_eq!((reply.status, &reply.body["error"]), (403, &"forbidden".into()), "{site}");
+    }
+    let read = Request::new("GET", "/api/vhosts/v").header("Sec-Fetch-Site", "cross-site");
+    assert_eq!(read.send(broker.http).await.status, 404, "nothing was made");
+    assert_eq!(put("cross-site", "https://a.example").await.status, 201);
+    assert_eq!(put("same-origin", "http://localhost").await.status, 204);
+}
+
 #[tokio::test]
 async fn pages_from_elsewhere() {
     let broker = with(origins(&["https://a.example", "http://b.example:1"])).await;

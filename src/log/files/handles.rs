@@ -103,8 +103,8 @@ impl Handles {
         Some(file)
     }
 
-    /// Closes the file that was used least recently, rather one that is synced.
-    fn evict(&mut self) -> bool {
+    /// Closes the file that was used least recently, rather one that is synced, if one may go.
+    pub fn evict(&mut self) -> bool {
         let may_go = |handle: &Handle| !handle.in_use() && (self.may_lose_sight || !handle.unsynced);
         let candidates = self.open.iter().filter(|(_, handle)| may_go(handle));
         let victim = candidates.min_by_key(|(_, handle)| (handle.unsynced, handle.used));

@@ -239,6 +239,14 @@ fn errors_of_writing_and_syncing_come_out() {
 }
 
 #[test]
+fn too_many_open_files_are_told_from_other_trouble() {
+    assert!(is_out_of_handles(&io::Error::from_raw_os_error(24)));
+    assert!(is_out_of_handles(&io::Error::from_raw_os_error(23)));
+    assert!(!is_out_of_handles(&io::Error::from_raw_os_error(5)));
+    assert!(!is_out_of_handles(&io::ErrorKind::StorageFull.into()));
+}
+
+#[test]
 fn threads_share_the_files() {
     let temp = Temp::new("threads");
     let files = temp.files();
