@@ -125,6 +125,36 @@ fn a_folder_that_cannot_be_is_one_line() {
 }
 
 #[test]
+fn what_is_made_is_not_for_everybody_to_read() {
+    let folder = TempFolder::new("modes");
+    let data = folder.0.join("data");
+    drop(Running::start(&data));
+    let mut folders = vec![data.clone()];
+    let mut files = 0;
+    while let Some(path) = folders.pop() {
+        let mode = |path: &Path| path.metadata().expect("it is there").permissions().mode() & 0o777;
+        assert_eq!(mode(&path) & 0o027, 0, "{}", path.display());
+        for entry in path.read_dir().expect("a folder").map(|entry| entry.expect("an entry").path()) {
+            if entry.is_dir() {
+                folders.push(entry);
+                continue;
+            }
+            files += 1;
+            assert_eq!(mode(&entry) & 0o027, 0, "{}", entry.display());
+        }
+    }
+    assert!(files >= 3, "the format, the lock, definitions: {files}");
+    // A folder that is there keeps its mode, and the log warns.
+    std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o755)).expect("ours");
+    let mut child = server("127.0.0.1:0", &data).spawn().expect("it starts");
+    let lines = BufReader::new(child.stdout.take().expect("piped")).lines().map_while(Result::ok);
+    let said: Vec<_> = lines.take_while(|line| !line.starts_with("ready")).collect();
+    let _ = child.kill();
+    let _ = child.wait();
+    assert!(said.iter().any(|line| line.contains("has mode 755: everybody")), "{said:#?}");
+}
+
+#[test]
 fn a_folder_serves_one_instance() {
     let folder = TempFolder::new("lock");
     let mut first = Running::start(&folder.0);

@@ -140,6 +140,14 @@ pub(super) fn check_may_touch(caller: &Caller, user: &str) -> Result<(), Refusal
     Err(Refusal::NotAuthorised("User not authorised to access object"))
 }
 
+/// Looking is one thing, closing another: those who monitor may not close what is others'.
+fn check_may_close(caller: &Caller, user: &str) -> Result<(), Refusal> {
+    if caller.is_administrator() || *caller.user.name == *user {
+        return Ok(());
+    }
+    Err(Refusal::NotAuthorised("User not authorised to access object"))
+}
+
 fn find(node: &Node, caller: &Caller, name: &str) -> Result<Arc<ConnectionInfo>, Refusal> {
     let connection = node.connections.get(name).ok_or(Refusal::NotFound)?;
     check_may_touch(caller, &connection.user)?;
@@ -199,7 +207,8 @@ pub(super) async fn close(
     Names(name): Names<String>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Refusal> {
-    let connection = find(&node, &caller, &name)?;
+    let connection = node.connections.get(&name).ok_or(Refusal::NotFound)?;
+    check_may_close(&caller, &connection.user)?;
     connection.close(reason(&headers));
     // Once it is answered the connection is not listed any more, unless its client does not react.
     let _ = timeout(CLOSE_PATIENCE, node.connections.gone(&connection)).await;
@@ -232,7 +241,7 @@ pub(super) async fn close_of_user(
     Names(user): Names<String>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Refusal> {
-    check_may_touch(&caller, &user)?;
+    check_may_close(&caller, &user)?;
     node.connections.close_where(&reason(&headers), |connection| *connection.user == *user);
     Ok(StatusCode::NO_CONTENT)
 }

@@ -10,15 +10,14 @@ use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use tokio::task::spawn_blocking;
 
 use super::body::Body;
 use super::caller::Administrator;
 use super::multipart;
 use super::refusal::Refusal;
 use super::resource::{Names, resource};
+use super::room::aside;
 use crate::node::Node;
-use crate::node::changes::NotKept;
 use crate::node::definitions::{ImportError, Scope};
 use crate::node::events::acting_as;
 
@@ -139,10 +138,4 @@ fn form(content_type: &str, body: &Bytes) -> Option<(Bytes, Option<Bytes>)> {
     let find = |name: &str| parts.iter().find(|part| part.name == name).map(|part| part.value.clone());
     let none = || Bytes::from_static(b"none");
     Some((find("file").unwrap_or_else(none), find("redirect")))
-}
-
-/// Does what takes long, on a thread of its own.
-async fn aside<R: Send + 'static>(run: impl FnOnce() -> R + Send + 'static) -> Result<R, Refusal> {
-    // It fails only when the node is going down, and then nothing is kept any more.
-    spawn_blocking(run).await.map_err(|_| Refusal::NotKept(NotKept))
 }

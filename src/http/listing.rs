@@ -17,11 +17,10 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use fancy_regex::{Regex, RegexBuilder};
 use serde_json::Value;
-use tokio::task::spawn_blocking;
 
 use super::refusal::Refusal;
+use super::room::large;
 use crate::node::Node;
-use crate::node::changes::NotKept;
 
 /// What `page_size` is when it is not said, and at the most.
 const PAGE_SIZE: usize = 100;
@@ -137,13 +136,11 @@ impl Listing {
 
     async fn reply<T: Listed>(self, page: Option<Page>, elements: Vec<T>) -> Result<Response, Refusal> {
         let body = if elements.len() <= FEW {
-            self.write(page, elements)?
+            self.write(page, elements)?.into()
         } else {
-            // It fails only when the node is going down.
-            let written = spawn_blocking(move || self.write(page, elements)).await;
-            written.map_err(|_| Refusal::NotKept(NotKept))??
+            large(move || self.write(page, elements)).await?
         };
-        let mut response = Body::from(body).into_response();
+        let mut response = body.into_response();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response.extensions_mut().insert(Done);
         Ok(response)

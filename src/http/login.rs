@@ -3,8 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::body::Bytes;
-use axum::extract::{ConnectInfo, Query, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Query, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
@@ -14,6 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
+use super::body::Body;
 use super::caller::log_in;
 use super::refusal::Refusal;
 use super::resource::resource;
@@ -21,8 +21,12 @@ use super::settings::HttpSettings;
 use super::users::about;
 use crate::node::Node;
 
+/// Octets of a form. Nobody knows yet who sends it.
+const FORM_MAX: usize = 16 << 10;
+
 pub(super) fn routes() -> Router<Arc<Node>> {
-    Router::new().route("/api/login", resource("POST, DELETE, OPTIONS", post(enter).delete(leave)))
+    let methods = post(enter).delete(leave).layer(DefaultBodyLimit::max(FORM_MAX));
+    Router::new().route("/api/login", resource("POST, DELETE, OPTIONS", methods))
 }
 
 async fn enter(
@@ -30,9 +34,9 @@ async fn enter(
     Extension(settings): Extension<Arc<HttpSettings>>,
     peer: Option<Extension<ConnectInfo<SocketAddr>>>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Body,
 ) -> Result<Response, Refusal> {
-    let (name, password) = fields(&body).ok_or(Refusal::LoginFailed)?;
+    let (name, password) = fields(&body.octets()).ok_or(Refusal::LoginFailed)?;
     let peer = peer.map(|Extension(ConnectInfo(peer))| peer);
     let user = log_in(&node, &settings, peer, name.clone(), password.clone().into_bytes()).await?;
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();

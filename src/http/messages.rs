@@ -8,7 +8,6 @@ use axum::extract::{Query, State};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
-use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use super::caller::Caller;
@@ -17,13 +16,13 @@ use super::filter::Filter;
 use super::properties;
 use super::refusal::Refusal;
 use super::resource::{Names, READ, resource};
+use super::room::aside;
 use crate::auth::Access;
 use crate::broker::browse::{Found, Step};
 use crate::broker::queue::lane::{inside, lane_of};
 use crate::log::Position;
 use crate::node::Node;
 use crate::node::cell::VhostCell;
-use crate::node::changes::NotKept;
 
 /// Messages shown at once, unless another number is asked for, and at the most.
 const PAGE: usize = 100;
@@ -140,8 +139,7 @@ pub(super) async fn filtered(found: Vec<Found>, filter: &Arc<Filter>) -> Result<
     if !costly {
         return Ok(run());
     }
-    // It fails only when the node is going down.
-    spawn_blocking(run).await.map_err(|_| Refusal::NotKept(NotKept))
+    aside(run).await
 }
 
 fn to_json(found: &Found, encoding: Encoding, truncate: usize) -> Value {

@@ -7,6 +7,7 @@
 //! In the order of a request's way:
 //! - [`server`], [`settings`]: listeners and connections; how they are served
 //! - this file: the table of paths
+//! - [`patience`], [`room`]: how long slow peers are waited for, and how much is made for them at a time
 //! - [`front`]: the prefix of all paths, and headers that are set
 //! - [`resource`]: what all paths have in common (`Allow`, `OPTIONS`, 405, names in paths)
 //! - [`socket`], [`control`]: the node's own socket, and what only it serves
@@ -53,6 +54,7 @@ mod multipart;
 mod overview;
 mod pages;
 mod parameters;
+mod patience;
 mod permissions;
 mod policies;
 mod properties;
@@ -62,6 +64,7 @@ mod quorum;
 mod refusal;
 mod reset;
 mod resource;
+mod room;
 mod server;
 pub mod settings;
 pub mod socket;

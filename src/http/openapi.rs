@@ -9,12 +9,13 @@ mod routes;
 mod schemas;
 
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use axum::Router;
+use axum::body::Bytes;
 use axum::extract::State;
-use axum::response::Html;
-use axum::routing::get;
-use axum::{Json, Router};
+use axum::http::header::CONTENT_TYPE;
+use axum::routing::{MethodRouter, get};
 use serde_json::{Map, Value, json};
 
 use super::resource::{READ, resource};
@@ -24,13 +25,18 @@ use operation::{At, Operation, Shape};
 /// Where what is described can be looked at.
 pub(super) fn routes() -> Router<Arc<Node>> {
     Router::new()
-        .route("/api/openapi.json", resource(READ, get(document)))
-        .route("/api/index.html", resource(READ, get(page)))
+        .route("/api/openapi.json", resource(READ, once("application/json", |v| described(v).to_string())))
+        .route("/api/index.html", resource(READ, once("text/html; charset=utf-8", written)))
 }
 
-/// Everybody may know what there is.
-async fn document(State(node): State<Arc<Node>>) -> Json<Value> {
-    Json(described(&node.offer.version))
+/// What everybody may see, for a version: written once, since nobody has to log in to ask for it.
+fn once(kind: &'static str, write: fn(&str) -> String) -> MethodRouter<Arc<Node>> {
+    let written: OnceLock<Bytes> = OnceLock::new();
+    let written = Arc::new(written);
+    get(async move |State(node): State<Arc<Node>>| {
+        let octets = written.get_or_init(|| write(&node.offer.version).into());
+        ([(CONTENT_TYPE, kind)], octets.clone())
+    })
 }
 
 fn described(version: &str) -> Value {
@@ -181,10 +187,6 @@ fn meaning(status: u16) -> &'static str {
 }
 
 /// All routes, for people.
-async fn page(State(node): State<Arc<Node>>) -> Html<String> {
-    Html(written(&node.offer.version))
-}
-
 fn written(version: &str) -> String {
     let mut html = format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>HTTP API</title>\n\

@@ -9,17 +9,16 @@ use axum::response::Response;
 use axum::routing::get;
 use axum::{Extension, Router};
 use serde_json::{Map, Value, json};
-use tokio::task::spawn_blocking;
 
 use super::body::Body;
 use super::caller::{Administrator, Caller, Policymaker};
 use super::listing::Listing;
 use super::refusal::Refusal;
 use super::resource::{CHANGE, Names, READ, resource};
+use super::room::aside;
 use crate::broker::policy::{Policy, Rank};
 use crate::node::Node;
 use crate::node::cell::VhostCell;
-use crate::node::changes::NotKept;
 use crate::node::events::{acting, acting_as};
 
 /// All paths of both ranks.
@@ -149,7 +148,7 @@ pub(super) async fn apply(
 ) -> Result<StatusCode, Refusal> {
     let policy = Policy::from_json(name, rank, node.compatibility(), wanted);
     let policy = policy.map_err(Refusal::bad_request)?;
-    let is_new = aside(&node, move |node| node.put_policy(&cell, rank, policy)).await?;
+    let is_new = acted(&node, move |node| node.put_policy(&cell, rank, policy)).await?;
     node.changes().kept().await?;
     Ok(if is_new { StatusCode::CREATED } else { StatusCode::NO_CONTENT })
 }
@@ -179,18 +178,16 @@ pub(super) async fn remove(
     name: String,
 ) -> Result<StatusCode, Refusal> {
     let cell = caller.vhost(&node, vhost)?;
-    let removed = aside(&node, move |node| node.remove_policy(&cell, rank, &name)).await?;
+    let removed = acted(&node, move |node| node.remove_policy(&cell, rank, &name)).await?;
     node.changes().kept().await?;
     if removed { Ok(StatusCode::NO_CONTENT) } else { Err(Refusal::NotFound) }
 }
 
 /// Does what takes long, on a thread of its own.
-async fn aside<R: Send + 'static>(
+async fn acted<R: Send + 'static>(
     node: &Arc<Node>,
     run: impl FnOnce(&Node) -> R + Send + 'static,
 ) -> Result<R, Refusal> {
     let (node, user) = (Arc::clone(node), acting());
-    // It fails only when the node is going down, and then nothing is kept any more.
-    let done = spawn_blocking(move || acting_as(user, || run(&node))).await;
-    done.map_err(|_| Refusal::NotKept(NotKept))
+    aside(move || acting_as(user, || run(&node))).await
 }

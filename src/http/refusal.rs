@@ -36,6 +36,8 @@ pub(super) enum Refusal {
     Precondition(String),
     /// The node has no way to do it.
     Unavailable(&'static str),
+    /// It is not known what has become of it: our own mistake.
+    Failed,
     /// It has been done, and is not on disk.
     NotKept(NotKept),
 }
@@ -93,6 +95,10 @@ impl IntoResponse for Refusal {
             Self::Page(error, reason) => (StatusCode::BAD_REQUEST, error, reason.into()),
             Self::Unavailable(reason) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", reason.into())
+            }
+            Self::Failed => {
+                let why = "the request has failed, the log says why".into();
+                (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error", why)
             }
             Self::NotKept(why) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error", why.to_string().into())

@@ -1,10 +1,13 @@
 //! Listeners and the connections they accept.
 
+use std::future::ready;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::ConnectInfo;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request};
+use axum::middleware::map_request;
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -15,6 +18,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
+use super::patience::{PatientBody, PatientStream};
 use super::settings::{HttpSettings, MetricsSettings};
 use crate::net::listener::bind_again;
 use crate::net::tls::Tls;
@@ -123,6 +127,8 @@ pub async fn serve_metrics(
 }
 
 async fn serve_router(mut listener: HttpListener, node: &Node, api: Router, places: usize, idle: Duration) {
+    let patient = move |request: Request| ready(request.map(|body| Body::new(PatientBody::new(body, idle))));
+    let api = api.layer(map_request(patient));
     let mut port = node.control.port(Entrance::Api);
     if !listener.closes() {
         // It has no part in what the doors are waited for with.
@@ -180,7 +186,7 @@ async fn talk(watcher: Watcher, api: Router, stream: Box<dyn Stream>, peer: Sock
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(idle)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(PatientStream::new(stream, idle)), service);
     if let Err(e) = watcher.watch(connection).await {
         tracing::debug!(%peer, "HTTP connection lost: {e}");
     }

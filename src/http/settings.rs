@@ -39,7 +39,7 @@ pub struct HttpSettings {
     /// that AMQP always has sockets left.
     pub connections_max: usize,
     /// `tcp.idle_timeout`: how long a connection may take to send a request's head, which is also how long it may be
-    /// idle.
+    /// idle, and how long is waited for a part of a body, or for a part of a reply to be read.
     pub idle: Duration,
     /// `restrictions.operator_policy_changes.disabled`
     pub operator_policies_are_fixed: bool,

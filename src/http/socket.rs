@@ -3,14 +3,15 @@
 //! RabbitMQ's tools trust whoever can read the node's cookie file; here the right to open a socket in the data folder
 //! says the same. It exists with mode 0600 from its first moment on.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream as Probe;
 use std::path::{Path, PathBuf};
 
 use tokio::net::UnixListener;
+
+use crate::net::unix::listen_at;
 
 /// The name of the socket in a node's folder.
 pub const SOCKET: &str = "control.sock";
@@ -37,8 +38,7 @@ impl ControlSocket {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
             _ => {}
         }
-        let listener = UnixListener::bind(&new)?;
-        fs::set_permissions(&new, Permissions::from_mode(0o600))?;
+        let listener = listen_at(&new, 0o600)?;
         fs::rename(&new, short.join(SOCKET))?;
         Ok((Self { path: folder.join(SOCKET) }, listener))
     }
@@ -84,6 +84,8 @@ pub fn make_folder_without_data() -> io::Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[tokio::test]

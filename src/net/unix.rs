@@ -30,15 +30,8 @@ impl LocalListener {
     /// listens on, and any other file, is an error. `mode` says who may connect, as file permissions do.
     pub fn bind(path: &Path, mode: u32) -> io::Result<Self> {
         remove_stale(path)?;
-        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-        bind(&socket, &SocketAddrUnix::new(path)?)?;
-        // Before anybody can connect.
-        chmod(path, Mode::from_raw_mode(mode))?;
-        listen(&socket, BACKLOG)?;
+        let listener = listen_at(path, mode)?;
         let inode = path.symlink_metadata()?.ino();
-        let listener = std::os::unix::net::UnixListener::from(socket);
-        listener.set_nonblocking(true)?;
-        let listener = UnixListener::from_std(listener)?;
         Ok(Self { listener, path: path.to_owned(), inode, count: AtomicU32::new(0) })
     }
 
@@ -60,6 +53,17 @@ impl Drop for LocalListener {
             tracing::warn!("cannot remove {}: {e}", self.path.display());
         }
     }
+}
+
+/// A socket in a file that nobody else has, and that nobody can connect to before it has its mode.
+pub(crate) fn listen_at(path: &Path, mode: u32) -> io::Result<UnixListener> {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    bind(&socket, &SocketAddrUnix::new(path)?)?;
+    chmod(path, Mode::from_raw_mode(mode))?;
+    listen(&socket, BACKLOG)?;
+    let listener = std::os::unix::net::UnixListener::from(socket);
+    listener.set_nonblocking(true)?;
+    UnixListener::from_std(listener)
 }
 
 /// Addresses for a connection that has none, since everything else shows some: those of this machine, with a port for

@@ -6,6 +6,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::log::files::make_folder;
@@ -54,6 +55,7 @@ impl Folder {
     pub fn open(path: &Path) -> Result<Self, FolderError> {
         let failed = |source| FolderError::Io { folder: path.to_owned(), source };
         make_folder(path).map_err(failed)?;
+        warn_of_readers(path).map_err(failed)?;
         is_marked(path)?;
         let mut lock = lock(path)?;
         // Another instance may have been faster, and done.
@@ -68,6 +70,23 @@ impl Folder {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// What others may read is said, not changed: the folder may be somebody's mount.
+fn warn_of_readers(path: &Path) -> io::Result<()> {
+    let mode = fs::metadata(path)?.permissions().mode();
+    if for_everybody(mode) {
+        let (path, mode) = (path.display(), mode & 0o777);
+        tracing::warn!(
+            "the data folder {path} has mode {mode:03o}: everybody on this machine may look into it; 750 or 700 is better"
+        );
+    }
+    Ok(())
+}
+
+/// Whether those who are neither its owner nor of its group may enter a folder, and reach what is in it.
+fn for_everybody(mode: u32) -> bool {
+    mode & 0o001 != 0
 }
 
 /// Whether a folder has our format; if not, it is a new one.

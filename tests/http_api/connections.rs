@@ -82,6 +82,17 @@ async fn closing_connections() {
         }
     }
     let mut client = Client::open(broker.amqp, "guest", "guest", "v").await;
+    // Those who monitor see it and may not close it.
+    put_user(&broker, "monitor", "monitoring").await;
+    let name = client.name().replace(' ', "%20").replace('>', "%3E");
+    for path in [format!("/api/connections/{name}"), "/api/connections/username/guest".to_owned()] {
+        assert_eq!(get_as(&broker, "monitor", &path).await.0, 200, "{path}");
+        let reply = Request::new("DELETE", &path).user("monitor", "pw").send(broker.http).await;
+        let refused = error("not_authorised", "User not authorised to access object");
+        assert_eq!((reply.status, reply.body), (401, refused), "{path}");
+    }
+    let own = Request::new("DELETE", "/api/connections/username/monitor").user("monitor", "pw");
+    assert_eq!(own.send(broker.http).await.status, 204);
     assert_eq!(status(&broker, "DELETE", "/api/vhosts/v", Value::Null).await, 204);
     assert_eq!(client.closed().await, (320, "CONNECTION_FORCED - vhost 'v' is deleted".to_owned()));
 }

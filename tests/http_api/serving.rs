@@ -1,12 +1,15 @@
 //! How the API is served: prefixes, origins, headers, sizes, sockets.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use leveret::http::settings::HttpSettings;
 use leveret::http::{HttpListener, serve};
 use leveret::node::Node;
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::time::{sleep, timeout};
 
 use crate::broker::{Broker, start};
 use crate::certificates;
@@ -187,4 +190,48 @@ async fn over_a_socket_of_the_machine() {
     assert_eq!((reply.status, &reply.body["name"]), (200, &json!("guest")));
     let reply = Request::new("GET", "/api/whoami").authorization(None).send_over(connect().await).await;
     assert_eq!(reply.status, 401);
+}
+
+/// Sends this and nothing more, and reads until the connection ends.
+async fn all_of(mut socket: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> String {
+    socket.write_all(request.as_bytes()).await.expect("sent");
+    let mut octets = Vec::new();
+    let ended = timeout(Duration::from_secs(20), socket.read_to_end(&mut octets)).await;
+    // It may be cut off.
+    let _ = ended.expect("the connection ends");
+    String::from_utf8_lossy(&octets).into_owned()
+}
+
+#[tokio::test]
+async fn strangers_cannot_keep_a_place_with_a_body_that_does_not_come() {
+    let idle = Duration::from_millis(300);
+    let broker = with(HttpSettings { connections_max: 1, idle, ..HttpSettings::default() }).await;
+    let begins =
+        |size: usize| format!("POST /api/login HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\nu");
+    let connect = async || TcpStream::connect(broker.http).await.expect("a connection");
+    let reply = all_of(connect().await, &begins(9000)).await;
+    assert!(reply.starts_with("HTTP/1.1 400 "), "{reply}");
+    // The only place is free again; and more than a form has is not even waited for.
+    let reply = Request::new("POST", "/api/login").body("u".repeat(20_000)).send(broker.http).await;
+    let refused = error("bad_request", "Exceeded HTTP request body size limit");
+    assert_eq!((reply.status, reply.body), (400, refused));
+    assert_eq!(get(&broker, "/api/whoami").await["name"], "guest");
+}
+
+#[tokio::test]
+async fn replies_that_nobody_reads_are_given_up() {
+    let broker = start().await;
+    let folder = certificates::Folder::new();
+    let path = folder.0.join("http.sock");
+    let listener = HttpListener::Unix(UnixListener::bind(&path).expect("a socket"));
+    let idle = Duration::from_millis(300);
+    let settings = HttpSettings { idle, ..HttpSettings::default() };
+    tokio::spawn(serve(listener, Arc::clone(&broker.node), Arc::new(settings)));
+    let size = Request::new("GET", "/api/openapi.json").send(broker.http).await.body.to_string().len();
+    let mut socket = UnixStream::connect(&path).await.expect("a connection");
+    let asked = "GET /api/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n".repeat(20);
+    socket.write_all(asked.as_bytes()).await.expect("sent");
+    sleep(idle * 4).await;
+    let received = all_of(socket, "").await.len();
+    assert!(received < 20 * size, "{received} of 20 times {size} octets have waited");
 }

@@ -35,7 +35,8 @@ use crate::node::storage::{Storage, StorageError};
 use crate::node::{clock, events, memory, sweep};
 pub use flags::ServerArgs;
 use ports::Ports;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::fs::Mode;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 
 /// How long connections have to end when the node goes down.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -74,12 +75,21 @@ pub fn run(args: &ServerArgs) -> Result<(), ServerError> {
         return print(&flags::shown(&configuration));
     }
     let settings = &configuration.settings;
+    keep_to_ourselves();
     let logs = Logs::start(&settings.logs, &settings.place.node_name, task).map_err(ServerError::Log)?;
     configuration.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     raise_open_files();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ServerError::Runtime)?;
     runtime.block_on(serve(args, &configuration, &logs))
+}
+
+/// Files and folders that are made from now on, with messages and hashes of passwords in them, are nobody's business
+/// but this user's and its group's, as those of RabbitMQ's service.
+fn keep_to_ourselves() {
+    let others = Mode::WGRP | Mode::RWXO;
+    let asked = umask(others);
+    umask(asked | others);
 }
 
 /// The number of the task that runs, or of none.

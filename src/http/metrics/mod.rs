@@ -15,17 +15,18 @@ mod sheet;
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::{Path, Query, RawQuery, Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
-use tokio::task::spawn_blocking;
 
 use super::caller::Monitor;
 use super::refusal::Refusal;
 use super::resource::{READ, resource};
+use super::room::{aside, large};
 use super::settings::{HttpSettings, MetricsSettings};
 use crate::node::Node;
 use page::{Asked, Endpoint};
@@ -111,12 +112,14 @@ async fn reply(node: Arc<Node>, registry: &str, query: Option<String>, per_objec
             }
         }
     }
-    match spawn_blocking(move || page::text(&node, asked)).await {
+    let text = match endpoint {
+        // What everybody scrapes does not wait for what is large.
+        Endpoint::Aggregated => aside(move || page::text(&node, asked)).await.map(Body::from),
+        Endpoint::PerObject | Endpoint::Detailed => large(move || page::text(&node, asked)).await,
+    };
+    match text {
         Ok(text) => ([(CONTENT_TYPE, FORMAT)], text).into_response(),
-        Err(e) => {
-            tracing::error!("metrics cannot be told: {e}");
-            StatusCode::INTERNAL_SERVER_ERROR.into_response()
-        }
+        Err(why) => why.into_response(),
     }
 }
 
