@@ -157,7 +157,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_panics_is_told() {
-        let failed = aside(|| panic!("as it is wanted here")).await.map(|()| ());
+        let failed: Result<(), _> = aside(|| panic!("as it is wanted here")).await;
         assert_eq!(failed, Err(Refusal::Failed));
     }
 }
