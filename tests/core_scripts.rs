@@ -86,5 +86,6 @@ macro_rules! scripts {
 
 scripts! {
     consumers copies dead_letters deduplication delayed exchange_types expiry framing global_qos high_water
-    lengths lifetimes priorities publishing reply_to returns routing settling single_active streams time_out turns
+    lengths lifetimes priorities publishing reply_to returns routing settling single_active stream_groups streams time_out
+    turns
 }

@@ -1,5 +1,6 @@
-//! Groups over a super stream: members join, leave and crash while publishing goes on, at random. Every partition has one
-//! reader of the group at a time, in order; who takes over begins where the group has got to; everything is read.
+//! Groups over a super stream: members join, leave and crash while publishing goes on, at random, and partitions are unbound,
+//! bound, deleted and made again. Every partition has one reader of the group at a time, in order; who takes over begins where
+//! the group has got to; everything is read.
 
 #![allow(clippy::expect_used, reason = "a test may fail")]
 
@@ -11,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use amq_protocol::types::{AMQPValue, FieldTable};
 use leveret::broker::effects::{Delivery, Effects, Got};
 use leveret::broker::queue::consumer::Consume;
+use leveret::broker::queue::declare::Declaration;
 use leveret::broker::settle::Verdict;
 use leveret::broker::stream::partitions::SuperStream;
 use leveret::broker::{ChannelId, ConnectionId, Vhost};
@@ -26,6 +28,7 @@ struct Outside {
     /// Connection, delivery tag, routing key, offset.
     deliveries: Vec<(ConnectionId, u64, String, u64)>,
     stuck: BTreeSet<ConnectionId>,
+    cancelled: Vec<ConnectionId>,
 }
 
 impl Effects for Outside {
@@ -42,7 +45,9 @@ impl Effects for Outside {
         self.deliveries.push((to.connection, to.delivery_tag, key, offset as u64));
     }
     fn got(&mut self, _: ConnectionId, _: u16, _: &Got, _: &Message<'_>) {}
-    fn cancelled(&mut self, _: ConnectionId, _: u16, _: &[u8]) {}
+    fn cancelled(&mut self, connection: ConnectionId, _: u16, _: &[u8]) {
+        self.cancelled.push(connection);
+    }
     fn retry(&mut self, _: ConnectionId) {}
 }
 
@@ -57,6 +62,7 @@ struct Member {
 /// What is known of a partition.
 #[derive(Debug, Default)]
 struct Partition {
+    is_bound: bool,
     published: u64,
     reader: Option<ConnectionId>,
     /// What the one who reads it gets next.
@@ -89,25 +95,29 @@ impl World {
     fn new(seed: u64) -> Self {
         let mut vhost = Vhost::new("v");
         vhost.set_clock(1_700_000_000_000);
-        let mut arguments = FieldTable::default();
-        arguments.insert("x-queue-type".into(), AMQPValue::LongString("stream".into()));
         let partitions =
             (0..PARTITIONS).map(|n| (format!("s-{n}").into(), n.to_string().into_bytes().into()));
-        let wanted = SuperStream { name: "s".into(), partitions: partitions.collect(), arguments };
-        vhost.create_super_stream(wanted).expect("a super stream");
-        let partitions = (0..PARTITIONS).map(|n| (n.to_string(), Partition::default())).collect();
+        let partitions = partitions.collect();
+        vhost
+            .create_super_stream(SuperStream { name: "s".into(), partitions, arguments: of_stream() })
+            .expect("a super stream");
+        let bound = || Partition { is_bound: true, ..Partition::default() };
+        let partitions = (0..PARTITIONS).map(|n| (n.to_string(), bound())).collect();
         let (outside, members) = (Outside::default(), BTreeMap::new());
         Self { random: Random::new(seed), vhost, outside, members, partitions, now: 1_700_000_000_000 }
     }
 
     fn step(&mut self) {
         match self.random.below(100) {
-            0..35 => self.publish(),
-            35..70 => self.acknowledge(),
-            70..78 => self.join(),
-            78..82 => self.leave(),
-            82..87 => self.crash(),
-            87..93 => self.get_stuck(),
+            0..33 => self.publish(),
+            33..66 => self.acknowledge(),
+            66..74 => self.join(),
+            74..78 => self.leave(),
+            78..83 => self.crash(),
+            83..89 => self.get_stuck(),
+            89..91 => self.unbind(),
+            91..94 => self.bind(),
+            94..95 => self.delete(),
             _ => {
                 self.now += 500;
                 self.vhost.set_clock(self.now);
@@ -121,6 +131,9 @@ impl World {
     fn publish(&mut self) {
         for _ in 0..=self.random.below(5) {
             let key = self.random.below(PARTITIONS).to_string();
+            if !self.partitions[&key].is_bound {
+                continue;
+            }
             let message = Message {
                 exchange: b"s",
                 routing_key: key.as_bytes(),
@@ -135,7 +148,7 @@ impl World {
     }
 
     fn join(&mut self) {
-        if self.members.len() >= 7 {
+        if self.members.len() >= 7 || self.partitions.values().all(|partition| !partition.is_bound) {
             return;
         }
         let connection = self.vhost.connect();
@@ -168,7 +181,8 @@ impl World {
         let multiple = self.random.chance(60);
         let verdict = if self.random.chance(95) { Verdict::Done } else { Verdict::Requeue };
         let settled = |other: u64| other == tag || (multiple && other < tag);
-        for (_, key, offset) in member.unacked.iter().filter(|(other, ..)| settled(*other)) {
+        let known = |key: &str| !key.is_empty();
+        for (_, key, offset) in member.unacked.iter().filter(|(tag, key, _)| settled(*tag) && known(key)) {
             let partition = self.partitions.get_mut(key).expect("a partition");
             // What belongs to an earlier reader of the partition says nothing any more.
             if partition.reader == Some(id) && member.consumes && partition.open.remove(offset) {
@@ -198,6 +212,44 @@ impl World {
         self.vhost.disconnect(id, &mut self.outside);
     }
 
+    /// A partition goes out of the super stream, and stays as it is.
+    fn unbind(&mut self) {
+        let key = self.random.below(PARTITIONS).to_string();
+        let queue = format!("s-{key}");
+        let arguments = of_binding(&key);
+        self.vhost.unbind_queue(None, queue.as_bytes(), b"s", key.as_bytes(), &arguments).expect("unbound");
+        self.partitions.get_mut(&key).expect("a partition").is_bound = false;
+    }
+
+    /// A partition comes back.
+    fn bind(&mut self) {
+        let key = self.random.below(PARTITIONS).to_string();
+        self.bind_one(&key);
+    }
+
+    fn bind_one(&mut self, key: &str) {
+        let (queue, arguments) = (format!("s-{key}"), of_binding(key));
+        self.vhost.bind_queue(None, queue.as_bytes(), b"s", key.as_bytes(), arguments).expect("bound");
+        self.partitions.get_mut(key).expect("a partition").is_bound = true;
+    }
+
+    /// A partition is deleted, and another one of its name is there, not bound yet.
+    fn delete(&mut self) {
+        let key = self.random.below(PARTITIONS).to_string();
+        let name = format!("s-{key}");
+        self.vhost.delete_queue(None, name.as_bytes(), false, false, &mut self.outside).expect("deleted");
+        let (durable, exclusive, auto_delete, arguments) = (true, false, false, of_stream());
+        let declaration = Declaration { name: name.into(), durable, exclusive, auto_delete, arguments };
+        self.vhost.declare_queue(None, declaration).expect("a stream");
+        for (_, of, _) in self.members.values_mut().flat_map(|member| &mut member.unacked) {
+            // It says nothing of the new one.
+            if *of == key {
+                of.clear();
+            }
+        }
+        self.partitions.insert(key, Partition::default());
+    }
+
     fn get_stuck(&mut self) {
         let Some(id) = self.any_member() else { return };
         if !self.outside.stuck.remove(&id) {
@@ -207,6 +259,15 @@ impl World {
     }
 
     fn look(&mut self) {
+        let bound = self.partitions.values().any(|partition| partition.is_bound);
+        for id in std::mem::take(&mut self.outside.cancelled) {
+            assert!(!bound, "there is something left to read");
+            self.members.get_mut(&id).expect("a member").consumes = false;
+        }
+        assert!(
+            bound || self.members.values().all(|member| !member.consumes),
+            "there is nothing left to read"
+        );
         for (id, tag, key, offset) in std::mem::take(&mut self.outside.deliveries) {
             let is_there = |id: &ConnectionId, members: &BTreeMap<ConnectionId, Member>| {
                 members.get(id).is_some_and(|m| m.consumes)
@@ -245,6 +306,7 @@ impl World {
             self.look();
         }
         self.outside.stuck.clear();
+        (0..PARTITIONS).for_each(|n| self.bind_one(&n.to_string()));
         (0..3).for_each(|_| self.join());
         for _ in 0..10_000 {
             self.vhost.dispatch_due(&mut self.outside);
@@ -275,11 +337,26 @@ impl World {
         }
         let figures = self.vhost.group_figures();
         let [group] = &figures[..] else { panic!("{figures:?}") };
-        assert!(
-            group.members == 3
-                && group.partitions.iter().all(|partition| partition.lag == 0 && partition.owner.is_some())
-        );
+        assert!(group.partitions.iter().all(|partition| partition.lag == 0 && partition.owner.is_some()));
+        let readers = self.partitions.values().map(|partition| partition.reader);
+        let mut shares = BTreeMap::new();
+        readers.for_each(|reader| *shares.entry(reader).or_insert(0) += 1);
+        let read = self.partitions.values().all(|partition| partition.published > 0);
+        assert!(group.members == 3 && (!read || shares.values().all(|share| *share <= 2)), "{shares:?}");
     }
+}
+
+fn of_stream() -> FieldTable {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString("stream".into()));
+    arguments
+}
+
+fn of_binding(key: &str) -> FieldTable {
+    let mut arguments = FieldTable::default();
+    let order = key.parse().expect("a number");
+    arguments.insert("x-stream-partition-order".into(), AMQPValue::LongInt(order));
+    arguments
 }
 
 #[test]

@@ -257,8 +257,7 @@ impl Vhost {
     /// A queue is about to go, and its consumers with it.
     pub(super) fn consumers_deleted(&mut self, queue: QueueId) {
         if self.events.is_some() {
-            let consumers = self.queues.get(queue).map(|queue| queue.consumers.clone()).unwrap_or_default();
-            consumers.into_iter().for_each(|id| self.consumer_deleted(id));
+            self.consumers_going_with(queue).into_iter().for_each(|id| self.consumer_deleted(id));
         }
     }
 

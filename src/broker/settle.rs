@@ -83,6 +83,7 @@ impl Vhost {
     fn dispatch_all_due(&mut self, fx: &mut impl Effects) {
         self.resume_widened(fx);
         while !self.due.is_empty() || self.has_dead() || !self.posts.is_empty() {
+            self.regroup(fx);
             let mut due = std::mem::take(&mut self.due);
             due.drain(..).for_each(|queue| self.dispatch(queue, fx));
             self.due = due;

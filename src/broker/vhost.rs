@@ -1,6 +1,6 @@
 //! A vhost: one plain value with everything in it, reached by ids.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -124,6 +124,8 @@ pub struct Vhost {
     pub(super) writing_streams: Vec<QueueId>,
     /// Those who share streams.
     pub(super) groups: Groups,
+    /// Super streams whose partitions are not those that groups know.
+    pub(super) regrouping: BTreeSet<Name>,
 }
 
 /// The exchanges every vhost has from the start.
@@ -188,6 +190,7 @@ impl Vhost {
             writing_dead: Vec::new(),
             writing_streams: Vec::new(),
             groups: Groups::default(),
+            regrouping: BTreeSet::new(),
         };
         for (name, kind, internal) in PREDECLARED {
             vhost.insert_exchange(Exchange::new(

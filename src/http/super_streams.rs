@@ -48,12 +48,21 @@ async fn create(
 ) -> Result<StatusCode, Refusal> {
     let cell = node.vhost(&vhost).filter(|_| caller.sees(&vhost)).ok_or_else(Refusal::access_refused)?;
     let wanted = wanted(&body.fields()?, &name)?;
-    for name in wanted.partitions.iter().map(|(name, _)| name).chain([&wanted.name]) {
+    // It declares all of them, and binds.
+    for (name, _) in &wanted.partitions {
         caller.check(&vhost, Access::Configure, name)?;
+        caller.check(&vhost, Access::Write, name)?;
     }
+    caller.check(&vhost, Access::Configure, &name)?;
+    caller.check(&vhost, Access::Read, &name)?;
+    let count = wanted.partitions.len();
     cell.with(|vhost, _| vhost.create_super_stream(wanted)).map_err(|why| match why {
         NotMade::Refused(exception) => Refusal::from(exception),
         NotMade::Taken(what, name) => taken(what, &name),
+        NotMade::TooMany(max) => Refusal::bad_request(not_valid(&format!(
+            "\"\\\"Cannot declare super stream <<\\\\\\\"{name}\\\\\\\">> with {count} partition(s) because queue limit {max} in \
+             vhost '<<\\\\\\\"{vhost}\\\\\\\">>' is reached\\\"\""
+        ))),
     })?;
     cell.kept().await?;
     Ok(StatusCode::NO_CONTENT)
@@ -64,6 +73,11 @@ fn taken(what: &str, name: &str) -> Refusal {
     Refusal::bad_request(format!(
         "[[123,\n  [\"reference_already_exists\",44,\n   \"\\\"there is already {what} named {name}\\\"\"],\n  125]]"
     ))
+}
+
+/// The same of what is not valid.
+fn not_valid(why: &str) -> String {
+    format!("[[123,\n  [\"validation_failed\",44,\n   {why}],\n  125]]")
 }
 
 /// Deletes a super stream with its partitions and all messages in them.
@@ -118,9 +132,7 @@ fn wanted(fields: &Fields, name: &str) -> Result<SuperStream, Refusal> {
     names.sort_unstable();
     if names.windows(2).any(|two| two[0] == two[1]) {
         let all = names.concat();
-        return refuse(&format!(
-            "[[123,\n  [\"validation_failed\",44,\n   [123,[\"\\\"Duplicate partition names found {all}\\\"\"],125]],\n  125]]"
-        ));
+        return refuse(&not_valid(&format!("[123,[\"\\\"Duplicate partition names found {all}\\\"\"],125]")));
     }
     Ok(SuperStream { name: name.into(), partitions, arguments: arguments(fields)? })
 }
@@ -219,7 +231,7 @@ async fn groups_of_vhost(
     listing.pages(all(&*caller.vhost(&node, &vhost)?)).await
 }
 
-/// Sets where a group goes on when its next consumer comes: `{"offset": 0}`.
+/// Sets where a group that nobody reads for goes on: `{"offset": 0}`.
 async fn set_group(
     State(node): State<Arc<Node>>,
     caller: Caller,

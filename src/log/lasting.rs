@@ -19,6 +19,13 @@ const SEGMENT_MAX: u64 = 256 << 20;
 const SEGMENT_MIN: u64 = 1024;
 /// A segment is so many times as large as others, if nobody says how large.
 const USUAL: u64 = 4;
+/// However small segments are to be, there are not many more of them than this: they grow with their log instead, up to the
+/// usual size.
+const SEGMENTS_MANY: u64 = 1024;
+/// A chunk that is passed over costs as much as so many records that are looked at.
+const SKIP: usize = 8;
+/// Who reads ahead passes over at most so many chunks for each that is asked for.
+const FAR: usize = 64;
 
 /// What makes a log a lasting one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,6 +45,14 @@ pub struct Retention {
     pub since: Option<u64>,
     /// Segments that end behind this position stay.
     pub before: Position,
+}
+
+/// What was found by [`Log::find`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    At(At),
+    /// Nothing up to this position, and others have their turn.
+    Nothing(Position),
 }
 
 /// Records in memory that follow one another.
@@ -64,12 +79,19 @@ impl<'a> Run<'a> {
 impl Log {
     /// Makes a lasting log of one that is empty, or says how large its next segments are.
     pub fn make_lasting(&mut self, lasting: Lasting) {
-        let usual = self.budget.sizes;
-        let segment = lasting.segment.unwrap_or(usual.segment * USUAL).clamp(SEGMENT_MIN, SEGMENT_MAX);
-        self.sizes.segment = segment;
-        // So that several fit, where segments are small.
-        self.sizes.chunk = usual.chunk.min((segment as usize / 4).max(SEGMENT_MIN as usize));
         self.lasting = Some(lasting);
+        self.size_segment();
+    }
+
+    /// Says how large the next segment is to be, and its chunks.
+    pub(super) fn size_segment(&mut self) {
+        let Some(lasting) = self.lasting else { return };
+        let usual = self.budget.sizes;
+        let wanted = lasting.segment.unwrap_or(usual.segment * USUAL).clamp(SEGMENT_MIN, SEGMENT_MAX);
+        let least = (self.octets() / SEGMENTS_MANY).min(usual.segment * USUAL);
+        self.sizes.segment = wanted.max(least);
+        // So that several fit, where segments are small.
+        self.sizes.chunk = usual.chunk.min((self.sizes.segment as usize / 4).max(SEGMENT_MIN as usize));
     }
 
     pub fn is_lasting(&self) -> bool {
@@ -137,32 +159,36 @@ impl Log {
     }
 
     /// The first record from a position on that is in a chunk which may have what is wanted. What is on disk is asked
-    /// for, with what comes after it.
-    pub fn find(&mut self, from: Position, wanted: Option<&Wanted>) -> At {
+    /// for, with what comes after it. Each chunk that cannot have it costs some looks; when these are used up, it is the
+    /// position to go on at.
+    pub fn find(&mut self, from: Position, wanted: Option<&Wanted>, looks: &mut usize) -> Found {
         let begin = self.chunks.partition_point(|chunk| chunk.end <= from);
         for index in begin..self.chunks.len() {
             let chunk = &self.chunks[index];
             if from < chunk.end && may_hold(chunk, wanted) {
                 if chunk.data().is_none() {
                     self.read_ahead_for(index, wanted);
-                    return At::OnDisk;
+                    return Found::At(At::OnDisk);
                 }
                 if let Some(position) = chunk.present(from) {
                     if position == chunk.first {
                         self.read_ahead_for(index + 1, wanted);
                     }
-                    return At::Here(position);
+                    return Found::At(At::Here(position));
                 }
             }
+            let Some(left) = looks.checked_sub(SKIP) else { return Found::Nothing(chunk.first.max(from)) };
+            *looks = left;
         }
-        At::End
+        Found::At(At::End)
     }
 
-    /// Asks for the next few chunks that may have what is wanted.
+    /// Asks for the next few chunks that may have what is wanted, if they are not far.
     fn read_ahead_for(&mut self, from: usize, wanted: Option<&Wanted>) {
         let Some(wanted) = wanted else { return self.read_ahead(from) };
         let mut left = AHEAD;
-        for index in from..self.chunks.len() {
+        let end = self.chunks.len().min(from + AHEAD * FAR);
+        for index in from..end {
             if left == 0 {
                 return;
             }
@@ -260,5 +286,58 @@ fn may_hold(chunk: &Chunk, wanted: Option<&Wanted>) -> bool {
     match (wanted, &chunk.labels) {
         (Some(wanted), Some(labels)) => labels.may_hold(wanted),
         _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::content::Body;
+
+    const LASTING: Lasting = Lasting { segment: Some(1), labels: 16 };
+
+    /// A log with a chunk for each record, as many as there are labels.
+    fn log(labels: impl Iterator<Item = u64>) -> Log {
+        let mut log = Log::default();
+        log.make_lasting(LASTING);
+        for label in labels {
+            let body = Body::Inline(&[0; 2000]);
+            let parts = Parts { exchange: b"", routing_key: b"s", properties: &[0, 0], body };
+            log.append_lasting(1, 0, Some(label), &parts);
+        }
+        log
+    }
+
+    fn wanted(label: u64) -> Wanted {
+        Wanted { bare: false, labels: vec![label] }
+    }
+
+    #[test]
+    fn a_long_hole_is_gone_through_in_turns() {
+        let mut log = log((0..500).map(|n| if n == 400 { 7 } else { 1 << 40 }));
+        let (mut from, mut turns) = (3, Vec::new());
+        let found = loop {
+            let mut looks = 100 * SKIP;
+            match log.find(from, Some(&wanted(7)), &mut looks) {
+                Found::Nothing(up_to) => turns.push(up_to),
+                found => break found,
+            }
+            from = turns[turns.len() - 1];
+        };
+        assert_eq!((turns, found), (vec![103, 203, 303], Found::At(At::Here(400))));
+        assert_eq!(log.find(401, Some(&wanted(7)), &mut 9999), Found::At(At::End));
+        assert_eq!(log.find(9, None, &mut 0), Found::At(At::Here(9)), "what is wanted costs nothing");
+    }
+
+    #[test]
+    fn segments_grow_where_there_are_many() {
+        let mut log = log((0..20_000).map(|_| 7));
+        let octets = log.octets();
+        assert!((1025..6000).contains(&log.segment_count()), "{}", log.segment_count());
+        assert!(log.sizes.segment >= octets / SEGMENTS_MANY * 9 / 10, "{}", log.sizes.segment);
+        assert!(log.sizes.chunk as u64 >= log.sizes.segment / 5, "{}", log.sizes.chunk);
+        log.retain(&Retention { max_octets: Some(100_000), since: None, before: Position::MAX });
+        log.size_segment();
+        assert_eq!(log.sizes.segment, SEGMENT_MIN, "small again");
     }
 }

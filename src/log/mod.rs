@@ -247,6 +247,7 @@ impl Log {
             None => true,
         };
         if full {
+            self.size_segment();
             self.complete_segment();
             self.segments.push_back(Segment::new(id, self.next, self.budget.seed));
         }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::broker::{Broker, start};
 use crate::common::client::Client;
 use crate::common::method::method;
-use crate::common::table::{headers, int, text};
+use crate::common::table::{flag, headers, int, text};
 use crate::http::Request;
 use crate::restart::Folder;
 use crate::{get, status};
@@ -153,9 +153,9 @@ async fn a_group_is_set_and_forgotten() {
     assert_eq!(get(&broker, GROUPS).await, json!([]));
 }
 
-/// A group that begins at some time is set to a place before it.
+/// What a member acknowledges next would set it again; a group that begins at some time goes on before it then.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_group_is_set_back_behind_its_beginning() {
+async fn a_group_is_set_while_nobody_reads() {
     let broker = start().await;
     make_orders(&broker, 1).await;
     let mut publisher = client(&broker);
@@ -165,13 +165,31 @@ async fn a_group_is_set_back_behind_its_beginning() {
     let mut first = client(&broker);
     first.all_ok(1, &["basic.qos prefetch-count=1"]);
     let since = [("x-stream-group", text("g")), ("x-stream-offset", text("1s"))];
-    first.call(1, method("basic.consume queue=orders-0 consumer-tag=f").args(&since));
+    first.call(1, method("basic.consume queue=orders consumer-tag=f").args(&since));
+    let tracked = [("x-stream-automatic-offset-tracking", flag(true))];
     assert_eq!(take(&mut first, 1)[0].2, "3");
-    let mut second = member(&broker, "orders-0", "g", "s");
-    second.all_ok(1, &["basic.qos prefetch-count=100"]);
-    assert_eq!(status(&broker, "PUT", &format!("{GROUPS}/orders-0/g"), json!({ "offset": 0 })).await, 204);
+    first.open_channel(2);
+    first.all_ok(2, &["basic.qos prefetch-count=1"]);
+    first.call(2, method("basic.consume queue=orders-0 consumer-tag=t").args(&tracked));
+    let second = member(&broker, "orders", "g", "s");
+    let (group, tag) = (format!("{GROUPS}/orders-0/g"), format!("{GROUPS}/orders-0/t"));
+    for path in [&group, &tag] {
+        let request = Request::new("PUT", path).header("content-type", "application/json");
+        let refused = request.body(json!({ "offset": 0 }).to_string()).send(broker.http).await;
+        let name = &path[path.len() - 1..];
+        let why = format!(
+            "'{name}' is reading queue 'orders-0' in vhost '/': its offset can be changed when nobody does"
+        );
+        assert_eq!((refused.status, refused.body["reason"].as_str()), (400, Some(&*why)));
+        assert_eq!(status(&broker, "DELETE", path, Value::Null).await, 400);
+    }
     first.drop_it();
-    assert_eq!(bodies_of(&take(&mut second, 5), "0"), numbers(0..5));
+    leave(second, "s");
+    for path in [&group, &tag] {
+        assert_eq!(status(&broker, "PUT", path, json!({ "offset": 0 })).await, 204);
+    }
+    let mut third = member(&broker, "orders", "g", "f");
+    assert_eq!(bodies_of(&take(&mut third, 5), "0"), numbers(0..5));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -280,12 +298,34 @@ async fn numbered_messages_go_from_memory_too() {
     assert_eq!(bodies_of(&take(&mut reader, left as usize), "s"), numbers(begin..1000));
 }
 
+/// Members of groups stay until the last partition goes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_super_stream_goes_with_its_consumers() {
+    let broker = start().await;
+    make_orders(&broker, 2).await;
+    let mut reader = member(&broker, "orders", "billing", "a");
+    assert_eq!(status(&broker, "DELETE", "/api/queues/%2F/orders-0", Value::Null).await, 204);
+    publish(&mut client(&broker), "orders", &["1"], 0..2);
+    assert_eq!(bodies_of(&take(&mut reader, 2), "1"), numbers(0..2));
+    let consumers = get(&broker, "/api/consumers/%2F").await;
+    assert_eq!(consumers[0]["queue"]["name"], "orders-1");
+    assert_eq!(status(&broker, "DELETE", ORDERS, Value::Null).await, 204);
+    let event = reader.next(1);
+    assert_eq!(event.text, "basic.cancel consumer-tag='a' no-wait", "{event}");
+    assert_eq!(get(&broker, "/api/consumers/%2F").await, json!([]));
+    assert_eq!(get(&broker, GROUPS).await, json!([]));
+}
+
 #[tokio::test]
 async fn a_super_stream_is_made_as_a_whole_or_not_at_all() {
     let broker = start().await;
     let limit = "/api/vhost-limits/%2F/max-queues";
     assert_eq!(status(&broker, "PUT", limit, json!({ "value": 2 })).await, 204);
     assert_eq!(status(&broker, "PUT", ORDERS, json!({ "partitions": 3 })).await, 400);
+    assert_eq!(status(&broker, "PUT", "/api/queues/%2F/orders-1", json!({})).await, 201);
+    assert_eq!(status(&broker, "DELETE", limit, Value::Null).await, 204);
+    assert_eq!(status(&broker, "PUT", ORDERS, json!({ "partitions": 2 })).await, 400);
+    assert_eq!(status(&broker, "DELETE", "/api/queues/%2F/orders-1", Value::Null).await, 204);
     assert_eq!(get(&broker, "/api/queues/%2F").await, json!([]));
     assert_eq!(status(&broker, "DELETE", ORDERS, Value::Null).await, 404);
     make_orders(&broker, 2).await;

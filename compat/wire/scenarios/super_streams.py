@@ -90,3 +90,59 @@ def publishing_with_a_key_of_nobody(s):
     c.confirm()
     c.publish('x', 'body', exchange='orders', mandatory=True)
     c.confirms()
+
+
+@variants(none=0, one_less=2, enough=3)
+def limited(s, most):
+    s.http('PUT', 'vhost-limits/VHOST/max-queues', {'value': most})
+    s.http('PUT', 'stream/super-streams/VHOST/orders', {'partitions': 3})
+    seen(s, 'orders')
+
+
+@scenario
+def limited_over_things_that_are_there(s):
+    c = s.channel()
+    c.exchange('orders')
+    c.queue('other-0')
+    s.http('PUT', 'vhost-limits/VHOST/max-queues', {'value': 1})
+    s.http('PUT', 'stream/super-streams/VHOST/orders', {'partitions': 1})
+    s.http('PUT', 'stream/super-streams/VHOST/other', {'partitions': 1})
+    s.http('PUT', 'stream/super-streams/VHOST/other', {'binding-keys': 'a,a'})
+
+
+@variants(enough={'write': '^orders-', 'read': '^orders$'}, no_write={'write': '^$'}, no_read={'read': '^$'}, write_to_the_exchange={'write': '^orders$'},
+          read_of_partitions={'read': '^orders-'}, write_to_one={'write': '^orders-0'}, configure_of_partitions={'configure': '^orders-'},
+          configure_of_the_exchange={'configure': '^orders$'})
+def with_rights(s, rights):
+    user = s.user(tags='management', **rights)
+    s.http('PUT', 'stream/super-streams/VHOST/orders', {'partitions': 2}, user=user, password='secret')
+    seen(s, 'orders')
+
+
+@scenario
+def policies_are_for_partitions(s):
+    s.policy('age', {'max-age': '1h'}, '^orders', 'streams')
+    s.http('PUT', 'stream/super-streams/VHOST/orders', {'partitions': 2})
+    s.sleep(6)
+    for partition in ('orders-0', 'orders-1'):
+        s.http('GET', f'queues/VHOST/{partition}', None, 'policy', 'effective_policy_definition')
+
+
+@scenario
+def a_partition_is_deleted(s):
+    s.http('PUT', 'stream/super-streams/VHOST/orders', {'partitions': 2})
+    c = s.channel()
+    c.delete('orders-0')
+    seen(s, 'orders')
+    c.confirm()
+    c.publish('0', 'nobody', exchange='orders', mandatory=True)
+    c.publish('1', 'somebody', exchange='orders', mandatory=True)
+    c.confirms()
+
+
+@scenario
+def without_a_group_it_is_no_queue(s):
+    s.http('PUT', 'stream/super-streams/VHOST/orders', {'partitions': 2})
+    c = s.channel()
+    c.qos(5)
+    c.consume('orders', stream_offset='first')

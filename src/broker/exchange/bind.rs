@@ -118,6 +118,7 @@ impl Vhost {
             exchange.matcher.insert(id, &self.bindings[id], name);
         }
         self.topology += 1;
+        self.note_binding(source, destination);
         Some(id)
     }
 
@@ -173,6 +174,7 @@ impl Vhost {
         self.topology += 1;
         self.record(|vhost| vhost.durable_binding(&binding).map(Change::DeleteBinding));
         self.binding_deleted(&binding);
+        self.note_binding(binding.source, binding.destination);
         match binding.destination {
             Destination::Queue(queue) => {
                 if let Some(queue) = self.queues.get_mut(queue) {

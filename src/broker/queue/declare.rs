@@ -13,7 +13,7 @@ use crate::broker::effects::Effects;
 use crate::broker::exchange::arguments::inequivalent;
 use crate::broker::timers::Alarm;
 use crate::broker::vhost::Vhost;
-use crate::broker::{ConnectionId, Name, QueueId};
+use crate::broker::{ConnectionId, ConsumerId, Name, QueueId};
 use crate::wire::reply::Exception;
 
 /// What `queue.declare` asks for, the name made up already where the server chooses it.
@@ -83,7 +83,7 @@ impl Vhost {
             self.compatibility
         };
         let settings = arguments::parse_as(level, &arguments, &declared, &described)?;
-        self.check_queue_limit(&name, 0)?;
+        self.check_queue_limit(&name)?;
         dedup::check_queue(&arguments)?;
         let owner = connection.filter(|_| exclusive);
         let durable = durable && !exclusive;
@@ -107,9 +107,9 @@ impl Vhost {
         Ok(Counts { ready: 0, consumers: 0 })
     }
 
-    /// Refuses one queue more, with so many others before it, where there are as many as there may be.
-    pub(in crate::broker) fn check_queue_limit(&self, name: &str, others: usize) -> Result<(), Exception> {
-        match self.queue_limit.filter(|limit| limit.is_reached(self.queues.len() + others)) {
+    /// Refuses one queue more where there are as many as there may be.
+    fn check_queue_limit(&self, name: &str) -> Result<(), Exception> {
+        match self.queue_limit.filter(|limit| limit.is_reached(self.queues.len())) {
             Some(Limit(max)) => Err(Exception::precondition_failed(format!(
                 "cannot declare queue '{name}': queue limit in vhost '{}' ({max}) is reached",
                 self.name
@@ -268,6 +268,7 @@ impl Vhost {
     /// Takes a queue away with its bindings and consumers, who are told. Returns the ready messages lost.
     pub(in crate::broker) fn remove_queue(&mut self, id: QueueId, fx: &mut impl Effects) -> usize {
         self.consumers_deleted(id);
+        let consumers = self.consumers_going_with(id);
         self.remove_bindings_of(id);
         Alarm::ALL.into_iter().for_each(|alarm| self.set_alarm(id, alarm, None));
         let Some(queue) = self.queues.remove(id) else { return 0 };
@@ -283,11 +284,11 @@ impl Vhost {
         }
         queue.fetchers.iter().for_each(|connection| fx.retry(*connection));
         if queue.is_stream() {
-            self.forget_partition(id);
+            self.note_stream_gone(id);
         }
-        for id in &queue.consumers {
-            self.leave_group(*id);
-            if let Some(consumer) = self.consumers.remove(*id) {
+        for id in consumers {
+            self.leave_group(id);
+            if let Some(consumer) = self.consumers.remove(id) {
                 if let Some(channel) = self.channels.get_mut(consumer.channel) {
                     channel.consumers.remove(&consumer.tag);
                 }
@@ -304,6 +305,12 @@ impl Vhost {
         // It is looked at once more, to be forgotten.
         self.touched.queues.push(id);
         ready
+    }
+
+    /// The consumers that go when a queue does. Who reads a super stream stays, with its other partitions.
+    pub(in crate::broker) fn consumers_going_with(&self, id: QueueId) -> Vec<ConsumerId> {
+        let all = self.queues.get(id).map(|queue| &*queue.consumers).unwrap_or_default();
+        all.iter().copied().filter(|id| !self.reads_super_stream(*id)).collect()
     }
 
     /// Deletes an auto-delete queue whose last consumer has gone.

@@ -2,21 +2,32 @@
 //! time, from where the group has got to.
 //!
 //! The partitions are spread evenly. Who has too many when somebody joins gives some up, each as soon as everything that was
-//! delivered of it is settled; those of one who leaves are moved at once.
+//! delivered of it is settled; those of one who leaves are moved at once. What is bound to a super stream later is read at
+//! once, what is unbound is given up in the same way, and when nothing is left the members are cancelled.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::filter::Filter;
 use super::offset::Start;
 use super::reader::{Reader, Reading};
 use super::tracking::Tracked;
+use crate::broker::effects::Effects;
+use crate::broker::exchange::Destination;
 use crate::broker::vhost::Vhost;
-use crate::broker::{ConsumerId, Name, Now, QueueId};
+use crate::broker::{ConsumerId, ExchangeId, Name, Now, QueueId};
 use crate::log::Position;
 
-/// What a group reads, and its name.
-pub type Key = (Name, Name);
+/// Which group it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    /// The name of the stream or the super stream that it reads.
+    pub target: Name,
+    /// Whether that is a super stream; there may be a stream of the same name.
+    pub is_super: bool,
+    pub group: Name,
+}
 
 /// All groups that have members.
 pub type Groups = BTreeMap<Key, Group>;
@@ -33,6 +44,8 @@ pub struct Group {
 #[derive(Debug)]
 struct Partition {
     stream: QueueId,
+    /// Whether it is still a partition of what the group reads.
+    is_bound: bool,
     owner: Option<ConsumerId>,
     /// Whether the owner gives it up as soon as it has settled everything.
     leaving: bool,
@@ -42,11 +55,22 @@ struct Partition {
     since: Option<Now>,
 }
 
+impl Partition {
+    fn new(stream: QueueId) -> Self {
+        Self { stream, is_bound: true, owner: None, leaving: false, begun: false, since: None }
+    }
+
+    /// Whether a member has it and is to keep it.
+    fn is_kept_by(&self, id: ConsumerId) -> bool {
+        self.owner == Some(id) && !self.leaving
+    }
+}
+
 /// That a consumer is in a group.
 #[derive(Debug)]
 pub struct Member {
     pub key: Key,
-    /// Where it wants to begin, if it is the first of its group.
+    /// Where it wants to begin, if its group has never been here.
     pub start: Option<Start>,
     pub filter: Option<Arc<Filter>>,
 }
@@ -81,14 +105,7 @@ impl Vhost {
         let group = self.groups.entry(key.clone()).or_default();
         for stream in streams {
             if !group.partitions.iter().any(|partition| partition.stream == *stream) {
-                let stream = *stream;
-                group.partitions.push(Partition {
-                    stream,
-                    owner: None,
-                    leaving: false,
-                    begun: false,
-                    since: None,
-                });
+                group.partitions.push(Partition::new(*stream));
             }
         }
         group.members.push(id);
@@ -119,20 +136,130 @@ impl Vhost {
         self.rebalance(&key);
     }
 
-    /// A stream is gone, and no group reads it any more.
-    pub(in crate::broker) fn forget_partition(&mut self, id: QueueId) {
-        for group in self.groups.values_mut() {
-            group.partitions.retain(|partition| partition.stream != id);
+    /// A stream is gone, which groups may have read, be it that it is no longer bound.
+    pub(in crate::broker) fn note_stream_gone(&mut self, stream: QueueId) {
+        let reads = |(key, group): (&Key, &Group)| {
+            let found = key.is_super && group.partitions.iter().any(|partition| partition.stream == stream);
+            found.then(|| Name::clone(&key.target))
+        };
+        let targets: Vec<_> = self.groups.iter().filter_map(reads).collect();
+        targets.into_iter().for_each(|target| self.note_super_stream(&target, stream));
+    }
+
+    /// The partitions of a super stream are not those that they were.
+    fn note_super_stream(&mut self, name: &Name, stream: QueueId) {
+        if self.groups.keys().any(|key| key.is_super && key.target == *name) {
+            self.regrouping.insert(Name::clone(name));
+            // So that it is looked at before anything else happens.
+            self.due.push(stream);
         }
     }
 
-    /// Where a group goes on in a stream has been set, be it before the time at which it was to begin.
-    pub(super) fn forget_since(&mut self, stream: QueueId, name: &str) {
-        let groups = self.groups.iter_mut().filter(|((_, group), _)| **group == *name);
-        let partitions = groups.flat_map(|(_, group)| &mut group.partitions);
-        for partition in partitions.filter(|partition| partition.stream == stream) {
-            partition.since = None;
+    /// A binding comes or goes, which may be that of a partition.
+    pub(in crate::broker) fn note_binding(&mut self, source: ExchangeId, destination: Destination) {
+        let Destination::Queue(stream) = destination else { return };
+        if self.groups.is_empty() {
+            return;
         }
+        let name = self.exchanges.get(source).filter(|exchange| exchange.is_super_stream());
+        if let Some(name) = name.map(|exchange| Name::clone(&exchange.name)) {
+            self.note_super_stream(&name, stream);
+        }
+    }
+
+    /// Whether a consumer shares the partitions of a super stream.
+    pub(in crate::broker) fn reads_super_stream(&self, id: ConsumerId) -> bool {
+        let reading = self.consumers.get(id).and_then(|consumer| consumer.reading.as_ref());
+        reading.and_then(|reading| reading.member.as_ref()).is_some_and(|member| member.key.is_super)
+    }
+
+    /// Has groups read the partitions that their super streams have now.
+    pub(in crate::broker) fn regroup(&mut self, fx: &mut impl Effects) {
+        for name in std::mem::take(&mut self.regrouping) {
+            let streams = self.partitions(name.as_bytes());
+            let keys = self.groups.keys().filter(|key| key.is_super && key.target == name);
+            for key in keys.cloned().collect::<Vec<_>>() {
+                if streams.is_empty() {
+                    self.disband(&key, fx);
+                } else {
+                    self.read_partitions(&key, &streams);
+                }
+            }
+        }
+    }
+
+    /// Nothing is left that a group could read: its members are cancelled.
+    fn disband(&mut self, key: &Key, fx: &mut impl Effects) {
+        let Some(group) = self.groups.remove(key) else { return };
+        for id in &group.members {
+            let Some(consumer) = self.consumers.get(*id) else { continue };
+            let (connection, number, tag) = (consumer.connection, consumer.number, consumer.tag.clone());
+            self.consumer_deleted(*id);
+            let queues = self.detach_consumers(&[*id]);
+            self.due.extend(queues);
+            fx.cancelled(connection, number, &tag);
+        }
+        group.partitions.iter().for_each(|partition| self.forget_members(partition.stream, &group.members));
+    }
+
+    /// A group reads these streams from now on.
+    fn read_partitions(&mut self, key: &Key, streams: &[QueueId]) {
+        let Some(group) = self.groups.get_mut(key) else { return };
+        let known: BTreeSet<_> = group.partitions.iter().map(|partition| partition.stream).collect();
+        let new = streams.iter().filter(|stream| !known.contains(stream));
+        group.partitions.extend(new.map(|stream| Partition::new(*stream)));
+        let order: BTreeMap<_, _> = streams.iter().enumerate().map(|(at, stream)| (*stream, at)).collect();
+        for partition in &mut group.partitions {
+            partition.is_bound = order.contains_key(&partition.stream);
+        }
+        let queues = &self.queues;
+        group.partitions.retain(|partition| queues.get(partition.stream).is_some());
+        group.partitions.sort_by_key(|partition| order.get(&partition.stream).copied().unwrap_or(usize::MAX));
+        for member in group.members.clone() {
+            self.attach(member, streams);
+        }
+        self.rebalance(key);
+    }
+
+    /// A member is one of those who read these streams, and of nothing that is gone.
+    fn attach(&mut self, id: ConsumerId, streams: &[QueueId]) {
+        let Self { consumers, queues, .. } = self;
+        let Some(consumer) = consumers.get_mut(id) else { return };
+        if !streams.contains(&consumer.queue) {
+            consumer.queue = streams.first().copied().unwrap_or(consumer.queue);
+        }
+        if let Some(reading) = &mut consumer.reading {
+            reading.readers.retain(|reader| queues.get(reader.stream).is_some());
+        }
+        for stream in streams {
+            if let Some(queue) = queues.get_mut(*stream).filter(|queue| !queue.consumers.contains(&id)) {
+                queue.consumers.push(id);
+            }
+        }
+    }
+
+    /// A stream is no longer consumed by these.
+    fn forget_members(&mut self, stream: QueueId, members: &[ConsumerId]) {
+        if let Some(queue) = self.queues.get_mut(stream) {
+            queue.consumers.retain(|id| !members.contains(id));
+            if let Some((stream, _)) = queue.stream_parts() {
+                stream.forget(|id| !members.contains(&id));
+            }
+        }
+    }
+
+    /// Whether somebody reads a stream for a group, or waits for a turn to.
+    pub(super) fn is_read_by(&self, stream: QueueId, name: &str) -> bool {
+        let has_members = self.groups.iter().any(|(key, group)| {
+            *key.group == *name && group.partitions.iter().any(|partition| partition.stream == stream)
+        });
+        let consumers = self.queues.get(stream).into_iter().flat_map(|queue| &queue.consumers);
+        let mut readers = consumers
+            .filter_map(|id| self.consumers.get(*id)?.reading.as_ref())
+            .flat_map(|reading| &reading.readers)
+            .filter(|reader| reader.stream == stream);
+        has_members
+            || readers.any(|reader| reader.tracked.as_ref().is_some_and(|tracked| *tracked.group == *name))
     }
 
     /// Somebody who was to give up a partition has settled everything.
@@ -161,24 +288,33 @@ impl Vhost {
         if members.is_empty() {
             return;
         }
-        let (each, more) = (partitions.len() / members.len(), partitions.len() % members.len());
-        let quota = |at: usize| each + usize::from(at < more);
-        let mut counts: Vec<usize> = Vec::new();
+        let bound = partitions.iter().filter(|partition| partition.is_bound).count();
+        let (each, more) = (bound / members.len(), bound % members.len());
+        let kept = |id| partitions.iter().filter(|p| p.is_bound && p.is_kept_by(id)).count();
+        let mut counts: Vec<usize> = members.iter().map(|id| kept(*id)).collect();
+        // Those who have most keep one more, where it does not come out even.
+        let mut by_count: Vec<usize> = (0..members.len()).collect();
+        by_count.sort_by_key(|at| Reverse(counts[*at]));
+        let mut quotas = vec![each; members.len()];
+        by_count.iter().take(more).for_each(|at| quotas[*at] += 1);
         for (at, member) in members.iter().enumerate() {
-            let mut count = partitions.iter().filter(|p| p.owner == Some(*member) && !p.leaving).count();
-            for partition in partitions.iter_mut().rev() {
-                if count > quota(at) && partition.owner == Some(*member) && !partition.leaving {
-                    count -= 1;
-                    partition.leaving = !self.give_up(*member, partition.stream);
-                    if !partition.leaving {
-                        partition.owner = None;
-                    }
+            for partition in partitions.iter_mut().rev().filter(|p| p.is_kept_by(*member)) {
+                if partition.is_bound && counts[at] <= quotas[at] {
+                    continue;
+                }
+                counts[at] -= usize::from(partition.is_bound);
+                partition.leaving = !self.give_up(*member, partition.stream);
+                if !partition.leaving {
+                    partition.owner = None;
                 }
             }
-            counts.push(count);
+        }
+        let gone = |partition: &mut Partition| !partition.is_bound && partition.owner.is_none();
+        for partition in partitions.extract_if(.., gone) {
+            self.forget_members(partition.stream, members);
         }
         for partition in partitions.iter_mut().filter(|partition| partition.owner.is_none()) {
-            let below = (0..members.len()).filter(|at| counts[*at] < quota(*at));
+            let below = (0..members.len()).filter(|at| counts[*at] < quotas[*at]);
             let Some(at) = below.min_by_key(|at| counts[*at]) else { continue };
             counts[at] += 1;
             partition.owner = Some(members[at]);
@@ -218,10 +354,10 @@ impl Vhost {
         else {
             return;
         };
-        let group = &key.1;
-        let next = match (start, stream.tracking.get(group)) {
-            (None, Some(next)) => next,
-            (start, _) => {
+        let group = &key.group;
+        let next = match stream.tracking.get(group) {
+            Some(next) => next,
+            None => {
                 let (next, since) = start.unwrap_or(Start::First).locate(stream, log);
                 partition.since = since;
                 next
@@ -241,7 +377,7 @@ impl Vhost {
     /// All groups that have members, or have had some on a stream.
     pub fn group_figures(&self) -> Vec<GroupFigures> {
         let mut all = Vec::new();
-        for ((target, name), group) in &self.groups {
+        for (Key { target, group: name, .. }, group) in &self.groups {
             let partitions = group.partitions.iter().filter_map(|partition| {
                 let owner = partition.owner.and_then(|id| self.consumers.get(id));
                 let owner = owner.map(|consumer| (consumer.tag.clone(), consumer.number));
@@ -256,8 +392,8 @@ impl Vhost {
             });
         }
         let is_read = |stream: QueueId, name: &Name| {
-            self.groups.iter().any(|((_, group), found)| {
-                group == name && found.partitions.iter().any(|partition| partition.stream == stream)
+            self.groups.iter().any(|(key, found)| {
+                key.group == *name && found.partitions.iter().any(|partition| partition.stream == stream)
             })
         };
         for (id, queue) in &self.queues {

@@ -48,6 +48,8 @@ pub struct SuperStream {
 pub enum NotMade {
     /// Something is there already that has one of its names: what, and the name.
     Taken(&'static str, Name),
+    /// There may not be so many queues: this is the limit.
+    TooMany(i64),
     Refused(Exception),
 }
 
@@ -62,15 +64,18 @@ impl Vhost {
     pub fn create_super_stream(&mut self, wanted: SuperStream) -> Result<(), NotMade> {
         let SuperStream { name, partitions, arguments } = wanted;
         let declared = Declared { durable: true, exclusive: false, auto_delete: false };
+        let others = partitions.len().saturating_sub(1);
+        if let Some(limit) = self.queue_limit.filter(|limit| limit.is_reached(self.queues.len() + others)) {
+            return Err(NotMade::TooMany(limit.0));
+        }
         if self.exchange(name.as_bytes()).is_some() {
             return Err(NotMade::Taken("an exchange", name));
         }
-        for (others, (partition, _)) in partitions.iter().enumerate() {
+        for (partition, _) in &partitions {
             if self.queue_names.contains_key(partition.as_bytes()) {
                 return Err(NotMade::Taken("a queue", Name::clone(partition)));
             }
             arguments::parse(&arguments, &declared, &self.describe("queue", partition.as_bytes()))?;
-            self.check_queue_limit(partition, others)?;
         }
         let mut of_exchange = FieldTable::default();
         of_exchange.insert(SUPER_STREAM.into(), AMQPValue::Boolean(true));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use amq_protocol::types::{AMQPValue, FieldTable};
 
 use super::filter::Filter;
-use super::groups::Member;
+use super::groups::{Key, Member};
 use super::offset::Start;
 use super::tracking::Tracked;
 use crate::broker::channel::Unacked;
@@ -18,7 +18,7 @@ use crate::broker::queue::consumer::{Consume, Consumer, Place};
 use crate::broker::timers::Alarm;
 use crate::broker::vhost::Vhost;
 use crate::broker::{ConsumerId, Name, Now, QueueId, text};
-use crate::log::lasting::Run;
+use crate::log::lasting::{Found, Run};
 use crate::log::{At, Position};
 use crate::wire::content::Message;
 use crate::wire::reply::Exception;
@@ -106,7 +106,8 @@ impl Vhost {
         let mut reading = Reading::default();
         if let Some(group) = group_of(&wanted.arguments, described)? {
             streams.iter().try_for_each(|stream| self.check_group(*stream, &group))?;
-            let key = (text(wanted.queue).into(), group);
+            let is_super = !self.queue_names.contains_key(wanted.queue);
+            let key = Key { target: text(wanted.queue).into(), is_super, group };
             reading.member = Some(Member { key, start, filter });
             return Ok(Some(Box::new(reading)));
         }
@@ -118,10 +119,10 @@ impl Vhost {
             return Ok(None);
         };
         let stored = tracked.as_ref().and_then(|tag| stream.tracking.get(tag));
-        let (next, since) = match (start, stored) {
-            (None, Some(stored)) => (stored, None),
-            (None, None) if tracked.is_some() => Start::First.locate(stream, log),
-            (start, _) => start.unwrap_or(Start::Next).locate(stream, log),
+        let usual = if tracked.is_some() { Start::First } else { Start::Next };
+        let (next, since) = match stored {
+            Some(stored) => (stored, None),
+            None => start.unwrap_or(usual).locate(stream, log),
         };
         let reader = Reader::new(id, next, since, filter);
         reading.readers.push(Reader { tracked: tracked.map(|tag| Box::new(Tracked::new(tag))), ..reader });
@@ -180,13 +181,17 @@ impl Vhost {
         let (mut looks, mut sent) = (LOOKS_MAX, 0);
         while turn.halt == Halt::Enough && looks > 0 {
             let wanted = reader.filter.as_deref().map(|filter| &filter.wanted);
-            let run = match log.find(reader.next, wanted) {
-                At::Here(from) if from < stream.committed => {
+            let run = match log.find(reader.next, wanted, &mut looks) {
+                Found::At(At::Here(from)) if from < stream.committed => {
                     reader.next = from;
                     log.run(from)
                 }
-                At::OnDisk => {
+                Found::At(At::OnDisk) => {
                     turn.halt = Halt::Waiting;
+                    break;
+                }
+                Found::Nothing(up_to) if up_to < stream.committed => {
+                    reader.next = up_to;
                     break;
                 }
                 _ => None,
@@ -361,4 +366,69 @@ fn tag_of(wanted: &Consume<'_>) -> Option<Name> {
         wanted.arguments.inner().get("x-stream-automatic-offset-tracking") == Some(&AMQPValue::Boolean(true));
     let tag = std::str::from_utf8(wanted.tag).ok().filter(|tag| asked && !tag.starts_with("amq.ctag-"))?;
     Some(tag.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::ConnectionId;
+    use crate::broker::effects::Got;
+    use crate::broker::queue::declare::Declaration;
+    use crate::wire::compose::Table;
+    use crate::wire::content::Body;
+
+    #[derive(Default)]
+    struct Came(Vec<Vec<u8>>);
+
+    impl Effects for Came {
+        fn has_credit(&mut self, _: ConnectionId) -> bool {
+            true
+        }
+        fn deliver(&mut self, _: &Delivery<'_>, message: &Message<'_>) {
+            self.0.push(message.body.octets()[..1].to_vec());
+        }
+        fn got(&mut self, _: ConnectionId, _: u16, _: &Got, _: &Message<'_>) {}
+        fn cancelled(&mut self, _: ConnectionId, _: u16, _: &[u8]) {}
+        fn retry(&mut self, _: ConnectionId) {}
+    }
+
+    fn table(fields: &[(&str, &str)]) -> FieldTable {
+        let mut table = FieldTable::default();
+        for (name, value) in fields {
+            table.insert((*name).into(), AMQPValue::LongString((*value).into()));
+        }
+        table
+    }
+
+    /// So long that it is not gone through in one turn.
+    #[test]
+    fn what_is_wanted_behind_a_long_hole_comes_in_another_turn() {
+        let (mut vhost, mut came) = (Vhost::new("v"), Came::default());
+        vhost.set_clock(1);
+        let mut arguments = table(&[("x-queue-type", "stream")]);
+        arguments.insert("x-stream-max-segment-size-bytes".into(), AMQPValue::LongInt(1));
+        let (durable, exclusive, auto_delete) = (true, false, false);
+        let stream = Declaration { name: "s".into(), durable, exclusive, auto_delete, arguments };
+        vhost.declare_queue(None, stream).expect("a stream");
+        for n in 0..3000 {
+            let value = if n == 2900 { "b" } else { "a" };
+            let properties = Table::default().text("x-stream-filter-value", value).properties();
+            let body = [value.as_bytes(), &[0; 1100]].concat();
+            let body = Body::Inline(&body);
+            let message = Message { exchange: b"", routing_key: b"s", properties: &properties, body };
+            let targets = vhost.route(&message).targets;
+            vhost.publish(&targets, &message, 1, &mut came);
+        }
+        let connection = vhost.connect();
+        let channel = vhost.open_channel(connection, 1);
+        vhost.set_prefetch(channel, 10);
+        let arguments = table(&[("x-stream-filter", "b"), ("x-stream-offset", "first")]);
+        let wanted = Consume { queue: b"s", tag: b"t", no_ack: false, exclusive: false, arguments };
+        let id = vhost.consume(channel, wanted).expect("a consumer");
+        vhost.start_consumer(id, &mut came);
+        assert!(came.0.is_empty(), "others have their turn");
+        vhost.set_clock(2);
+        vhost.tick(&mut came);
+        assert_eq!(came.0, [b"b"]);
+    }
 }

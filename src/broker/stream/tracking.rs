@@ -172,7 +172,8 @@ impl Vhost {
         Err(Exception::precondition_failed(format!("a stream remembers {GROUPS_MAX} groups at most")))
     }
 
-    /// Sets where a group goes on, or forgets it. Who reads for it goes on where it is.
+    /// Sets where a group goes on, or forgets it; not while somebody reads for it, whose next acknowledgement would set
+    /// it again.
     pub fn set_group_offset(
         &mut self,
         stream: &[u8],
@@ -186,15 +187,18 @@ impl Vhost {
             }
             self.check_group(id, group)?;
         }
+        if self.is_read_by(id, group) {
+            let described = self.describe("queue", stream);
+            return Err(Exception::precondition_failed(format!(
+                "'{group}' is reading {described}: its offset can be changed when nobody does"
+            )));
+        }
         let name = Name::from(group);
         let Some((stream, _)) = self.queues.get_mut(id).and_then(|queue| queue.stream_parts()) else {
             return Ok(false);
         };
         match next {
-            Some(next) => {
-                self.store_offset(id, &name, next);
-                self.forget_since(id, group);
-            }
+            Some(next) => self.store_offset(id, &name, next),
             None if stream.tracking.groups.remove(group).is_some() => {
                 self.record_no_mark(id, About::Group, name);
             }
