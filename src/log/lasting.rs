@@ -206,6 +206,11 @@ impl Log {
         self.chunks.get(self.index(position)?).map(Run)
     }
 
+    /// Whether what begins at a position only came into memory to be read.
+    pub fn is_borrowed(&self, first: Position) -> bool {
+        self.index(first).is_some_and(|index| self.chunks[index].is_borrowed())
+    }
+
     /// What begins at a position has been read, and leaves memory if it only came to be read.
     pub fn leave_behind(&mut self, first: Position) {
         let Some(index) = self.index(first) else { return };

@@ -161,6 +161,15 @@ impl World {
                 // What is stored already is dropped.
                 if sequence <= self.numbers[publisher] {
                     assert_eq!(self.figures().next, self.entries.len() as u64);
+                    let is_open = self
+                        .entries
+                        .iter()
+                        .flatten()
+                        .any(|entry| !entry.confirmed && entry.numbered == Some((publisher, sequence)));
+                    match outcome {
+                        Outcome::Kept(_) => assert!(self.vhost.calls().gather, "a commit that nobody makes"),
+                        _ => assert!(!is_open, "as safe as the first one, which is not"),
+                    }
                     continue;
                 }
                 self.numbers[publisher] = sequence;
@@ -204,7 +213,7 @@ impl World {
                 }
             }
             self.vhost.dispatch_due(&mut self.outside);
-        } else {
+        } else if self.vhost.calls().gather {
             let mut batch = Batch::default();
             let (commit, _) = self.vhost.gather(true, &mut batch);
             self.changes.extend(self.vhost.take_changes());
@@ -287,10 +296,16 @@ impl World {
         let offset = match self.random.below(5) {
             _ if in_group => {
                 let marks = self.vhost.queue(b"s").and_then(|queue| queue.stream_marks()).expect("a stream");
-                next = marks.0.first().map_or(first, |(_, offset)| *offset);
-                self.group_began.get_or_insert(next);
                 arguments = FieldTable::default();
                 arguments.insert("x-stream-group".into(), AMQPValue::LongString("g".into()));
+                // Only the first one of all begins there.
+                let (word, begin) =
+                    [(None, first), (Some("first"), first), (Some("next"), committed)][self.random.below(3)];
+                if let Some(word) = word {
+                    arguments.insert("x-stream-offset".into(), AMQPValue::LongString(word.into()));
+                }
+                next = marks.0.first().map_or(begin, |(_, offset)| *offset);
+                self.group_began.get_or_insert(next);
                 AMQPValue::Void
             }
             0 => {

@@ -37,8 +37,12 @@ impl Vhost {
         if numbered.is_some_and(|numbered| stream.publishers.has(&numbered)) {
             stream.publishers.dropped += 1;
             stream.scratch = raw;
-            // It is as safe as the one before it.
-            return if stream.written.is_empty() { Accepted::Done } else { Accepted::Kept };
+            if stream.written.is_empty() {
+                return Accepted::Done;
+            }
+            // It is as safe as the one before it, which may be on its way to the disk.
+            self.commits.wait_for_current();
+            return Accepted::Kept;
         }
         if put(message.properties, log.next(), &mut raw).is_err() {
             // It was checked when it came.

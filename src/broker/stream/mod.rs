@@ -26,6 +26,8 @@ pub mod partitions;
 pub mod publishers;
 pub mod reader;
 mod retention;
+#[cfg(test)]
+mod tests;
 pub mod tracking;
 
 use std::collections::VecDeque;
@@ -105,11 +107,12 @@ impl Stream {
             self.wake_end();
             return false;
         };
+        let is_first = self.written.is_empty();
         match self.written.back_mut() {
             Some((last, up_to)) if *last == commit => *up_to = end,
             _ => self.written.push_back((commit, end)),
         }
-        self.written.len() == 1
+        is_first
     }
 
     /// A commit is on disk. Returns whether something has become readable.

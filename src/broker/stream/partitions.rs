@@ -4,6 +4,8 @@
 //! partition that its hash says: MurmurHash3 (32 bits, seed 104729) of its octets, modulo the number of partitions, as
 //! RabbitMQ's stream clients do it.
 
+use std::collections::BTreeSet;
+
 use amq_protocol::types::{AMQPValue, FieldTable};
 
 use crate::broker::effects::Effects;
@@ -136,8 +138,9 @@ impl Vhost {
         });
         let mut bound: Vec<_> = bound.collect();
         bound.sort_unstable();
-        bound.dedup_by_key(|(_, _, queue)| *queue);
-        bound.into_iter().map(|(_, _, queue)| queue).collect()
+        // One that is bound more than once counts where it comes first.
+        let mut known = BTreeSet::new();
+        bound.into_iter().map(|(_, _, queue)| queue).filter(|queue| known.insert(*queue)).collect()
     }
 
     /// Where a super stream sends what no binding is for.

@@ -259,8 +259,8 @@ impl Vhost {
     }
 
     /// Puts a consumer where it is found when it can take something again.
-    fn end_turn(&mut self, queue: QueueId, id: ConsumerId, turn: Turn) {
-        self.leave_behind(queue, id, &turn.passed);
+    fn end_turn(&mut self, queue: QueueId, id: ConsumerId, mut turn: Turn) {
+        self.leave_behind(queue, id, &mut turn.passed);
         let Some(consumer) = self.consumers.get_mut(id) else { return };
         let (connection, channel) = (consumer.connection, consumer.channel);
         let place = match turn.halt {
@@ -287,14 +287,19 @@ impl Vhost {
     }
 
     /// What only came into memory to be read leaves it, unless somebody else is about to read it.
-    fn leave_behind(&mut self, id: QueueId, reader: ConsumerId, passed: &[Position]) {
+    fn leave_behind(&mut self, id: QueueId, reader: ConsumerId, passed: &mut Vec<Position>) {
+        let Some((_, log)) = self.queues.get_mut(id).and_then(|queue| queue.stream_parts()) else { return };
+        // Of what stays in any case nobody else needs to be asked; there may be many.
+        passed.retain(|first| log.is_borrowed(*first));
         if passed.is_empty() {
             return;
         }
         let places = self.places(id, Some(reader));
         let Some((_, log)) = self.queues.get_mut(id).and_then(|queue| queue.stream_parts()) else { return };
+        let windows: Vec<_> = places.iter().map(|place| log.window(*place)).collect();
         for first in passed {
-            if !places.iter().any(|place| log.window(*place).contains(first)) {
+            let Some(end) = log.run(*first).map(|run| run.end()) else { continue };
+            if !windows.iter().any(|window| window.start < end && *first < window.end) {
                 log.leave_behind(*first);
             }
         }
@@ -366,69 +371,4 @@ fn tag_of(wanted: &Consume<'_>) -> Option<Name> {
         wanted.arguments.inner().get("x-stream-automatic-offset-tracking") == Some(&AMQPValue::Boolean(true));
     let tag = std::str::from_utf8(wanted.tag).ok().filter(|tag| asked && !tag.starts_with("amq.ctag-"))?;
     Some(tag.into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::broker::ConnectionId;
-    use crate::broker::effects::Got;
-    use crate::broker::queue::declare::Declaration;
-    use crate::wire::compose::Table;
-    use crate::wire::content::Body;
-
-    #[derive(Default)]
-    struct Came(Vec<Vec<u8>>);
-
-    impl Effects for Came {
-        fn has_credit(&mut self, _: ConnectionId) -> bool {
-            true
-        }
-        fn deliver(&mut self, _: &Delivery<'_>, message: &Message<'_>) {
-            self.0.push(message.body.octets()[..1].to_vec());
-        }
-        fn got(&mut self, _: ConnectionId, _: u16, _: &Got, _: &Message<'_>) {}
-        fn cancelled(&mut self, _: ConnectionId, _: u16, _: &[u8]) {}
-        fn retry(&mut self, _: ConnectionId) {}
-    }
-
-    fn table(fields: &[(&str, &str)]) -> FieldTable {
-        let mut table = FieldTable::default();
-        for (name, value) in fields {
-            table.insert((*name).into(), AMQPValue::LongString((*value).into()));
-        }
-        table
-    }
-
-    /// So long that it is not gone through in one turn.
-    #[test]
-    fn what_is_wanted_behind_a_long_hole_comes_in_another_turn() {
-        let (mut vhost, mut came) = (Vhost::new("v"), Came::default());
-        vhost.set_clock(1);
-        let mut arguments = table(&[("x-queue-type", "stream")]);
-        arguments.insert("x-stream-max-segment-size-bytes".into(), AMQPValue::LongInt(1));
-        let (durable, exclusive, auto_delete) = (true, false, false);
-        let stream = Declaration { name: "s".into(), durable, exclusive, auto_delete, arguments };
-        vhost.declare_queue(None, stream).expect("a stream");
-        for n in 0..3000 {
-            let value = if n == 2900 { "b" } else { "a" };
-            let properties = Table::default().text("x-stream-filter-value", value).properties();
-            let body = [value.as_bytes(), &[0; 1100]].concat();
-            let body = Body::Inline(&body);
-            let message = Message { exchange: b"", routing_key: b"s", properties: &properties, body };
-            let targets = vhost.route(&message).targets;
-            vhost.publish(&targets, &message, 1, &mut came);
-        }
-        let connection = vhost.connect();
-        let channel = vhost.open_channel(connection, 1);
-        vhost.set_prefetch(channel, 10);
-        let arguments = table(&[("x-stream-filter", "b"), ("x-stream-offset", "first")]);
-        let wanted = Consume { queue: b"s", tag: b"t", no_ack: false, exclusive: false, arguments };
-        let id = vhost.consume(channel, wanted).expect("a consumer");
-        vhost.start_consumer(id, &mut came);
-        assert!(came.0.is_empty(), "others have their turn");
-        vhost.set_clock(2);
-        vhost.tick(&mut came);
-        assert_eq!(came.0, [b"b"]);
-    }
 }

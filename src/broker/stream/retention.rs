@@ -28,7 +28,7 @@ impl Vhost {
         stream.wake_waiting();
         let goes_on = !stream.hungry.is_empty();
         let oldest = settings.max_age.zip(log.oldest()).filter(|_| !stream.held_back);
-        let due = oldest.map(|(age, oldest)| oldest.saturating_add(age).max(now) + 1);
+        let due = oldest.map(|(age, oldest)| oldest.saturating_add(age).max(now).saturating_add(1));
         self.set_alarm(id, Alarm::Retention, due);
         if goes_on {
             self.set_alarm(id, Alarm::More, Some(now));
