@@ -544,6 +544,10 @@ impl World {
                 publishers.iter().find(|(known, _)| **known == *name).map_or(0, |(_, number)| *number);
             assert_eq!(known, last, "of {name}");
         }
+        if groups.is_empty() {
+            // It was never stored, and begins anew.
+            self.group_began = None;
+        }
         for (_, offset) in groups {
             let began = self.group_began.expect("a group");
             for passed in began.max(self.first)..offset {
