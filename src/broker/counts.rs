@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::channel::Manner;
+use super::dead_letter::Reason;
 use super::queue::Queue;
 use super::queue::arguments::QueueType;
 use super::vhost::Vhost;
@@ -17,7 +18,7 @@ use super::{ChannelId, ConnectionId, ExchangeId, QueueId};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Publishes {
     pub publish: u64,
-    /// Of a channel: those in confirm mode, be they confirmed already or not.
+    /// Those in confirm mode, be they confirmed already or not.
     pub confirm: u64,
     pub return_unroutable: u64,
     pub drop_unroutable: u64,
@@ -67,13 +68,45 @@ pub struct Counts {
 /// Deliveries by what they came from: classic, quorum and stream queues, and what holds somebody's replies.
 pub type ByType = [Deliveries; 4];
 
+/// Octets of bodies up to which messages are counted together: RabbitMQ's steps.
+pub const STEPS: [u64; 8] = [100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 50_000_000, 100_000_000];
+
+/// Messages by the sizes of their bodies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// Those up to each of [`STEPS`] that are above the one before it, and those above the last.
+    pub counts: [u64; STEPS.len() + 1],
+    /// Octets of all bodies together.
+    pub octets: u64,
+}
+
+/// Where a queue's dead letters go, by RabbitMQ's strategies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strategy {
+    /// Nowhere.
+    Disabled,
+    AtMostOnce,
+    AtLeastOnce,
+}
+
+/// Messages that have died: by their queue's place in [`ByType`], their [`Strategy`] and their [`Reason`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Deaths {
+    counts: [[[u64; 4]; 3]; 4],
+    /// Those of queues that keep them, once they were safe elsewhere.
+    pub safe: u64,
+}
+
 /// What of all that is published is counted nowhere else.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Global {
     /// Messages by the queues they were routed to.
     pub routed: u64,
-    /// Messages of channels in confirm mode.
+    /// Messages that their publishers want to be told of, in confirm mode or in a transaction, be they refused or not.
     pub confirmable: u64,
+    /// All that have been received: in a transaction before its commit, and those that were refused as well.
+    pub sizes: Sizes,
+    pub deaths: Deaths,
 }
 
 /// What has come and gone, counted for all vhosts of a node together.
@@ -117,6 +150,31 @@ impl Churn {
             queue_created: read(&self.queue_created),
             queue_deleted: read(&self.queue_deleted),
         }
+    }
+}
+
+impl Sizes {
+    #[inline]
+    fn note(&mut self, octets: u64) {
+        let place = STEPS.iter().position(|step| octets <= *step).unwrap_or(STEPS.len());
+        self.counts[place] += 1;
+        self.octets += octets;
+    }
+
+    /// How many messages there are.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+}
+
+impl Deaths {
+    pub fn count(&self, place: usize, strategy: Strategy, reason: Reason) -> u64 {
+        self.counts[place][strategy as usize][reason as usize]
+    }
+
+    /// Counts the death of a message of this queue.
+    pub(super) fn note(&mut self, queue: &Queue, strategy: Strategy, reason: Reason) {
+        self.counts[place(queue)][strategy as usize][reason as usize] += 1;
     }
 }
 
@@ -188,6 +246,23 @@ impl AddAssign for Global {
     fn add_assign(&mut self, other: Self) {
         self.routed += other.routed;
         self.confirmable += other.confirmable;
+        self.sizes += other.sizes;
+        self.deaths += other.deaths;
+    }
+}
+
+impl AddAssign for Sizes {
+    fn add_assign(&mut self, other: Self) {
+        self.counts.iter_mut().zip(other.counts).for_each(|(count, more)| *count += more);
+        self.octets += other.octets;
+    }
+}
+
+impl AddAssign for Deaths {
+    fn add_assign(&mut self, other: Self) {
+        let counts = self.counts.as_flattened_mut().as_flattened_mut().iter_mut();
+        counts.zip(other.counts.as_flattened().as_flattened()).for_each(|(count, more)| *count += more);
+        self.safe += other.safe;
     }
 }
 
@@ -213,6 +288,8 @@ fn place(queue: &Queue) -> usize {
 pub struct Tally {
     pub exchange: ExchangeId,
     pub passed: Passed,
+    /// Those that are to be confirmed.
+    pub confirm: u64,
     pub return_unroutable: u64,
     pub drop_unroutable: u64,
 }
@@ -259,7 +336,7 @@ impl Vhost {
     pub fn count_published(&mut self, channel: ChannelId, tally: &Tally) {
         let publishes = Publishes {
             publish: tally.passed.publish_in,
-            confirm: 0,
+            confirm: tally.confirm,
             return_unroutable: tally.return_unroutable,
             drop_unroutable: tally.drop_unroutable,
         };
@@ -271,16 +348,26 @@ impl Vhost {
         let Some(exchange) = self.exchanges.get_mut(tally.exchange) else { return };
         exchange.passed.publish_in += tally.passed.publish_in;
         exchange.passed.publish_out += tally.passed.publish_out;
+        exchange.publishes += publishes;
         if !std::mem::replace(&mut exchange.touched, true) {
             self.touched.exchanges.push(tally.exchange);
         }
     }
 
-    /// Counts a message that came without a channel. Where it led nowhere, whoever published it was told.
-    pub fn count_direct(&mut self, exchange: &[u8], queues: usize, routed: bool) {
+    /// Counts a message that has been received, with a body of so many octets, and whether its publisher wants to be told
+    /// what becomes of it.
+    #[inline]
+    pub fn count_received(&mut self, octets: u64, confirmable: bool) {
+        self.global.sizes.note(octets);
+        self.global.confirmable += u64::from(confirmable);
+    }
+
+    /// Counts a message that came without a channel, whose publisher was told what has become of it.
+    pub fn count_direct(&mut self, exchange: &[u8], queues: usize, routed: bool, refused: bool) {
         let Some(&exchange) = self.exchange_names.get(exchange) else { return };
         let passed = Passed { publish_in: 1, publish_out: queues as u64 };
-        let tally = Tally { exchange, passed, return_unroutable: u64::from(!routed), drop_unroutable: 0 };
+        let (confirm, return_unroutable) = (u64::from(!refused), u64::from(!routed));
+        let tally = Tally { exchange, passed, confirm, return_unroutable, drop_unroutable: 0 };
         self.count_published(ChannelId::default(), &tally);
     }
 
@@ -288,14 +375,6 @@ impl Vhost {
     pub fn show_manner(&mut self, channel: ChannelId, manner: Manner) {
         if let Some(on) = self.channels.get_mut(channel) {
             on.manner = manner;
-        }
-    }
-
-    /// Counts messages that a channel wants to be told of when they are safe.
-    pub fn count_confirmable(&mut self, channel: ChannelId, count: u64) {
-        self.global.confirmable += count;
-        if let Some(on) = self.channels.get_mut(channel) {
-            on.counts.publishes.confirm += count;
         }
     }
 

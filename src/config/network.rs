@@ -61,6 +61,8 @@ pub struct HttpPlaces {
     /// Where flags say.
     pub listen: Group<Place>,
     pub tcp: PortAndIp,
+    /// Whether it is served over TLS at the most.
+    no_tcp: bool,
     pub ssl: PortAndIp,
     pub tls: TlsSettings,
 }
@@ -86,35 +88,49 @@ impl PortAndIp {
     }
 }
 
+impl From<Place> for PortAndIp {
+    fn from(place: Place) -> Self {
+        match place {
+            Place::At(address) => Self { port: Some(address.port()), ip: Some(address.ip()) },
+            Place::Everywhere(port) => Self { port: Some(port), ip: None },
+        }
+    }
+}
+
 impl HttpPlaces {
-    /// Where to listen, and whether with TLS. With a TLS listener alone there is no other one, as in RabbitMQ.
-    pub fn all(&self, port: u16, tls_port: u16) -> Vec<(Place, bool)> {
+    /// Where the HTTP API is served, and whether with TLS. With a TLS listener alone there is no other one, as in RabbitMQ.
+    pub fn of_api(&self) -> Vec<(Place, bool)> {
+        let with_tls = self.ssl.is_set();
+        self.all(HTTP_PORT, self.tcp.is_set() || !with_tls, HTTPS_PORT, with_tls)
+    }
+
+    /// The same of metrics, which have both if they have a certificate.
+    pub fn of_metrics(&self) -> Vec<(Place, bool)> {
+        let with_tls = self.ssl.is_set() || self.tls.certfile.is_some();
+        self.all(METRICS_PORT, !self.no_tcp, METRICS_TLS_PORT, with_tls)
+    }
+
+    fn all(&self, port: u16, is_plain: bool, tls_port: u16, with_tls: bool) -> Vec<(Place, bool)> {
         if let Some(places) = self.listen.get() {
             return places.into_iter().map(|(_, place)| (*place, false)).collect();
         }
-        let mut places = Vec::new();
-        if self.tcp.is_set() || !self.ssl.is_set() {
-            places.push((self.tcp.place(port), false));
-        }
-        if self.ssl.is_set() {
-            places.push((self.ssl.place(tls_port), true));
-        }
-        places
+        let plain = is_plain.then(|| (self.tcp.place(port), false));
+        plain.into_iter().chain(with_tls.then(|| (self.ssl.place(tls_port), true))).collect()
     }
 
-    /// Whether somebody has set where, or on which port.
+    /// Whether somebody has set where to listen without TLS, or on which port.
     pub fn is_asked_for(&self) -> bool {
-        self.listen.get().is_some() || self.tcp.is_set() || self.ssl.is_set()
+        self.listen.get().is_some() || self.tcp.is_set()
     }
 
     fn apply(&mut self, key: &[&str], value: &str) -> Result<bool, Allowed> {
         match key {
             ["tcp", "port"] => self.tcp.port = Some(values::port(value)?),
             ["tcp", "ip"] => self.tcp.ip = Some(values::ip(value)?),
-            ["tcp", "listener"] => match (value, values::listener(value)) {
-                ("none", _) => self.listen.put_none(1),
-                (_, place) => self.listen.put(1, "tcp", place?),
-            },
+            ["tcp", "listener"] => {
+                self.no_tcp = value == "none";
+                self.tcp = if self.no_tcp { PortAndIp::default() } else { values::listener(value)?.into() };
+            }
             ["ssl", "port"] => self.ssl.port = Some(values::port(value)?),
             ["ssl", "ip"] => self.ssl.ip = Some(values::ip(value)?),
             ["ssl", option @ ..] => return tls(&mut self.tls, option, value),

@@ -139,7 +139,7 @@ management.tcp.ip = 127.0.0.1\nmanagement.path_prefix = x/\nmanagement.cors.allo
     assert_eq!(limits.disk_free.octets(Some(7)), 7);
     assert_eq!(limits.operator_policies["a"].definition["expires"], 3_600_000);
     assert_eq!(limits.vhosts["b"].limits.max_queues.map(|limit| limit.0), Some(5));
-    assert_eq!(network.http.all(15672, 15671), [(values::Place::At(([127, 0, 0, 1], 15672).into()), false)]);
+    assert_eq!(network.http.of_api(), [(values::Place::At(([127, 0, 0, 1], 15672).into()), false)]);
     let http = management.http();
     assert_eq!((&*http.path_prefix, http.cors_origins), ("/x", vec!["*".to_owned()]));
     assert_eq!(people.definitions.paths, [std::path::PathBuf::from("/d.json")]);
@@ -149,7 +149,7 @@ management.tcp.ip = 127.0.0.1\nmanagement.path_prefix = x/\nmanagement.cors.allo
 fn with_a_tls_port_alone_http_is_not_served_plainly() {
     let places = |text| {
         let (settings, ..) = settled(text, Vec::new()).expect("all good");
-        let places = settings.network.http.all(15672, 15671);
+        let places = settings.network.http.of_api();
         places
             .iter()
             .map(|(place, tls)| format!("{}{}", place.port(), if *tls { "s" } else { "" }))
@@ -159,4 +159,32 @@ fn with_a_tls_port_alone_http_is_not_served_plainly() {
     assert_eq!(places("management.ssl.port = 1"), ["1s"]);
     assert_eq!(places("management.ssl.port = 1\nmanagement.tcp.port = 2"), ["2", "1s"]);
     assert_eq!(places("leveret.http_listen = none"), Vec::<String>::new());
+}
+
+#[test]
+fn metrics_are_served_plainly_beside_tls_unless_that_is_not_wanted() {
+    let places = |text: &str| {
+        let (settings, ..) = settled(text, Vec::new()).expect("all good");
+        let metrics = settings.network.metrics;
+        let places = metrics.of_metrics();
+        let places: Vec<_> = places
+            .iter()
+            .map(|(place, tls)| format!("{}{}", place.port(), if *tls { "s" } else { "" }))
+            .collect();
+        (places.join(" "), metrics.is_asked_for())
+    };
+    let certificate = "prometheus.ssl.certfile = c.pem";
+    let none = "prometheus.tcp.listener = none";
+    for (text, wanted, asked_for) in [
+        (String::new(), "15692", false),
+        (certificate.to_owned(), "15692 15691s", false),
+        (format!("{certificate}\nprometheus.ssl.port = 1"), "15692 1s", false),
+        (format!("{certificate}\nprometheus.tcp.port = 2"), "2 15691s", true),
+        (format!("{certificate}\n{none}"), "15691s", false),
+        (format!("{certificate}\nprometheus.tcp.listener = 127.0.0.1:3"), "3 15691s", true),
+        (none.to_owned(), "", false),
+        (format!("{certificate}\nleveret.metrics_listen = none"), "", true),
+    ] {
+        assert_eq!(places(&text), (wanted.to_owned(), asked_for), "{text}");
+    }
 }

@@ -285,7 +285,7 @@ const PARTS: [&str; 26] = [
 ];
 
 /// What has its part of the memory, in octets, and all of it.
-fn parts(node: &Node) -> (Vec<(&'static str, u64)>, u64) {
+pub(super) fn parts(node: &Node) -> (Vec<(&'static str, u64)>, u64) {
     let used = crate::node::memory::used().unwrap_or_default();
     let messages = (node.budget().resident() as u64).min(used);
     let of = |part| match part {

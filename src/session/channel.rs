@@ -81,6 +81,8 @@ pub struct Channel {
     pub mode: Mode,
     pub routes: RouteCache,
     pub tally: Tally,
+    /// Of the messages in there, those that were refused.
+    pub refused: u64,
     /// Whether it is among those that have something to be counted.
     pub tallied: bool,
     /// The queue declared last on this channel, which an empty name means.
@@ -97,6 +99,7 @@ impl Channel {
             mode: Mode::Plain,
             routes: RouteCache::default(),
             tally: Tally::default(),
+            refused: 0,
             tallied: false,
             last_queue: None,
             counted: None,
@@ -128,6 +131,10 @@ impl Channel {
     /// Counts what has been noted.
     pub fn count(&mut self, vhost: &mut Vhost) {
         if self.tally.passed.publish_in > 0 {
+            let refused = std::mem::take(&mut self.refused);
+            if matches!(self.mode, Mode::Confirm(_)) {
+                self.tally.confirm = self.tally.passed.publish_in - refused;
+            }
             vhost.count_published(self.id, &self.tally);
             self.tally = Tally { exchange: self.tally.exchange, ..Tally::default() };
         }

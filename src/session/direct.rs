@@ -33,6 +33,7 @@ pub fn publish(
         let text = format!("message size {size} is larger than configured max size {size_max}");
         return Err(Exception::precondition_failed(text));
     }
+    vhost.count_received(sent.body.size() as u64, true);
     check_write(vhost, auth, user, sent.exchange)?;
     vhost.check_publishable(sent.exchange)?;
     check_whole(sent.properties)?;
@@ -56,8 +57,9 @@ pub fn publish(
     }
     let outcome = vhost.publish_marked(&targets, &kept, marks, vhost.now(), outboxes);
     let routed = !targets.is_empty() || filtered;
-    vhost.count_direct(sent.exchange, targets.len(), routed);
-    if outcome != Outcome::Refused {
+    let refused = outcome == Outcome::Refused;
+    vhost.count_direct(sent.exchange, targets.len(), routed, refused);
+    if !refused {
         outboxes.count_confirmed();
     }
     vhost.give_back(targets);

@@ -54,6 +54,7 @@ impl Session {
             let text = format!("message size {} is larger than configured max size {max}", incoming.size);
             return Err(Exception::precondition_failed(text));
         }
+        cx.vhost.count_received(incoming.size, !matches!(channel.mode, Mode::Plain));
         let message = &incoming.message;
         if is_special(message.properties) {
             return self.publish_special(number, incoming, cx);
@@ -214,10 +215,9 @@ impl Session {
     /// A queue had no room for a message: its publisher is told at once, after what came before it.
     fn refuse_publish(&mut self, number: u16, cx: &mut Context<'_>) {
         self.flush_confirms(cx);
-        let Some(Mode::Confirm(confirms)) = self.channels.get_mut(&number).map(|channel| &mut channel.mode)
-        else {
-            return;
-        };
+        let Some(channel) = self.channels.get_mut(&number) else { return };
+        let Mode::Confirm(confirms) = &mut channel.mode else { return };
+        channel.refused += 1;
         let sequence = confirms.count_refused();
         cx.outboxes.refuse(self.id, number, sequence);
     }
@@ -227,9 +227,7 @@ impl Session {
         for number in self.confirming.drain(..) {
             let Some(channel) = self.channels.get_mut(&number) else { continue };
             if let Mode::Confirm(confirms) = &mut channel.mode {
-                let published = confirms.flush();
-                cx.vhost.count_confirmable(channel.id, published.last - published.before);
-                cx.outboxes.confirm(self.id, number, published);
+                cx.outboxes.confirm(self.id, number, confirms.flush());
             }
         }
     }
@@ -257,6 +255,7 @@ impl Session {
                 return Err(Exception::precondition_failed("cannot switch from tx to confirm mode"));
             }
             Mode::Plain => {
+                channel.count(cx.vhost);
                 channel.mode = Mode::Confirm(Confirms::default());
                 cx.vhost.show_manner(channel.id, Manner::Confirm);
             }

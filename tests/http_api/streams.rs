@@ -19,7 +19,7 @@ async fn make_orders(broker: &Broker, partitions: u32) {
     assert_eq!(status(broker, "PUT", ORDERS, json!({ "partitions": partitions })).await, 204);
 }
 
-fn client(broker: &Broker) -> Client {
+pub fn client(broker: &Broker) -> Client {
     let mut client = Client::open(broker.amqp);
     client.open_channel(1);
     client
@@ -36,9 +36,9 @@ fn member(broker: &Broker, target: &str, group: &str, tag: &str) -> Client {
 }
 
 /// A message that came: its delivery tag, its routing key and its body.
-type Delivery = (u64, String, String);
+pub type Delivery = (u64, String, String);
 
-fn take(client: &mut Client, count: usize) -> Vec<Delivery> {
+pub fn take(client: &mut Client, count: usize) -> Vec<Delivery> {
     let take_one = |_| {
         let event = client.next(1);
         assert!(event.text.starts_with("basic.deliver "), "{event}");
@@ -47,7 +47,7 @@ fn take(client: &mut Client, count: usize) -> Vec<Delivery> {
     (0..count).map(take_one).collect()
 }
 
-fn ack(client: &mut Client, deliveries: &[Delivery]) {
+pub fn ack(client: &mut Client, deliveries: &[Delivery]) {
     for (tag, ..) in deliveries {
         client.send(1, method(&format!("basic.ack delivery-tag={tag}")));
     }
@@ -61,7 +61,7 @@ fn leave(mut client: Client, tag: &str) {
 }
 
 /// Publishes the numbers of a range to each of these keys.
-fn publish(client: &mut Client, exchange: &str, keys: &[&str], numbers: std::ops::Range<u32>) {
+pub fn publish(client: &mut Client, exchange: &str, keys: &[&str], numbers: std::ops::Range<u32>) {
     for number in numbers {
         for key in keys {
             client.publish(1, exchange, key, &number.to_string());

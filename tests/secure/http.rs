@@ -12,6 +12,10 @@ use crate::certificates::server_with;
 
 /// Asks for something as `guest`.
 fn get(address: SocketAddr, path: &str) -> Value {
+    serde_json::from_str(&get_text(address, path)).unwrap()
+}
+
+fn get_text(address: SocketAddr, path: &str) -> String {
     let mut socket = TcpStream::connect(address).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let head = format!(
@@ -22,7 +26,20 @@ fn get(address: SocketAddr, path: &str) -> Value {
     socket.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
-    serde_json::from_str(body).unwrap()
+    body.to_owned()
+}
+
+#[test]
+fn metrics_over_https() {
+    let broker = Broker::start();
+    let (tls, authority, _folder) = server_with(|_| ());
+    let listener = broker.block_on(listener::bind("127.0.0.1:0".parse().unwrap())).unwrap();
+    let address = listener.local_addr().unwrap();
+    let listener = HttpListener::Tls(listener, tls);
+    broker.spawn(http::serve_metrics(listener, Arc::clone(&broker.node), Arc::default()));
+    let https = tunnel(&broker, address, authority.trusted(None, &[&TLS12, &TLS13]));
+    let text = get_text(https, "/metrics");
+    assert!(text.contains("\nrabbitmq_connections 0\n"), "{text}");
 }
 
 #[test]

@@ -13,6 +13,7 @@
 pub mod death;
 pub mod safe;
 
+use super::counts::Strategy;
 use super::effects::Effects;
 use super::queue::Queue;
 use super::queue::arguments::QueueType;
@@ -105,6 +106,17 @@ impl Queue {
         self.settings.dead_letter_exchange.as_deref()
     }
 
+    /// What becomes of its dead letters, where they go to an exchange that `is_there`. A quorum queue does not look.
+    fn strategy(&self, is_there: impl Fn(&[u8]) -> bool) -> Strategy {
+        match self.dead_letter_exchange() {
+            None => Strategy::Disabled,
+            Some(_) if self.keeps_dead_letters() => Strategy::AtLeastOnce,
+            Some(_) if self.settings.queue_type == QueueType::Quorum => Strategy::AtMostOnce,
+            Some(exchange) if is_there(exchange) => Strategy::AtMostOnce,
+            Some(_) => Strategy::Disabled,
+        }
+    }
+
     /// A message of this queue, in memory, as a dead letter.
     fn letter(&self, dying: Dying, now: Now) -> Option<Letter> {
         let record = self.record(dying.position)?;
@@ -160,6 +172,8 @@ impl Vhost {
     /// A message that is unacknowledged, with a body of so many octets, dies: it is dead-lettered soon, or settled where nobody wants it.
     pub(super) fn kill(&mut self, id: QueueId, position: Position, size: u32, reason: Reason) {
         let Some(queue) = self.queues.get_mut(id) else { return };
+        let strategy = queue.strategy(|exchange| self.exchange_names.contains_key(exchange));
+        self.global.deaths.note(queue, strategy, reason);
         if queue.dead_letter_exchange().is_none() {
             queue.settle(position, size);
             return;
@@ -179,14 +193,13 @@ impl Vhost {
         marks: u8,
         fx: &mut impl Effects,
     ) {
-        let now = self.clock;
-        let letter = self
-            .queues
-            .get(id)
-            .filter(|queue| queue.dead_letter_exchange().is_some())
-            .and_then(|queue| queue.letter_of(message, marks, Reason::MaxLength, now));
-        if let Some(letter) = letter {
-            self.send_letter(&letter, Reason::MaxLength, fx);
+        let (now, reason) = (self.clock, Reason::MaxLength);
+        let Some(queue) = self.queues.get(id) else { return };
+        let strategy = queue.strategy(|exchange| self.exchange_names.contains_key(exchange));
+        self.global.deaths.note(queue, strategy, reason);
+        let has_exchange = queue.dead_letter_exchange().is_some();
+        if let Some(letter) = has_exchange.then(|| queue.letter_of(message, marks, reason, now)).flatten() {
+            self.send_letter(&letter, reason, fx);
         }
     }
 

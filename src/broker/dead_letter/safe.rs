@@ -92,7 +92,10 @@ impl Vhost {
     pub(in crate::broker) fn settle_when(&mut self, id: QueueId, message: (Position, u32), kept: bool) {
         let commit = self.commits.current().filter(|_| kept);
         let Some(queue) = self.queues.get_mut(id) else { return };
-        let Some(commit) = commit else { return queue.settle(message.0, message.1) };
+        let Some(commit) = commit else {
+            self.global.deaths.safe += u64::from(!queue.hidden);
+            return queue.settle(message.0, message.1);
+        };
         let pending = queue.pending_dead.get_or_insert_default();
         pending.written.push_back((commit, message));
         if pending.written.len() == 1 {
@@ -142,6 +145,8 @@ impl Vhost {
             if !written.is_empty() {
                 self.writing_dead.push(id);
             }
+            // What a hidden queue gives on was only put off.
+            self.global.deaths.safe += if queue.hidden { 0 } else { safe.len() as u64 };
             safe.into_iter().for_each(|(_, (position, size))| queue.settle(position, size));
             self.heed(id);
         }
@@ -151,6 +156,8 @@ impl Vhost {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::counts::Strategy;
+    use crate::broker::dead_letter::Reason;
     use crate::broker::definitions::tests::Nobody;
     use crate::broker::queue::declare::Declaration;
     use crate::broker::settle::Verdict;
@@ -244,8 +251,14 @@ mod tests {
         rig.declare("dead", &[], None);
         rig.reject_one();
         assert_eq!(rig.counts(), (1, 1));
+        let deaths = |rig: &Rig| {
+            let deaths = rig.vhost.global().deaths;
+            (deaths.count(1, Strategy::AtLeastOnce, Reason::Rejected), deaths.safe)
+        };
+        assert_eq!(deaths(&rig), (1, 0));
         rig.commit();
         assert_eq!(rig.counts(), (0, 1));
+        assert_eq!(deaths(&rig), (1, 1));
     }
 
     #[test]

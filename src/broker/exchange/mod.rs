@@ -32,7 +32,7 @@ use amq_protocol::types::{AMQPValue, FieldTable};
 use history::History;
 use matcher::Matcher;
 
-use super::counts::Passed;
+use super::counts::{Passed, Publishes};
 use super::dedup::Filter;
 use super::delay::exchange::Behind;
 use super::policy::rollout::ALTERNATE;
@@ -133,6 +133,7 @@ pub struct Exchange {
     /// The queue of those that it delays, if it delays any.
     pub(super) behind: Option<Behind>,
     pub passed: Passed,
+    pub publishes: Publishes,
     /// Who has declared it, if that is known: it is not kept over a restart.
     pub creator: Option<Name>,
     /// Whether it is among those that have changed.
@@ -164,6 +165,7 @@ impl Exchange {
             behind: None,
             partitions: None,
             passed: Passed::default(),
+            publishes: Publishes::default(),
             creator: None,
             touched: false,
             arguments,

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use amq_protocol::types::FieldTable;
 
 use super::channel::Manner;
-use super::counts::{Counts, Passed};
+use super::counts::{Counts, Passed, Publishes};
 use super::exchange::{Exchange, Kind};
 use super::policy::Policy;
 use super::queue::arguments::QueueType;
@@ -37,6 +37,7 @@ pub struct ExchangeLook {
     pub internal: bool,
     pub arguments: FieldTable,
     pub passed: Passed,
+    pub publishes: Publishes,
     pub duplicates: Option<u64>,
     /// How many messages wait there, if it delays any.
     pub delayed: Option<usize>,
@@ -112,6 +113,7 @@ impl Vhost {
             internal: *internal,
             arguments: exchange.arguments.clone(),
             passed: exchange.passed,
+            publishes: exchange.publishes,
             duplicates: exchange.duplicates(),
             delayed: self.delayed(name.as_bytes()),
             policy: exchange.policy.clone(),

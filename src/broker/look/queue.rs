@@ -65,6 +65,25 @@ pub struct QueueLook {
     pub segments: usize,
 }
 
+/// What of a queue's messages is in memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resident {
+    pub messages: usize,
+    pub ready: usize,
+    pub unacknowledged: usize,
+    /// Octets of bodies.
+    pub bytes: u64,
+}
+
+/// How many messages of a stream those who read it have before them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lags {
+    /// The consumer with the most of them, if there is one: messages that it has not been given.
+    pub consumers: Option<u64>,
+    /// Each group, be anybody there or not: messages that it has not acknowledged.
+    pub groups: Vec<(Name, u64)>,
+}
+
 impl QueueLook {
     /// All messages in it.
     pub fn messages(&self) -> usize {
@@ -77,6 +96,15 @@ impl QueueLook {
 
     pub fn queue_type(&self) -> QueueType {
         self.settings.queue_type
+    }
+
+    /// As many of those ready are in memory as of the others, and of octets as of messages, as far as anybody knows.
+    pub fn resident(&self) -> Resident {
+        let (all, bytes) = (self.messages(), self.bytes());
+        let messages = self.in_memory.min(all);
+        let ready = messages.saturating_sub(self.unacknowledged).min(self.ready);
+        let share = if messages == all { bytes } else { bytes * messages as u64 / all as u64 };
+        Resident { messages, ready, unacknowledged: messages - ready, bytes: share }
     }
 }
 
@@ -133,6 +161,20 @@ impl Vhost {
             duplicates: queue.duplicates(),
             stream: queue.stream_figures(),
             segments: queue.lanes().map(|lane| lane.log.segments()).sum(),
+        })
+    }
+}
+
+impl Vhost {
+    /// How far those who read a stream are behind what may be read.
+    pub fn stream_lags(&self, id: QueueId) -> Option<Lags> {
+        let queue = self.queues.get(id)?;
+        let figures = queue.stream_figures()?;
+        let behind = |next: u64| figures.committed.saturating_sub(next.max(figures.first));
+        let groups = queue.tracking().map(|tracking| tracking.all()).unwrap_or_default();
+        Some(Lags {
+            consumers: self.places(id, None).into_iter().map(behind).max(),
+            groups: groups.into_iter().map(|(group, next)| (group, behind(next))).collect(),
         })
     }
 }

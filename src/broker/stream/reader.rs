@@ -306,7 +306,7 @@ impl Vhost {
     }
 
     /// Where the consumers of a stream are, but for one.
-    fn places(&self, id: QueueId, but: Option<ConsumerId>) -> Vec<Position> {
+    pub(in crate::broker) fn places(&self, id: QueueId, but: Option<ConsumerId>) -> Vec<Position> {
         let consumers = self.queues.get(id).into_iter().flat_map(|queue| queue.consumers.iter());
         let others = consumers.filter(|id| Some(**id) != but);
         let readings = others.filter_map(|id| self.consumers.get(*id)?.reading.as_ref());

@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinHandle;
 
 use super::ServerError;
-use crate::config::network::{HTTP_PORT, HTTPS_PORT, METRICS_PORT, METRICS_TLS_PORT, Network};
+use crate::config::network::Network;
 use crate::config::settings::Settings;
 use crate::config::values::Place;
 use crate::http::socket::{self, ControlSocket};
@@ -39,9 +39,9 @@ pub struct Ports {
 impl Ports {
     /// Takes all ports, or says which one cannot be had, or what is wrong with a certificate.
     pub async fn bind(network: &Network) -> Result<Self, ServerError> {
-        let http: Vec<_> = network.http.all(HTTP_PORT, HTTPS_PORT);
+        let http: Vec<_> = network.http.of_api();
         let (http_tls, http): (Vec<_>, Vec<_>) = http.into_iter().partition(|(_, tls)| *tls);
-        let metrics: Vec<_> = network.metrics.all(METRICS_PORT, METRICS_TLS_PORT);
+        let metrics: Vec<_> = network.metrics.of_metrics();
         let (metrics_tls, metrics): (Vec<_>, Vec<_>) = metrics.into_iter().partition(|(_, tls)| *tls);
         let amqp_tls = network.amqps();
         Ok(Self {

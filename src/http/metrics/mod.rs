@@ -1,23 +1,26 @@
-//! Metrics for Prometheus, under RabbitMQ's names: `/metrics`, `/metrics/per-object`, `/metrics/detailed`. On their own
-//! port nobody has to log in, unless that is set; on the management port those who monitor do.
+//! Metrics for Prometheus, under RabbitMQ's names: `/metrics`, `/metrics/per-object`, `/metrics/detailed`,
+//! `/metrics/memory-breakdown`. On their own port nobody has to log in, unless that is set; on the management port those
+//! who monitor do.
 //!
 //! - this file: paths
 //! - [`page`]: what is told at each of them
 //! - [`families`]: the metrics there are
 //! - [`objects`], [`node`]: their numbers
 //! - [`sheet`]: how they are written
+//! - [`packing`][]: gzip
 
 mod families;
 mod node;
 mod objects;
+mod packing;
 mod page;
 mod sheet;
 
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, Query, RawQuery, Request, State};
-use axum::http::header::CONTENT_TYPE;
+use axum::extract::{Path, Query, Request, State};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, VARY};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
@@ -51,17 +54,28 @@ pub(super) fn router(node: Arc<Node>, settings: Arc<MetricsSettings>) -> Router 
         .layer(Extension(settings))
 }
 
-async fn for_monitors(State(node): State<Arc<Node>>, _: Monitor, RawQuery(query): RawQuery) -> Response {
-    reply(node, "", query, false).await
+/// What somebody asks for.
+struct Wanted {
+    registry: String,
+    query: Option<String>,
+    /// Whether each object is told of where nothing is said of that.
+    per_object: bool,
+    packed: bool,
+}
+
+async fn for_monitors(state: State<Arc<Node>>, caller: Monitor, request: Request) -> Response {
+    registry_for_monitors(state, caller, Path(String::new()), request).await
 }
 
 async fn registry_for_monitors(
     State(node): State<Arc<Node>>,
     _: Monitor,
     Path(registry): Path<String>,
-    RawQuery(query): RawQuery,
+    request: Request,
 ) -> Response {
-    reply(node, &registry, query, false).await
+    let query = request.uri().query().map(str::to_owned);
+    let packed = packing::is_wanted(request.headers());
+    reply(node, Wanted { registry, query, per_object: false, packed }).await
 }
 
 async fn own_for_monitors(
@@ -89,14 +103,16 @@ async fn own(
         None => return Refusal::NotFound.into_response(),
     };
     let (registry, query) = (registry.to_owned(), uri.query().map(str::to_owned));
-    reply(node, &registry, query, settings.per_object).await
+    let packed = packing::is_wanted(request.headers());
+    reply(node, Wanted { registry, query, per_object: settings.per_object, packed }).await
 }
 
-async fn reply(node: Arc<Node>, registry: &str, query: Option<String>, per_object: bool) -> Response {
-    let endpoint = match registry {
-        "" if !per_object => Endpoint::Aggregated,
+async fn reply(node: Arc<Node>, wanted: Wanted) -> Response {
+    let endpoint = match &*wanted.registry {
+        "" if !wanted.per_object => Endpoint::Aggregated,
         "" | "per-object" => Endpoint::PerObject,
         "detailed" => Endpoint::Detailed,
+        "memory-breakdown" => Endpoint::Memory,
         _ => {
             return (StatusCode::NOT_FOUND, [(CONTENT_TYPE, "text/plain")], "Unknown Registry")
                 .into_response();
@@ -104,7 +120,7 @@ async fn reply(node: Arc<Node>, registry: &str, query: Option<String>, per_objec
     };
     let mut asked = Asked { endpoint, families: Vec::new(), vhosts: Vec::new() };
     if endpoint == Endpoint::Detailed {
-        for (name, value) in parameters(query) {
+        for (name, value) in parameters(wanted.query) {
             match &*name {
                 "family" => asked.families.push(value),
                 "vhost" => asked.vhosts.push(value),
@@ -112,15 +128,29 @@ async fn reply(node: Arc<Node>, registry: &str, query: Option<String>, per_objec
             }
         }
     }
-    let text = match endpoint {
+    let packed = wanted.packed;
+    let make = move || written(page::text(&node, asked), packed);
+    let made = match endpoint {
         // What everybody scrapes does not wait for what is large.
-        Endpoint::Aggregated => aside(move || page::text(&node, asked)).await.map(Body::from),
-        Endpoint::PerObject | Endpoint::Detailed => large(move || page::text(&node, asked)).await,
+        Endpoint::Aggregated | Endpoint::Memory => aside(make).await.flatten().map(Body::from),
+        Endpoint::PerObject | Endpoint::Detailed => large(make).await,
     };
-    match text {
-        Ok(text) => ([(CONTENT_TYPE, FORMAT)], text).into_response(),
+    let headers = [(CONTENT_TYPE, FORMAT), (VARY, "accept-encoding")];
+    match made {
+        Ok(body) if packed => (headers, [(CONTENT_ENCODING, "gzip")], body).into_response(),
+        Ok(body) => (headers, body).into_response(),
         Err(why) => why.into_response(),
     }
+}
+
+fn written(text: String, packed: bool) -> Result<Vec<u8>, Refusal> {
+    if !packed {
+        return Ok(text.into_bytes());
+    }
+    packing::pack(&text).map_err(|e| {
+        tracing::error!("metrics cannot be packed: {e}");
+        Refusal::Failed
+    })
 }
 
 /// The parameters of a query, each as often as it is there.

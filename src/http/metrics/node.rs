@@ -8,6 +8,9 @@ use super::objects::Seen;
 use super::page::Page;
 use super::sheet::Number::{self, Real};
 use super::sheet::labels;
+use crate::broker::counts::{Deaths, STEPS, Strategy};
+use crate::broker::dead_letter::Reason;
+use crate::http::nodes::parts;
 use crate::http::overview::ERLANG_VERSION;
 use crate::node::alarms::Alarm;
 use crate::node::disk_use::Used;
@@ -87,7 +90,7 @@ pub(super) fn whole(page: &mut Page, node: &Node, seen: &Seen) {
     page.one(&of::OBJECTS, "", &numbers);
     let (published, global) = (node.totals().publishes, node.global());
     let numbers = [
-        published.publish,
+        global.sizes.count(),
         global.confirmable,
         published.confirm,
         global.routed,
@@ -97,6 +100,8 @@ pub(super) fn whole(page: &mut Page, node: &Node, seen: &Seen) {
         consumers as u64,
     ];
     page.one(&of::PUBLISHED, &labels(&[PROTOCOL]), &numbers.map(Number::from));
+    page.histogram(&of::SIZES, &[PROTOCOL], (&STEPS, &global.sizes.counts), global.sizes.octets);
+    died(page, &global.deaths);
     for (kind, delivered) in TYPES.iter().zip(node.delivered()) {
         let numbers = [
             delivered.deliver_get(),
@@ -114,6 +119,40 @@ pub(super) fn whole(page: &mut Page, node: &Node, seen: &Seen) {
     let is = |wanted| u64::from(in_effect.iter().any(|alarm| alarm == wanted));
     page.one(&of::ALARMS, "", &[is(Alarm::Disk), is(Alarm::Memory), 0].map(Number::from));
     process(page, node);
+}
+
+/// What messages have died of. Not every queue can do everything with them; RabbitMQ has these rows.
+fn died(page: &mut Page, deaths: &Deaths) {
+    use Reason::{DeliveryLimit, Expired, MaxLength, Rejected};
+    use Strategy::{AtLeastOnce, AtMostOnce, Disabled};
+    let (classic, quorum, volatile) = (0, 1, 3);
+    for (place, strategy, reasons) in [
+        (classic, AtMostOnce, &[MaxLength, Expired, Rejected][..]),
+        (classic, Disabled, &[MaxLength, Expired, Rejected]),
+        (quorum, AtLeastOnce, &[Expired, Rejected, DeliveryLimit]),
+        (quorum, AtMostOnce, &[MaxLength, Expired, Rejected, DeliveryLimit]),
+        (quorum, Disabled, &[MaxLength, Expired, Rejected, DeliveryLimit]),
+        (volatile, Disabled, &[MaxLength]),
+    ] {
+        let of = |reason| match reasons.contains(&reason) {
+            true => deaths.count(place, strategy, reason).into(),
+            false => Number::None,
+        };
+        let (safe, name) = match strategy {
+            AtLeastOnce => (deaths.safe.into(), "at_least_once"),
+            AtMostOnce => (Number::None, "at_most_once"),
+            Disabled => (Number::None, "disabled"),
+        };
+        let numbers = [of(MaxLength), of(Expired), of(Rejected), of(DeliveryLimit), safe];
+        let pairs = [("queue_type", TYPES[place]), ("dead_letter_strategy", name)];
+        page.each(&of::DIED, &labels(&pairs), &numbers);
+    }
+}
+
+/// The memory of the process by parts, as the API tells it.
+pub(super) fn memory(page: &mut Page, node: &Node) {
+    let numbers: Vec<_> = parts(node).0.into_iter().map(|(_, octets)| octets.into()).collect();
+    page.one(&of::MEMORY, "", &numbers);
 }
 
 fn process(page: &mut Page, node: &Node) {

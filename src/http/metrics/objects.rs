@@ -8,6 +8,7 @@ use crate::broker::channel::Manner;
 use crate::broker::counts::{Deliveries, Publishes};
 use crate::broker::exchange::list::Which;
 use crate::broker::look::QueueLook;
+use crate::broker::look::queue::Lags;
 use crate::broker::queue::arguments::QueueType;
 use crate::node::cell::VhostCell;
 use crate::node::connections::ConnectionInfo;
@@ -32,56 +33,82 @@ fn delivered(of: &Deliveries) -> [Number; 7] {
 pub(super) fn queues(page: &mut Page, cell: &VhostCell, seen: &mut Seen) {
     cell.for_each_queue(|queue| {
         seen.queues += 1;
-        queue_row(page, &cell.name, &queue);
+        queue_rows(page, &cell.name, &queue);
+        if queue.stream.is_some() && (page.wants(&of::STREAM_CONSUMER) || page.wants(&of::STREAM_GROUP)) {
+            let lags = cell.with_vhost(|vhost| vhost.stream_lags(queue.id));
+            lags.iter().for_each(|lags| stream_rows(page, &cell.name, &queue.name, lags));
+        }
     });
 }
 
-fn queue_row(page: &mut Page, vhost: &str, queue: &QueueLook) {
-    let (name, each) = (&*queue.name, page.tells_each());
+fn queue_rows(page: &mut Page, vhost: &str, queue: &QueueLook) {
+    let name = &*queue.name;
     let own = labels(&[("vhost", vhost), ("queue", name)]);
-    let (ready, unacked, all) = (queue.ready.into(), queue.unacknowledged.into(), queue.messages().into());
-    page.add(&of::QUEUE_COARSE, &own, &[ready, unacked, all, None]);
-    page.add(&of::QUEUE_CONSUMER_COUNT, &own, &[queue.consumers.into(), None]);
+    let consumers = queue.consumers.into();
+    page.add(
+        &of::QUEUE_COARSE,
+        &own,
+        &[queue.ready.into(), queue.unacknowledged.into(), queue.messages().into()],
+    );
+    page.add(&of::QUEUE_CONSUMER_COUNT, &own, &[consumers]);
+    page.add(&of::QUEUE, &own, &queue_numbers(queue));
+    if queue.deliveries != Deliveries::default() {
+        page.add(&of::QUEUE_DELIVERY, &own, &delivered(&queue.deliveries));
+    }
+    if queue.published > 0 {
+        let published = [queue.published.into()];
+        page.add(&of::QUEUE_EXCHANGE, &own, &published);
+        let to = labels(&[("queue_vhost", vhost), ("queue", name)]);
+        page.add(&of::CHANNEL_QUEUE_EXCHANGE, &to, &published);
+    }
+    let kind = match queue.queue_type() {
+        QueueType::Classic => "rabbit_classic_queue",
+        QueueType::Quorum => "rabbit_quorum_queue",
+        QueueType::Stream => "rabbit_stream_queue",
+    };
+    let info = [("vhost", vhost), ("queue", name), ("queue_type", kind), ("membership", "leader")];
+    page.add(&of::QUEUE_INFO, &labels(&info), &[1u64.into()]);
+}
+
+/// In the order of the family's metrics. Of a stream hardly anything is known of its messages.
+fn queue_numbers(queue: &QueueLook) -> [Number; 15] {
+    let (consumers, memory) = (queue.consumers.into(), queue.memory.into());
+    if let Some(stream) = &queue.stream {
+        let mut numbers = [None; 15];
+        (numbers[0], numbers[3], numbers[14]) = (consumers, memory, stream.segments.into());
+        return numbers;
+    }
     let capacity = u64::from(queue.consumers > 0 && queue.has_room).into();
     let persistent = if queue.durable { (queue.messages(), queue.bytes()) } else { (0, 0) };
     #[expect(clippy::cast_precision_loss, reason = "seconds are far below what is exact")]
     let timestamp = Real(queue.head_timestamp.map_or(f64::NAN, |seconds| seconds as f64));
-    // Of these no sum means anything.
-    let [capacity, timestamp] = if each { [capacity, timestamp] } else { [None, None] };
-    let numbers = [
-        queue.consumers.into(),
+    let resident = queue.resident();
+    [
+        consumers,
         capacity,
         capacity,
-        queue.memory.into(),
-        queue.in_memory.min(queue.messages()).into(),
+        memory,
+        resident.messages.into(),
+        resident.bytes.into(),
+        resident.ready.into(),
+        resident.unacknowledged.into(),
         persistent.0.into(),
         persistent.1.into(),
         queue.bytes().into(),
         queue.ready_bytes.into(),
         queue.unacknowledged_bytes.into(),
-        timestamp,
-        queue.stream.as_ref().map_or(None, |stream| stream.segments.into()),
+        if queue.queue_type() == QueueType::Classic { timestamp } else { None },
         None,
-    ];
-    page.add(&of::QUEUE, &own, &numbers);
-    page.add(&of::QUEUE_DELIVERY, &own, &delivered(&queue.deliveries));
-    let published = [queue.published.into()];
-    page.add(&of::QUEUE_EXCHANGE, &own, &published);
-    let to = labels(&[("queue_vhost", vhost), ("queue", name)]);
-    page.add(&of::CHANNEL_QUEUE_EXCHANGE, &to, &published);
-    if each {
-        let kind = match queue.queue_type() {
-            QueueType::Classic => "rabbit_classic_queue",
-            QueueType::Quorum => "rabbit_quorum_queue",
-            QueueType::Stream => "rabbit_stream_queue",
-        };
-        let all = [("vhost", vhost), ("queue", name), ("queue_type", kind), ("membership", "leader")];
-        let (info, one) = (labels(&all), Number::Whole(1));
-        page.add(&of::QUEUE_COARSE, &info, &[None, None, None, one]);
-        page.add(&of::QUEUE_CONSUMER_COUNT, &info, &[None, one]);
-        let mut numbers = [None; 13];
-        numbers[12] = one;
-        page.add(&of::QUEUE, &info, &numbers);
+    ]
+}
+
+fn stream_rows(page: &mut Page, vhost: &str, stream: &str, lags: &Lags) {
+    let own = [("vhost", vhost), ("queue", stream)];
+    if let Some(lag) = lags.consumers {
+        page.add(&of::STREAM_CONSUMER, &labels(&own), &[lag.into()]);
+    }
+    for (group, lag) in &lags.groups {
+        page.add(&of::STREAM_GROUP, &labels(&[own[0], own[1], ("group", group)]), &[(*lag).into()]);
     }
 }
 
@@ -91,21 +118,24 @@ pub(super) fn exchanges(page: &mut Page, cell: &VhostCell) {
         return;
     }
     for exchange in cell.look_at_exchanges() {
-        let passed = exchange.passed.publish_in;
-        if passed > 0 {
+        let Publishes { publish, confirm, return_unroutable, drop_unroutable } = exchange.publishes;
+        if publish > 0 {
             let own = labels(&[("vhost", &cell.name), ("exchange", &exchange.name)]);
-            page.add(&of::EXCHANGE, &own, &[passed.into()]);
+            let numbers = [publish, confirm, return_unroutable, drop_unroutable].map(Number::from);
+            page.add(&of::EXCHANGE, &own, &numbers);
         }
     }
 }
 
-/// The names of all exchanges of a vhost but the default one, and how many bindings go out from them.
+/// The names of all exchanges of a vhost that clients may publish to, but the default one, and how many bindings go out
+/// from them.
 pub(super) fn names(page: &mut Page, cell: &VhostCell) {
     page.add(&of::VHOST_STATUS, &labels(&[("vhost", &cell.name)]), &[1u64.into()]);
     if !page.wants(&of::EXCHANGE_NAMES) && !page.wants(&of::EXCHANGE_BINDINGS) {
         return;
     }
-    for exchange in cell.look_at_exchanges().iter().filter(|exchange| !exchange.name.is_empty()) {
+    let exchanges = cell.look_at_exchanges();
+    for exchange in exchanges.iter().filter(|exchange| !exchange.name.is_empty() && !exchange.internal) {
         let (name, kind) = (&*exchange.name, exchange.kind.name());
         let own = labels(&[("vhost", &cell.name), ("exchange", name), ("type", kind)]);
         page.add(&of::EXCHANGE_NAMES, &own, &[1u64.into()]);
@@ -162,7 +192,11 @@ fn channel_row(page: &mut Page, connection: &ConnectionInfo, channel: &Channel) 
     let own = labels(&[("channel", &name), ("vhost", &connection.vhost)]);
     let Publishes { publish, confirm, return_unroutable, drop_unroutable } = look.counts.publishes;
     let confirmed = confirm.saturating_sub(channel.unconfirmed);
-    let numbers = [publish, confirmed, return_unroutable, drop_unroutable].map(Number::from);
-    page.add(&of::CHANNEL_EXCHANGE, &own, &numbers);
-    page.add(&of::CHANNEL_QUEUE, &own, &delivered(&look.counts.deliveries));
+    if publish > 0 {
+        let numbers = [publish, confirmed, return_unroutable, drop_unroutable].map(Number::from);
+        page.add(&of::CHANNEL_EXCHANGE, &own, &numbers);
+    }
+    if look.counts.deliveries != Deliveries::default() {
+        page.add(&of::CHANNEL_QUEUE, &own, &delivered(&look.counts.deliveries));
+    }
 }

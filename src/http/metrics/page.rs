@@ -14,6 +14,8 @@ pub(super) enum Endpoint {
     Aggregated,
     PerObject,
     Detailed,
+    /// Of memory alone.
+    Memory,
 }
 
 impl Endpoint {
@@ -22,6 +24,7 @@ impl Endpoint {
             Self::Aggregated => "aggregated",
             Self::PerObject => "per-object",
             Self::Detailed => "detailed",
+            Self::Memory => "memory-breakdown",
         }
     }
 }
@@ -36,10 +39,13 @@ pub(super) struct Asked {
 }
 
 /// Families of which there may be many rows, in their order.
-static OF_OBJECTS: [&Family; 15] = [
+static OF_OBJECTS: [&Family; 18] = [
     &of::QUEUE_COARSE,
     &of::QUEUE,
     &of::QUEUE_CONSUMER_COUNT,
+    &of::QUEUE_INFO,
+    &of::STREAM_CONSUMER,
+    &of::STREAM_GROUP,
     &of::QUEUE_DELIVERY,
     &of::QUEUE_EXCHANGE,
     &of::CHANNEL_QUEUE_EXCHANGE,
@@ -94,7 +100,12 @@ impl Page {
     /// Whether a family is told here.
     pub fn wants(&self, family: &Family) -> bool {
         match self.asked.endpoint {
+            _ if std::ptr::eq(family, &of::QUEUE_INFO) => {
+                let of_queues = [&of::QUEUE_COARSE, &of::QUEUE, &of::QUEUE_CONSUMER_COUNT];
+                self.tells_each() && of_queues.into_iter().any(|family| self.wants(family))
+            }
             _ if family.name.is_empty() => true,
+            Endpoint::Memory => false,
             Endpoint::Detailed => self.asked.families.iter().any(|name| name == family.name),
             Endpoint::Aggregated | Endpoint::PerObject => {
                 !is_of_cluster(family) && family.name != of::QUEUE_CONSUMER_COUNT.name
@@ -115,6 +126,8 @@ impl Page {
         let is = |other: &Family| std::ptr::eq(family, other);
         match self.asked.endpoint {
             _ if is(&of::PROCESS) => "",
+            _ if is(&of::STREAM_GROUP) => "leveret_",
+            Endpoint::Detailed if is(&of::QUEUE_INFO) => "rabbitmq_detailed_",
             _ if is_of_cluster(family) => "rabbitmq_cluster_",
             Endpoint::Detailed if !family.name.is_empty() => "rabbitmq_detailed_",
             _ => "rabbitmq_",
@@ -147,6 +160,20 @@ impl Page {
         }
     }
 
+    /// Writes a histogram of the node: how many there are up to each of these steps and beyond, and what all come to.
+    pub fn histogram(
+        &mut self,
+        family: &'static Family,
+        pairs: &[(&str, &str)],
+        (steps, counts): (&[u64], &[u64]),
+        sum: u64,
+    ) {
+        self.close();
+        let mut rows = Rows::each(family, self.prefix(family));
+        rows.add_histogram(pairs, steps, counts, sum);
+        self.sheet.put(rows);
+    }
+
     fn close(&mut self) {
         if let Some(rows) = self.open.take() {
             self.sheet.put(rows);
@@ -162,6 +189,11 @@ impl Page {
 /// The text that answers what is asked for. It takes its time where there are very many objects.
 pub(super) fn text(node: &Node, asked: Asked) -> String {
     let mut page = Page::new(asked);
+    if page.endpoint() == Endpoint::Memory {
+        whole::memory(&mut page, node);
+        whole::identity(&mut page, node);
+        return page.finish();
+    }
     whole::figures(&mut page, node);
     let mut seen = Seen::default();
     let vhosts = node.vhosts();

@@ -12,7 +12,52 @@ pub(super) struct Family {
 
 /// A name without its prefix, a type, and what it means.
 #[derive(Debug)]
-pub(super) struct Metric(pub &'static str, pub &'static str, pub &'static str);
+pub(super) struct Metric {
+    pub name: &'static str,
+    kind: &'static str,
+    help: &'static str,
+    together: Together,
+}
+
+/// What the numbers of several objects come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Together {
+    Sum,
+    Largest,
+    Nothing,
+}
+
+const fn metric(name: &'static str, kind: &'static str, help: &'static str) -> Metric {
+    Metric { name, kind, help, together: Together::Sum }
+}
+
+pub(super) const fn counter(name: &'static str, help: &'static str) -> Metric {
+    metric(name, "counter", help)
+}
+
+pub(super) const fn gauge(name: &'static str, help: &'static str) -> Metric {
+    metric(name, "gauge", help)
+}
+
+pub(super) const fn untyped(name: &'static str, help: &'static str) -> Metric {
+    metric(name, "untyped", help)
+}
+
+pub(super) const fn histogram(name: &'static str, help: &'static str) -> Metric {
+    metric(name, "histogram", help)
+}
+
+impl Metric {
+    /// Of several objects the largest number is told.
+    pub const fn largest(self) -> Self {
+        Self { together: Together::Largest, ..self }
+    }
+
+    /// No sum of several objects means anything.
+    pub const fn apart(self) -> Self {
+        Self { together: Together::Nothing, ..self }
+    }
+}
 
 /// A metric's value.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,12 +69,12 @@ pub(super) enum Number {
 }
 
 impl Number {
-    fn add(&mut self, other: Self) {
+    fn add(&mut self, other: Self, together: Together) {
         match (&mut *self, other) {
-            (Self::Whole(sum), Self::Whole(number)) => *sum += number,
-            (Self::Real(sum), Self::Real(number)) => *sum += number,
-            (Self::None, number) => *self = number,
-            _ => {}
+            (_, Self::None) => {}
+            (Self::Whole(sum), Self::Whole(number)) if together == Together::Sum => *sum += number,
+            (Self::Whole(largest), Self::Whole(number)) => *largest = number.max(*largest),
+            _ => *self = other,
         }
     }
 
@@ -94,7 +139,11 @@ impl Rows {
     }
 
     pub fn summed(family: &'static Family, prefix: &'static str) -> Self {
-        let sums = vec![Number::Whole(0); family.metrics.len()];
+        let none = |metric: &Metric| match metric.together {
+            Together::Nothing => Number::None,
+            Together::Sum | Together::Largest => Number::Whole(0),
+        };
+        let sums = family.metrics.iter().map(none).collect();
         Self { sums: Some(sums), ..Self::each(family, prefix) }
     }
 
@@ -105,17 +154,39 @@ impl Rows {
     /// Adds an object with its numbers, in the order of the family's metrics.
     pub fn add(&mut self, labels: &str, numbers: &[Number]) {
         if let Some(sums) = &mut self.sums {
-            sums.iter_mut().zip(numbers).for_each(|(sum, number)| sum.add(*number));
+            for ((sum, metric), number) in sums.iter_mut().zip(self.family.metrics).zip(numbers) {
+                if metric.together != Together::Nothing {
+                    sum.add(*number, metric.together);
+                }
+            }
             return;
         }
-        for ((Metric(name, ..), lines), number) in
-            self.family.metrics.iter().zip(&mut self.lines).zip(numbers)
-        {
+        for ((metric, lines), number) in self.family.metrics.iter().zip(&mut self.lines).zip(numbers) {
             if *number != Number::None {
-                lines.extend([self.prefix, name, labels, " "]);
+                lines.extend([self.prefix, metric.name, labels, " "]);
                 number.write(lines);
             }
         }
+    }
+
+    /// Adds the rows of the family's one histogram: how many there are up to each of these steps and beyond the last one,
+    /// and what all come to.
+    pub fn add_histogram(&mut self, pairs: &[(&str, &str)], steps: &[u64], counts: &[u64], sum: u64) {
+        let [metric] = self.family.metrics else { return };
+        let steps = steps.iter().map(u64::to_string).chain(["+Inf".to_owned()]);
+        let mut so_far = 0;
+        for (step, count) in steps.zip(counts) {
+            so_far += count;
+            self.add_line(&[metric.name, "_bucket"], &[pairs, &[("le", &step)]].concat(), so_far);
+        }
+        self.add_line(&[metric.name, "_count"], pairs, so_far);
+        self.add_line(&[metric.name, "_sum"], pairs, sum);
+    }
+
+    fn add_line(&mut self, name: &[&str], pairs: &[(&str, &str)], number: u64) {
+        let Some(lines) = self.lines.first_mut() else { return };
+        lines.extend([&[self.prefix], name, &[&*labels(pairs), " "]].concat());
+        Number::Whole(number).write(lines);
     }
 }
 
@@ -132,7 +203,7 @@ impl Sheet {
         if let Some(sums) = rows.sums.take() {
             rows.add("", &sums);
         }
-        for (Metric(name, kind, help), lines) in rows.family.metrics.iter().zip(&rows.lines) {
+        for (Metric { name, kind, help, .. }, lines) in rows.family.metrics.iter().zip(&rows.lines) {
             if self.written.insert(name) {
                 let prefix = rows.prefix;
                 let _ = writeln!(self.text, "# TYPE {prefix}{name} {kind}\n# HELP {prefix}{name} {help}");
@@ -151,11 +222,8 @@ impl Sheet {
 mod tests {
     use super::*;
 
-    const FAMILY: Family = Family {
-        name: "f",
-        metrics: &[Metric("a", "gauge", "some"), Metric("b_total", "counter", "others")],
-    };
-    static OTHER: Family = Family { name: "g", metrics: &[Metric("b_total", "counter", "others")] };
+    const FAMILY: Family = Family { name: "f", metrics: &[gauge("a", "some"), counter("b_total", "others")] };
+    static OTHER: Family = Family { name: "g", metrics: &[counter("b_total", "others")] };
 
     #[test]
     fn rows_and_sums() {
@@ -178,6 +246,36 @@ mod tests {
         let text = sheet.finish();
         assert!(text.contains("\np_a 3\n") && text.contains("\np_b_total 5\n"), "{text}");
         assert_eq!(text.matches("p_b_total 0").count(), 0, "what is there is not there twice");
+    }
+
+    #[test]
+    fn what_several_objects_come_to() {
+        static APART: Family = Family {
+            name: "f",
+            metrics: &[gauge("a", "some"), gauge("b", "others").largest(), gauge("c", "more").apart()],
+        };
+        let mut rows = Rows::summed(&APART, "p_");
+        for (a, b) in [(1, 7u64.into()), (2, 9u64.into()), (4, Number::None)] {
+            rows.add("{}", &[Number::Whole(a), b, Number::Real(f64::NAN)]);
+        }
+        let mut sheet = Sheet::default();
+        sheet.put(rows);
+        let text = sheet.finish();
+        let samples: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(samples, ["p_a 7", "p_b 9", ""]);
+    }
+
+    #[test]
+    fn histograms() {
+        static SIZES: Family = Family { name: "f", metrics: &[histogram("s", "sizes")] };
+        let mut rows = Rows::each(&SIZES, "p_");
+        rows.add_histogram(&[("x", "y")], &[10, 100], &[3, 0, 2], 777);
+        let mut sheet = Sheet::default();
+        sheet.put(rows);
+        let wanted = "# TYPE p_s histogram\n# HELP p_s sizes\n\
+            p_s_bucket{x=\"y\",le=\"10\"} 3\np_s_bucket{x=\"y\",le=\"100\"} 3\n\
+            p_s_bucket{x=\"y\",le=\"+Inf\"} 5\np_s_count{x=\"y\"} 5\np_s_sum{x=\"y\"} 777\n\n";
+        assert_eq!(sheet.finish(), wanted);
     }
 
     #[test]

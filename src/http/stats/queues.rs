@@ -170,11 +170,8 @@ fn capacity(queue: &QueueLook) -> Value {
 
 fn of_classic(queue: &QueueLook) -> Map<String, Value> {
     let all = queue.messages();
-    let in_memory = queue.in_memory.min(all);
-    let paged_out = all - in_memory;
-    // As many of those ready are in memory as of the others, as far as anybody knows.
-    let share = |bytes: u64| if paged_out == 0 { bytes } else { bytes * in_memory as u64 / all as u64 };
-    let ready_in_memory = in_memory.saturating_sub(queue.unacknowledged).min(queue.ready);
+    let resident = queue.resident();
+    let paged_out = all - resident.messages;
     let persistent = if queue.durable { (all, queue.bytes()) } else { (0, 0) };
     let mut shown = fields(json!({
         "consumer_capacity": capacity(queue),
@@ -183,19 +180,19 @@ fn of_classic(queue: &QueueLook) -> Map<String, Value> {
         "head_message_timestamp": queue.head_timestamp,
         "message_bytes": queue.bytes(),
         "message_bytes_persistent": persistent.1,
-        "message_bytes_ram": share(queue.bytes()),
+        "message_bytes_ram": resident.bytes,
         "message_bytes_ready": queue.ready_bytes,
         "message_bytes_unacknowledged": queue.unacknowledged_bytes,
         "messages_persistent": persistent.0,
-        "messages_ram": in_memory,
-        "messages_ready_ram": ready_in_memory,
-        "messages_unacknowledged_ram": in_memory - ready_in_memory,
+        "messages_ram": resident.messages,
+        "messages_ready_ram": resident.ready,
+        "messages_unacknowledged_ram": resident.unacknowledged,
         "single_active_consumer_tag": text(queue.active_tag.as_deref()),
         "storage_version": 2,
     }));
     if paged_out > 0 {
         shown.insert("messages_paged_out".to_owned(), paged_out.into());
-        shown.insert("message_bytes_paged_out".to_owned(), (queue.bytes() - share(queue.bytes())).into());
+        shown.insert("message_bytes_paged_out".to_owned(), (queue.bytes() - resident.bytes).into());
     }
     if let Some(since) = queue.idle_since {
         shown.insert("idle_since".to_owned(), written_time(since).into());
