@@ -250,7 +250,10 @@ impl Vhost {
         now: Now,
         fx: &mut impl Effects,
     ) -> Outcome {
-        self.publish_marked(targets, message, 0, now, fx)
+        self.is_publishing = true;
+        let outcome = self.publish_marked(targets, message, 0, now, fx);
+        self.is_publishing = false;
+        outcome
     }
 
     /// The same with marks that stay with it (`broker/dead_letter`).

@@ -198,7 +198,7 @@ impl Vhost {
         let Some(queue) = self.queues.get_mut(id) else { return 0 };
         let lost = queue.arrive(first, data);
         let fetchers = std::mem::take(&mut queue.fetchers);
-        self.stream_arrived(id);
+        self.stream_arrived(id, first);
         if !self.stopping {
             self.exhume(id);
             self.enforce_length(id);

@@ -123,6 +123,8 @@ pub struct Vhost {
     /// Streams with messages that have to be on disk before they are delivered.
     pub(super) writing_streams: Vec<QueueId>,
     /// Those who share streams.
+    /// Whether a client is publishing, whose messages come in the order of their numbers.
+    pub(super) is_publishing: bool,
     pub(super) groups: Groups,
     /// Super streams whose partitions are not those that groups know.
     pub(super) regrouping: BTreeSet<Name>,
@@ -189,6 +191,7 @@ impl Vhost {
             dead: Vec::new(),
             writing_dead: Vec::new(),
             writing_streams: Vec::new(),
+            is_publishing: false,
             groups: Groups::default(),
             regrouping: BTreeSet::new(),
         };

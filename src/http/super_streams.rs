@@ -240,7 +240,7 @@ async fn set_group(
 ) -> Result<StatusCode, Refusal> {
     let offset = body.fields()?.get("offset").and_then(whole).and_then(|offset| u64::try_from(offset).ok());
     let offset = offset.ok_or_else(|| Refusal::bad_request("offset must be a whole number, from 0"))?;
-    change_group(&node, &caller, &vhost, &stream, &group, Some(offset))
+    change_group(&node, &caller, &vhost, &stream, &group, Some(offset)).await
 }
 
 async fn forget_group(
@@ -248,10 +248,10 @@ async fn forget_group(
     caller: Caller,
     Names((vhost, stream, group)): Names<(String, String, String)>,
 ) -> Result<StatusCode, Refusal> {
-    change_group(&node, &caller, &vhost, &stream, &group, None)
+    change_group(&node, &caller, &vhost, &stream, &group, None).await
 }
 
-fn change_group(
+async fn change_group(
     node: &Node,
     caller: &Caller,
     vhost: &str,
@@ -262,5 +262,9 @@ fn change_group(
     let cell = caller.vhost(node, vhost)?;
     caller.check(vhost, Access::Read, stream)?;
     let changed = cell.with(|vhost, _| vhost.set_group_offset(stream.as_bytes(), group, next))?;
-    if changed { Ok(StatusCode::NO_CONTENT) } else { Err(Refusal::NotFound) }
+    if !changed {
+        return Err(Refusal::NotFound);
+    }
+    cell.kept().await?;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -11,7 +11,7 @@ use super::labels::{Labels, Wanted};
 use super::record::{Parts, Record};
 use super::resident::AHEAD;
 use super::segment::Segment;
-use super::{At, Log, Position};
+use super::{Log, Position};
 
 /// The largest size of a segment, in octets: at a restart the last one is read in one piece.
 const SEGMENT_MAX: u64 = 256 << 20;
@@ -50,9 +50,13 @@ pub struct Retention {
 /// What was found by [`Log::find`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
-    At(At),
+    /// A record, in memory.
+    Here(Position),
+    /// It is on disk, from this position on, and has been asked for.
+    OnDisk(Position),
     /// Nothing up to this position, and others have their turn.
     Nothing(Position),
+    End,
 }
 
 /// Records in memory that follow one another.
@@ -167,20 +171,21 @@ impl Log {
             let chunk = &self.chunks[index];
             if from < chunk.end && may_hold(chunk, wanted) {
                 if chunk.data().is_none() {
+                    let at = chunk.first.max(from);
                     self.read_ahead_for(index, wanted);
-                    return Found::At(At::OnDisk);
+                    return Found::OnDisk(at);
                 }
                 if let Some(position) = chunk.present(from) {
                     if position == chunk.first {
                         self.read_ahead_for(index + 1, wanted);
                     }
-                    return Found::At(At::Here(position));
+                    return Found::Here(position);
                 }
             }
             let Some(left) = looks.checked_sub(SKIP) else { return Found::Nothing(chunk.first.max(from)) };
             *looks = left;
         }
-        Found::At(At::End)
+        Found::End
     }
 
     /// Asks for the next few chunks that may have what is wanted, if they are not far.
@@ -329,9 +334,9 @@ mod tests {
             }
             from = turns[turns.len() - 1];
         };
-        assert_eq!((turns, found), (vec![103, 203, 303], Found::At(At::Here(400))));
-        assert_eq!(log.find(401, Some(&wanted(7)), &mut 9999), Found::At(At::End));
-        assert_eq!(log.find(9, None, &mut 0), Found::At(At::Here(9)), "what is wanted costs nothing");
+        assert_eq!((turns, found), (vec![103, 203, 303], Found::Here(400)));
+        assert_eq!(log.find(401, Some(&wanted(7)), &mut 9999), Found::End);
+        assert_eq!(log.find(9, None, &mut 0), Found::Here(9), "what is wanted costs nothing");
     }
 
     #[test]

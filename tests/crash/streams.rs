@@ -1,148 +1,271 @@
-//! A stream under kill -9: what was confirmed keeps its offset, numbered messages that are published again are stored once,
-//! and a group goes on where it was.
+//! A super stream under kill -9, at random moments: what was confirmed keeps its offset, numbered messages that are
+//! published again are stored once, and a group whose members come and go passes over nothing.
+//!
+//! The message with the number n lies at the offset n of its partition, always: whoever publishes begins a little before
+//! what was confirmed last, and numbers its messages.
 
-use crate::common::client::{Client, Event};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crate::common::PATIENCE;
 use crate::common::method::method;
-use crate::common::table::{headers, int, text};
+use crate::common::table::{flag, headers, int, text};
+use crate::link::{Broken, Incoming, Link};
+use crate::message::Message;
+use crate::random::Random;
+use crate::rounds::{seed, setting};
 use crate::server::{Folder, Server};
 
-const PUBLISH: u16 = 1;
-const READ: u16 = 2;
-const GROUP: u16 = 3;
-/// Messages that are published anew in a round, and of these the ones whose confirms are waited for.
-const MORE: u64 = 600;
-const CONFIRMED: u64 = 400;
-/// Confirmed messages that are published once more.
+const PARTITIONS: usize = 3;
+const MEMBERS: usize = 3;
+/// Confirmed messages of each partition that are published once more.
 const AGAIN: u64 = 50;
-/// Messages that the group reads in a round; the last of them are not acknowledged.
-const GROUP_READS: u64 = 120;
-const OPEN: u64 = 15;
+/// Messages that are published in a round.
+const TARGET: u64 = 3000;
+const SHORT: Duration = Duration::from_millis(20);
 
-/// What the clients know.
-#[derive(Default)]
+/// Of a partition.
+#[derive(Clone, Debug, Default)]
 struct Known {
     /// Everything before it was confirmed.
     confirmed: u64,
-    /// Where the group goes on: it has got to the first one on disk for sure, and to the second one at most.
-    group: (u64, u64),
+    /// Where the group goes on, or beyond it.
+    sure: u64,
+    /// What members have acknowledged, be it that the broker knows or not.
+    acked: BTreeSet<u64>,
+    /// The part of it that the broker has worked off.
+    certain: BTreeSet<u64>,
 }
 
-fn open(server: &Server) -> Client {
-    let mut client = Client::open(server.address);
-    for channel in [PUBLISH, READ, GROUP] {
-        client.open_channel(channel);
-    }
-    let declare = method("queue.declare queue=events durable").args(&[
-        ("x-queue-type", text("stream")),
-        // So small that there are several.
-        ("x-stream-max-segment-size-bytes", int(16 << 10)),
-    ]);
-    let answer = client.call(PUBLISH, declare);
-    assert!(answer.starts_with("queue.declare-ok"), "{answer}");
-    client
+/// Partitions and offsets.
+type Places = Vec<(usize, u64)>;
+
+/// What a member has seen and done.
+#[derive(Default)]
+struct Seen {
+    delivered: Places,
+    acked: Places,
+    certain: Places,
 }
 
-/// Publishes from a number on until enough is confirmed, and more.
-fn publish(client: &mut Client, known: &mut Known) {
-    let begin = known.confirmed.saturating_sub(AGAIN);
-    client.all_ok(PUBLISH, &["confirm.select"]);
-    for number in begin..known.confirmed + MORE {
-        let sequence = int(i32::try_from(number).unwrap());
-        let properties = headers(&[("x-stream-publisher", text("p")), ("x-stream-sequence", sequence)]);
-        client.publish_with(PUBLISH, "basic.publish routing-key=events", &properties, &body(number));
+fn declare(address: SocketAddr) -> Result<(), Broken> {
+    let mut link = Link::open(address)?;
+    link.call(
+        method("exchange.declare exchange=events type=direct durable")
+            .args(&[("x-super-stream", flag(true))]),
+    )?;
+    for partition in 0..PARTITIONS {
+        let (queue, order) = (format!("events-{partition}"), i32::try_from(partition).unwrap());
+        // Segments are so small that there are several.
+        let arguments =
+            [("x-queue-type", text("stream")), ("x-stream-max-segment-size-bytes", int(16 << 10))];
+        link.call(method("queue.declare durable").set("queue", queue.as_str()).args(&arguments))?;
+        let bind = method("queue.bind exchange=events").set("queue", queue.as_str());
+        let bind = bind.set("routing-key", partition.to_string().as_str());
+        link.call(bind.args(&[("x-stream-partition-order", int(order))]))?;
     }
-    let enough = known.confirmed + CONFIRMED;
-    let (mut tags, mut single) = (0, std::collections::BTreeSet::new());
-    while begin + tags < enough {
-        let event = client.next(PUBLISH);
-        assert!(event.text.starts_with("basic.ack "), "{event}");
-        if event.text.contains(" multiple") {
-            tags = tags.max(event.tag());
-        } else {
-            single.insert(event.tag());
-        }
-        while single.remove(&(tags + 1)) {
-            tags += 1;
-        }
-    }
-    known.confirmed = begin + tags;
+    link.close()
 }
 
 fn body(number: u64) -> Vec<u8> {
     format!("event {number} {}", "x".repeat(100)).into_bytes()
 }
 
-fn consume(client: &mut Client, channel: u16, argument: (&str, &str), prefetch: u16) {
-    client.all_ok(channel, &[&format!("basic.qos prefetch-count={prefetch}")]);
-    let consume = method("basic.consume queue=events").args(&[(argument.0, text(argument.1))]);
-    let answer = client.call(channel, consume);
-    assert!(answer.starts_with("basic.consume-ok"), "{answer}");
-}
-
-/// The next message, and its number, which is its offset.
-fn next(client: &mut Client, channel: u16) -> (Event, u64) {
-    let event = client.next(channel);
-    assert!(event.text.starts_with("basic.deliver "), "{event}");
+/// The partition and the offset of a message, which has to be the right one.
+fn place(message: &Message) -> (usize, u64) {
     let name = b"\x0fx-stream-offsetl";
-    let at =
-        event.properties.windows(name.len()).position(|found| found == name).expect("an offset") + name.len();
-    let offset = u64::from_be_bytes(event.properties[at..at + 8].try_into().unwrap());
-    assert_eq!(event.body, body(offset), "offset {offset}");
-    (event, offset)
+    let at = message.properties.windows(name.len()).position(|found| found == name).expect("an offset");
+    let at = at + name.len();
+    let offset = u64::from_be_bytes(message.properties[at..at + 8].try_into().unwrap());
+    assert_eq!(message.body, body(offset), "at offset {offset} of {}", message.key);
+    (message.key.parse().expect("a partition"), offset)
 }
 
-/// Everything that was confirmed is there, once, and in order: the message with the number n at the offset n.
-fn read_all(client: &mut Client, known: &Known) {
-    consume(client, READ, ("x-stream-offset", "first"), 60_000);
-    for number in 0..known.confirmed {
-        assert_eq!(next(client, READ).1, number);
+/// Publishes to all partitions until the broker is gone. Returns up to where everything is confirmed.
+fn publish(
+    address: SocketAddr,
+    mut next: [u64; PARTITIONS],
+    window: usize,
+    mut random: Random,
+) -> [u64; PARTITIONS] {
+    let mut open: BTreeMap<u64, (usize, u64)> = BTreeMap::new();
+    let mut tag = 0;
+    let mut publish = || -> Result<(), Broken> {
+        let mut link = Link::open(address)?;
+        link.call("confirm.select")?;
+        loop {
+            while open.len() < window && tag < TARGET {
+                let partition = random.below(PARTITIONS);
+                let number = next[partition];
+                let sequence = int(i32::try_from(number).unwrap());
+                let properties =
+                    headers(&[("x-stream-publisher", text("p")), ("x-stream-sequence", sequence)]);
+                let key = partition.to_string();
+                let publish = method("basic.publish exchange=events").set("routing-key", key.as_str());
+                link.publish(&publish, &properties, &body(number))?;
+                (tag, next[partition]) = (tag + 1, number + 1);
+                open.insert(tag, (partition, number));
+            }
+            match link.next(if open.is_empty() { SHORT } else { PATIENCE })? {
+                Some(Incoming::Confirm { tag, multiple, nack }) => {
+                    assert!(!nack, "refused");
+                    open.retain(|other, _| *other != tag && !(multiple && *other < tag));
+                }
+                None if open.is_empty() => {}
+                other => panic!("instead of a confirm: {other:?}"),
+            }
+        }
+    };
+    let Err(Broken::Ended(_)) = publish() else { panic!("publishing ended in another way") };
+    for (partition, number) in open.into_values() {
+        next[partition] = next[partition].min(number);
     }
+    next
 }
 
-/// The group goes on where it was, and leaves something open. Returns the first number that it has not acknowledged.
-fn read_in_group(client: &mut Client, known: &Known) -> u64 {
-    consume(client, GROUP, ("x-stream-group", "g"), 30);
-    let (sure, most) = known.group;
-    let (mut event, begin) = next(client, GROUP);
-    assert!((sure..=most).contains(&begin), "the group begins at {begin}, not within {sure}..={most}");
-    let mut number = begin;
-    while number < begin + GROUP_READS - OPEN {
-        let tag = event.tag();
-        client.send(GROUP, method(&format!("basic.ack delivery-tag={tag}")));
-        number += 1;
-        let (following, offset) = next(client, GROUP);
-        assert_eq!(offset, number, "in a group");
-        event = following;
+/// Reads for the group until the broker is gone, or until all are to be quiet. Comes and goes now and then.
+fn read(address: SocketAddr, quiet: &AtomicBool, mut random: Random) -> Seen {
+    let mut seen = Seen::default();
+    while !quiet.load(Ordering::SeqCst) {
+        match visit(address, quiet, &mut random, &mut seen) {
+            Ok(()) => {}
+            Err(Broken::Ended(_)) => break,
+            Err(refused) => panic!("{refused:?}"),
+        }
     }
-    // The acknowledgements have been worked off when this is answered; what came meanwhile stays open.
-    client.send(GROUP, "basic.cancel consumer-tag=none");
-    while !client.next(GROUP).text.starts_with("basic.cancel-ok") {}
-    number
+    seen
 }
 
-fn round(folder: &Folder, known: &mut Known, is_killed: bool) {
+fn visit(
+    address: SocketAddr,
+    quiet: &AtomicBool,
+    random: &mut Random,
+    seen: &mut Seen,
+) -> Result<(), Broken> {
+    let mut link = Link::open(address)?;
+    link.call(&*format!("basic.qos prefetch-count={}", 1 + random.below(60)))?;
+    link.call(method("basic.consume queue=events").args(&[("x-stream-group", text("g"))]))?;
+    let stay = if random.chance(50) { usize::MAX } else { random.below(200) };
+    let (batch, mut open, mut last) = (1 + random.below(20), Vec::new(), [None; PARTITIONS]);
+    let before = seen.acked.len();
+    for _ in 0..stay {
+        if quiet.load(Ordering::SeqCst) {
+            break;
+        }
+        let idle = match link.next(SHORT)? {
+            Some(Incoming::Message(message)) => {
+                let (partition, offset) = place(&message);
+                assert!(
+                    last[partition] < Some(offset),
+                    "{offset} of {partition} after {:?}",
+                    last[partition]
+                );
+                last[partition] = Some(offset);
+                seen.delivered.push((partition, offset));
+                open.push((message.tag, partition, offset));
+                false
+            }
+            Some(other) => panic!("instead of a message: {other:?}"),
+            None => true,
+        };
+        if idle || open.len() >= batch {
+            let Some((tag, ..)) = open.last().copied() else { continue };
+            // Before they are sent, since nobody knows what still arrives.
+            seen.acked.extend(open.drain(..).map(|(_, partition, offset)| (partition, offset)));
+            link.tell(&*format!("basic.ack multiple delivery-tag={tag}"))?;
+        }
+    }
+    if random.chance(50) || quiet.load(Ordering::SeqCst) {
+        link.sync()?;
+        seen.certain.extend_from_slice(&seen.acked[before..]);
+    }
+    Ok(())
+}
+
+/// Everything of a partition, in order, and nothing twice.
+fn check(address: SocketAddr, partition: usize, known: &Known) -> Result<(), Broken> {
+    let mut link = Link::open(address)?;
+    link.call("basic.qos prefetch-count=60000")?;
+    let consume = method("basic.consume").set("queue", format!("events-{partition}").as_str());
+    link.call(consume.args(&[("x-stream-offset", text("first"))]))?;
+    let mut next = 0;
+    while let Some(Incoming::Message(message)) =
+        link.next(if next < known.confirmed { PATIENCE } else { SHORT })?
+    {
+        assert_eq!(place(&message), (partition, next));
+        next += 1;
+    }
+    assert!(next >= known.confirmed, "{next} of {} in {partition}", known.confirmed);
+    link.close()
+}
+
+fn round(folder: &Folder, known: &mut [Known; PARTITIONS], random: &mut Random) {
     let server = Server::start(&folder.0);
-    let mut client = open(&server);
-    publish(&mut client, known);
-    read_all(&mut client, known);
-    let done = read_in_group(&mut client, known);
-    if is_killed {
-        // It was not stored yet, or it was; what was sure stays so.
-        known.group.1 = known.group.1.max(done);
-        server.kill();
+    let address = server.address;
+    declare(address).expect("declared");
+    for (partition, known) in known.iter().enumerate() {
+        check(address, partition, known).expect("read");
+    }
+    let quiet = Arc::new(AtomicBool::new(false));
+    let members = [(); MEMBERS].map(|()| {
+        let (quiet, random) = (Arc::clone(&quiet), Random::new(random.next()));
+        thread::spawn(move || read(address, &quiet, random))
+    });
+    let begin = [0, 1, 2].map(|at: usize| known[at].confirmed.saturating_sub(AGAIN));
+    let (window, own) = (1 + random.below(300), Random::new(random.next()));
+    let publisher = thread::spawn(move || publish(address, begin, window, own));
+    thread::sleep(Duration::from_millis(20 + random.below(600) as u64));
+    let (is_killed, is_quiet) = (random.chance(70), random.chance(50));
+    if is_quiet {
+        quiet.store(true, Ordering::SeqCst);
+        thread::sleep(Duration::from_millis(random.below(1200) as u64));
+    }
+    let end = |server: Server| if is_killed { server.kill() } else { server.stop() };
+    let seen = if is_quiet {
+        let seen = members.map(|member| member.join().expect("a member"));
+        end(server);
+        seen
     } else {
-        client.drop_it();
-        server.stop();
-        known.group = (done, done);
+        end(server);
+        members.map(|member| member.join().expect("a member"))
+    };
+    let confirmed = publisher.join().expect("a publisher");
+    for (partition, known) in known.iter_mut().enumerate() {
+        known.confirmed = known.confirmed.max(confirmed[partition]);
+        let of = |all: fn(&Seen) -> &Places| -> BTreeSet<u64> {
+            let all = seen.iter().flat_map(all).filter(|(found, _)| *found == partition);
+            all.map(|(_, offset)| *offset).collect()
+        };
+        if let Some(begin) = of(|seen| &seen.delivered).first().copied() {
+            assert!(begin >= known.sure, "{partition} begins at {begin}, before {}", known.sure);
+            let passed = (known.sure..begin).find(|offset| !known.acked.contains(offset));
+            assert_eq!(passed, None, "of {partition} was passed over, which begins at {begin}");
+            known.sure = begin;
+        }
+        known.acked.extend(of(|seen| &seen.acked));
+        known.certain.extend(of(|seen| &seen.certain));
+        if !is_killed {
+            while known.certain.contains(&known.sure) {
+                known.sure += 1;
+            }
+        }
     }
 }
 
 #[test]
 fn offsets_stay_and_groups_go_on() {
-    let folder = Folder::new("streams");
-    let mut known = Known::default();
-    for is_killed in [true, false, true, true, false, true] {
-        round(&folder, &mut known, is_killed);
-    }
-    assert!(known.group.0 > 0, "the group has never got on");
+    let (folder, seed) = (Folder::new("streams"), seed());
+    let (mut known, mut random) = (<[Known; PARTITIONS]>::default(), Random::new(seed));
+    let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        for _ in 0..setting("LEVERET_CRASH_ROUNDS").unwrap_or(10) {
+            round(&folder, &mut known, &mut random);
+        }
+    }));
+    assert!(played.is_ok(), "LEVERET_SEED={seed}");
+    assert!(known.iter().all(|known| known.confirmed > 0), "hardly any load");
+    assert!(known.iter().any(|known| known.sure > 0), "the group has never got on");
 }

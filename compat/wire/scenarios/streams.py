@@ -584,3 +584,201 @@ def policy(s, definition):
     s.policy('p', definition, apply_to='streams')
     s.sleep(6)
     s.http('GET', 'queues/VHOST/s', None, 'effective_policy_definition', 'policy')
+
+
+@scenario
+def policies_and_operators(s):
+    stream(s, 's', max_age='2h', max_length_bytes=5000)
+    s.policy('p', {'max-age': '1h', 'max-length-bytes': 1000, 'stream-max-segment-size-bytes': 500, 'max-length': 5}, apply_to='all')
+    s.policy('o', {'max-age': '3h', 'max-length-bytes': 700}, apply_to='queues', operator=True)
+    s.sleep(6)
+    s.http('GET', 'queues/VHOST/s', None, 'effective_policy_definition', 'policy', 'operator_policy', 'arguments')
+
+
+# --- declaring ----------------------------------------------------------------------------------------
+
+@variants(transient={'durable': False}, exclusive={'exclusive': True}, auto_delete={'auto_delete': True}, all_three={'durable': False, 'exclusive': True, 'auto_delete': True},
+          transient_exclusive={'durable': False, 'exclusive': True})
+def declared(s, how):
+    c = s.channel()
+    c.queue('s', queue_type='stream', **how)
+
+
+@scenario
+def declared_without_a_name(s):
+    c = s.channel()
+    event = c.queue('', queue_type='stream')
+    if not c.over:
+        s.aliases[event['queue']] = 'NAME'
+        c.delete(event['queue'])
+
+
+@variants(day='1D', zero='0s', minus='-1s', real='1.5h', space='1 h', lower='1d', minute='5m', month='5M', year='2Y', second='30s', no_unit='5', no_number='h',
+          two='1h30m', long='99999999999999999999s', octets=b'1h', plus='+1h', leading='007s', unit_first='h1')
+def age(s, value):
+    c = s.channel()
+    c.queue('s', {'x-queue-type': 'stream', 'x-max-age': value})
+
+
+@variants(less='1h', same='2h', minutes='120m')
+def declared_again_with_another_age(s, age):
+    c = stream(s, 's', max_age='2h')
+    c.queue('s', queue_type='stream', max_age=age)
+
+
+@variants(gb3=3000000000, more=3000000001, chunk=1)
+def segments_of(s, size):
+    s.channel().queue('s', queue_type='stream', stream_max_segment_size_bytes=size)
+
+
+@variants(fifteen=15, most=255, more=256)
+def filters_of(s, size):
+    s.channel().queue('s', queue_type='stream', stream_filter_size_bytes=size)
+
+
+# --- where to begin, in a stream without messages -----------------------------------------------------
+
+@variants(number=5, zero=0, long_ago=('T', 1000000000), hour='1h', next='next')
+def offset_in_an_empty_stream(s, value):
+    c = stream(s)
+    c.qos(10)
+    c.consume('s', args={'x-stream-offset': value})
+    s.put('s', *'abcdefgh')
+    c.quiet()
+
+
+# --- more of credit -----------------------------------------------------------------------------------
+
+@variants(nack={'name': 'basic.nack', 'requeue': True, 'multiple': True}, nack_drop={'name': 'basic.nack', 'requeue': False, 'multiple': True},
+          ack={'name': 'basic.ack', 'multiple': True})
+def credit_by_many(s, how):
+    c = stream(s, 's', *'abcdefgh')
+    c.qos(3)
+    c.consume('s', stream_offset='first')
+    c.next(3)
+    c.send(tag=2, **how)
+    c.next(2)
+    c.quiet()
+
+
+@scenario
+def ack_of_everything(s):
+    c = stream(s, 's', *'abcde')
+    c.qos(2)
+    c.consume('s', stream_offset='first')
+    c.next(2)
+    c.ack(0, multiple=True)
+    c.next(2)
+    c.quiet()
+
+
+@scenario
+def ack_of_two_streams_at_once(s):
+    c = stream(s, 's', *'abcd')
+    stream(s, 't', *'abcd')
+    c.qos(1)
+    c.consume('s', 'c', stream_offset='first')
+    c.next()
+    c.consume('t', 'd', stream_offset='first')
+    c.next()
+    c.ack(2, multiple=True)
+    c.quiet()
+    c.ack(3)
+    c.quiet()
+
+
+@scenario
+def prefetch_is_that_of_the_consumer(s):
+    c = stream(s, 's', *'abcdef')
+    c.qos(2)
+    c.consume('s', 'c', stream_offset='first')
+    c.next(2)
+    c.qos(1)
+    c.consume('s', 'd', stream_offset='first')
+    c.next()
+    c.ack(1)
+    c.quiet()
+
+
+@scenario
+def prefetch_of_65535(s):
+    c = stream(s, 's', *'abc')
+    c.qos(65535)
+    c.consume('s', stream_offset='first')
+    c.next(3)
+
+
+@scenario
+def consumed_without_a_tag(s):
+    c = stream(s, 's', 'a')
+    c.qos(5)
+    event = c.consume('s', tag='', stream_offset='first')
+    c.next()
+    c.cancel(event['tag'])
+
+
+@scenario
+def cancelled_and_begun_again_behind_it(s):
+    c = stream(s, 's', 'a', 'b', 'c')
+    c.qos(5)
+    c.consume('s', stream_offset='first')
+    c.next(3)
+    c.cancel()
+    c.consume('s', args={'x-stream-offset': 2})
+    c.next()
+    c.ack(4)
+    c.quiet()
+
+
+@scenario
+def no_local(s):
+    c = stream(s)
+    c.qos(5)
+    c.call('basic.consume', queue='s', tag='c', no_local=True, arguments={'x-stream-offset': 'first'})
+    c.publish('s', 'a')
+    c.next()
+
+
+# --- more of filters ----------------------------------------------------------------------------------
+
+@variants(long='v' * 300, unicode='zürich', zero='a\0b')
+def filter_of_a_text(s, text):
+    filtered(s, text, values=(text, 'a'))
+
+
+@scenario
+def filter_through_an_exchange(s):
+    c = stream(s)
+    c.exchange('x', 'fanout')
+    c.bind('s', 'x')
+    s.put('k', 'one', exchange='x', headers={'x-stream-filter-value': 'a'})
+    s.sleep(0.1)
+    s.put('k', 'two', exchange='x', headers={'x-stream-filter-value': 'b'})
+    c.qos(5)
+    c.consume('s', stream_offset='first', stream_filter='b')
+    c.quiet()
+
+
+@scenario
+def filter_at_an_offset(s):
+    c = stream(s)
+    for n, value in enumerate('abab'):
+        s.put('s', f'{n} {value}', headers={'x-stream-filter-value': value})
+        s.sleep(0.1)
+    c.qos(5)
+    c.consume('s', args={'x-stream-offset': 2, 'x-stream-filter': 'a'})
+    c.quiet()
+
+
+@scenario
+def publishing_in_one_go(s):
+    c = stream(s)
+    c.confirm()
+    for n in range(20):
+        c.publish('s', n)
+    c.confirms()
+    d = s.channel()
+    d.qos(50)
+    d.consume('s', args={'x-stream-offset': 5})
+    d.next(15)
+    d.quiet()

@@ -234,8 +234,8 @@ impl Vhost {
     /// dispatched. What they have not acknowledged stays their channels'.
     pub(in crate::broker) fn detach_consumers(&mut self, ids: &[ConsumerId]) -> Vec<QueueId> {
         let mut queues = Vec::new();
+        self.leave_groups(ids);
         for id in ids {
-            self.leave_group(*id);
             let Some(consumer) = self.consumers.remove(*id) else { continue };
             if let Some(channel) = self.channels.get_mut(consumer.channel) {
                 channel.consumers.remove(&consumer.tag);

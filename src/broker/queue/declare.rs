@@ -286,8 +286,8 @@ impl Vhost {
         if queue.is_stream() {
             self.note_stream_gone(id);
         }
+        self.leave_groups(&consumers);
         for id in consumers {
-            self.leave_group(id);
             if let Some(consumer) = self.consumers.remove(id) {
                 if let Some(channel) = self.channels.get_mut(consumer.channel) {
                     channel.consumers.remove(&consumer.tag);

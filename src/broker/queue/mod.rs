@@ -274,6 +274,11 @@ impl Queue {
         self.stream.as_deref().map(|stream| stream.figures(&self.lane.log))
     }
 
+    /// Where a stream begins, and up to where it may be read.
+    pub(in crate::broker) fn stream_ends(&self) -> Option<(Position, Position)> {
+        self.stream.as_deref().map(|stream| stream.ends(&self.lane.log))
+    }
+
     /// Messages that consumers may get: those that are ready, or all that a stream has.
     pub fn available(&self) -> usize {
         self.stream.as_deref().map_or(self.ready, |stream| stream.count(&self.lane.log))

@@ -5,6 +5,7 @@ use super::marks::About;
 use super::{filter, publishers};
 use crate::broker::effects::Effects;
 use crate::broker::queue::dispatch::Accepted;
+use crate::broker::timers::Alarm;
 use crate::broker::vhost::Vhost;
 use crate::broker::{Now, QueueId};
 use crate::log::Position;
@@ -34,7 +35,8 @@ impl Vhost {
         let mut raw = std::mem::take(&mut stream.scratch);
         raw.clear();
         let numbered = publishers::numbered(message.properties);
-        if numbered.is_some_and(|numbered| stream.publishers.has(&numbered)) {
+        // What the broker brings, such as dead letters, may come in any order.
+        if self.is_publishing && numbered.is_some_and(|numbered| stream.publishers.has(&numbered)) {
             stream.publishers.dropped += 1;
             stream.scratch = raw;
             if stream.written.is_empty() {
@@ -59,7 +61,7 @@ impl Vhost {
         });
         let waits = stream.note_append(position + 1, commit.filter(|_| kept));
         let (is_dirty, forgotten) = (stream.publishers.is_dirty(), stream.publishers.take_forgotten());
-        let (goes_on, segments) = (!stream.hungry.is_empty(), log.segment_count());
+        let (is_hungry, segments) = (!stream.hungry.is_empty(), log.segment_count());
         let rolled = segments != stream.segments;
         if rolled {
             self.retain_stream(id);
@@ -75,7 +77,9 @@ impl Vhost {
             self.writing_streams.push(id);
         }
         self.heed(id);
-        if goes_on {
+        // Those whose turn comes later anyway need none for each message.
+        let is_due = self.queues.get(id).is_some_and(|queue| queue.alarms.get(Alarm::More).is_some());
+        if is_hungry && !is_due {
             self.feed(id, fx);
         }
         kept.into()

@@ -9,6 +9,8 @@ use crate::wire::properties::{self, HEADERS};
 use crate::wire::reply::Exception;
 use crate::wire::table;
 
+/// Of more values than these nearly every chunk may have one, and asking for each would take long.
+const WANTED_MAX: usize = 64;
 const VALUE: &[u8] = b"x-stream-filter-value";
 
 /// The filter of a consumer.
@@ -17,7 +19,7 @@ pub struct Filter {
     /// In order, since there may be many. Without empty ones, which stand for messages without a value.
     values: Vec<Box<[u8]>>,
     /// The same for those that skip whole chunks.
-    pub wanted: Wanted,
+    wanted: Wanted,
 }
 
 impl Filter {
@@ -40,6 +42,11 @@ impl Filter {
         values.dedup();
         let labels = values.iter().map(|value| stable_hash(value)).collect();
         Ok(Some(Self { values, wanted: Wanted { bare, labels } }))
+    }
+
+    /// What chunks that are to be read may have, if there are few enough values to tell.
+    pub fn wanted(&self) -> Option<&Wanted> {
+        Some(&self.wanted).filter(|wanted| wanted.labels.len() <= WANTED_MAX)
     }
 
     /// Whether it lets a message with these properties through.

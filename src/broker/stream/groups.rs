@@ -5,19 +5,21 @@
 //! delivered of it is settled; those of one who leaves are moved at once. What is bound to a super stream later is read at
 //! once, what is unbound is given up in the same way, and when nothing is left the members are cancelled.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::filter::Filter;
 use super::offset::Start;
 use super::reader::{Reader, Reading};
+use super::shares::Shares;
 use super::tracking::Tracked;
 use crate::broker::effects::Effects;
 use crate::broker::exchange::Destination;
+use crate::broker::queue::consumer::Place;
 use crate::broker::vhost::Vhost;
 use crate::broker::{ConsumerId, ExchangeId, Name, Now, QueueId};
 use crate::log::Position;
+use crate::wire::reply::Exception;
 
 /// Which group it is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,7 +44,7 @@ pub struct Group {
 
 /// A stream that a group reads.
 #[derive(Debug)]
-struct Partition {
+pub(super) struct Partition {
     stream: QueueId,
     /// Whether it is still a partition of what the group reads.
     is_bound: bool,
@@ -60,9 +62,13 @@ impl Partition {
         Self { stream, is_bound: true, owner: None, leaving: false, begun: false, since: None }
     }
 
-    /// Whether a member has it and is to keep it.
-    fn is_kept_by(&self, id: ConsumerId) -> bool {
-        self.owner == Some(id) && !self.leaving
+    /// Who has it and is to keep it, and it counts.
+    pub(super) fn keeper(&self) -> Option<ConsumerId> {
+        self.owner.filter(|_| self.is_bound && !self.leaving)
+    }
+
+    pub(super) fn is_bound(&self) -> bool {
+        self.is_bound
     }
 }
 
@@ -112,28 +118,27 @@ impl Vhost {
         self.rebalance(&key);
     }
 
-    /// A consumer is about to go: others read on where it was.
-    pub(in crate::broker) fn leave_group(&mut self, id: ConsumerId) {
-        let member = self.consumers.get(id).and_then(|c| c.reading.as_ref()).and_then(|r| r.member.as_ref());
-        let Some(key) = member.map(|member| member.key.clone()) else { return };
-        let Some(group) = self.groups.get_mut(&key) else { return };
-        group.members.retain(|member| *member != id);
-        let mut streams = Vec::new();
-        for partition in &mut group.partitions {
-            streams.push(partition.stream);
-            if partition.owner == Some(id) {
-                (partition.owner, partition.leaving) = (None, false);
+    /// Consumers are about to go: others read on where they were.
+    pub(in crate::broker) fn leave_groups(&mut self, ids: &[ConsumerId]) {
+        let mut leaving: BTreeMap<Key, BTreeSet<ConsumerId>> = BTreeMap::new();
+        for id in ids {
+            let reading = self.consumers.get(*id).and_then(|consumer| consumer.reading.as_ref());
+            if let Some(member) = reading.and_then(|reading| reading.member.as_ref()) {
+                leaving.entry(member.key.clone()).or_default().insert(*id);
             }
         }
-        for stream in streams {
-            if let Some(queue) = self.queues.get_mut(stream) {
-                queue.consumers.retain(|other| *other != id);
-                if let Some((stream, _)) = queue.stream_parts() {
-                    stream.forget(|other| other != id);
+        for (key, gone) in leaving {
+            let Some(group) = self.groups.get_mut(&key) else { continue };
+            group.members.retain(|member| !gone.contains(member));
+            for partition in &mut group.partitions {
+                if partition.owner.is_some_and(|owner| gone.contains(&owner)) {
+                    (partition.owner, partition.leaving) = (None, false);
                 }
             }
+            let streams: Vec<_> = group.partitions.iter().map(|partition| partition.stream).collect();
+            streams.into_iter().for_each(|stream| self.forget_members(stream, &gone));
+            self.rebalance(&key);
         }
-        self.rebalance(&key);
     }
 
     /// A stream is gone, which groups may have read, be it that it is no longer bound.
@@ -173,6 +178,33 @@ impl Vhost {
         reading.and_then(|reading| reading.member.as_ref()).is_some_and(|member| member.key.is_super)
     }
 
+    /// A group is no more: another one of its name may read what it has read.
+    fn note_namesakes(&mut self, gone: &Key) {
+        let others = self.groups.iter().filter(|(key, _)| key.is_super && key.group == gone.group);
+        let others =
+            others.filter_map(|(key, group)| Some((Name::clone(&key.target), group.partitions.first()?)));
+        let others: Vec<_> = others.map(|(target, partition)| (target, partition.stream)).collect();
+        others.into_iter().for_each(|(target, stream)| self.note_super_stream(&target, stream));
+    }
+
+    /// The group of this name, and not with this key, that reads a stream.
+    fn namesake(&self, of: &Key, stream: QueueId) -> Option<&Key> {
+        let mut others = self.groups.iter().filter(|(key, _)| key.group == of.group && *key != of);
+        let reads = |group: &Group| group.partitions.iter().any(|partition| partition.stream == stream);
+        others.find(|(_, group)| reads(group)).map(|(key, _)| key)
+    }
+
+    /// Refuses a consumer whose group would read what another group of that name reads: they share one offset.
+    pub(super) fn check_namesakes(&self, key: &Key, streams: &[QueueId]) -> Result<(), Exception> {
+        match streams.iter().find_map(|stream| self.namesake(key, *stream)) {
+            Some(Key { target, is_super, group }) => Err(Exception::precondition_failed(format!(
+                "group '{group}' reads that as it consumes {} '{target}'",
+                if *is_super { "super stream" } else { "stream" }
+            ))),
+            None => Ok(()),
+        }
+    }
+
     /// Has groups read the partitions that their super streams have now.
     pub(in crate::broker) fn regroup(&mut self, fx: &mut impl Effects) {
         for name in std::mem::take(&mut self.regrouping) {
@@ -190,20 +222,22 @@ impl Vhost {
 
     /// Nothing is left that a group could read: its members are cancelled.
     fn disband(&mut self, key: &Key, fx: &mut impl Effects) {
-        let Some(group) = self.groups.remove(key) else { return };
-        for id in &group.members {
-            let Some(consumer) = self.consumers.get(*id) else { continue };
-            let (connection, number, tag) = (consumer.connection, consumer.number, consumer.tag.clone());
+        let Some(Group { members, .. }) = self.groups.get(key) else { return };
+        let members = members.clone();
+        for id in &members {
             self.consumer_deleted(*id);
-            let queues = self.detach_consumers(&[*id]);
-            self.due.extend(queues);
-            fx.cancelled(connection, number, &tag);
+            if let Some(consumer) = self.consumers.get(*id) {
+                fx.cancelled(consumer.connection, consumer.number, &consumer.tag);
+            }
         }
-        group.partitions.iter().for_each(|partition| self.forget_members(partition.stream, &group.members));
+        let queues = self.detach_consumers(&members);
+        self.due.extend(queues);
     }
 
     /// A group reads these streams from now on.
     fn read_partitions(&mut self, key: &Key, streams: &[QueueId]) {
+        let free = |stream: &QueueId| self.namesake(key, *stream).is_none();
+        let streams: Vec<_> = streams.iter().copied().filter(free).collect();
         let Some(group) = self.groups.get_mut(key) else { return };
         let known: BTreeSet<_> = group.partitions.iter().map(|partition| partition.stream).collect();
         let new = streams.iter().filter(|stream| !known.contains(stream));
@@ -216,7 +250,7 @@ impl Vhost {
         group.partitions.retain(|partition| queues.get(partition.stream).is_some());
         group.partitions.sort_by_key(|partition| order.get(&partition.stream).copied().unwrap_or(usize::MAX));
         for member in group.members.clone() {
-            self.attach(member, streams);
+            self.attach(member, &streams);
         }
         self.rebalance(key);
     }
@@ -239,7 +273,7 @@ impl Vhost {
     }
 
     /// A stream is no longer consumed by these.
-    fn forget_members(&mut self, stream: QueueId, members: &[ConsumerId]) {
+    fn forget_members(&mut self, stream: QueueId, members: &BTreeSet<ConsumerId>) {
         if let Some(queue) = self.queues.get_mut(stream) {
             queue.consumers.retain(|id| !members.contains(id));
             if let Some((stream, _)) = queue.stream_parts() {
@@ -286,41 +320,54 @@ impl Vhost {
         let Some(mut group) = self.groups.remove(key) else { return };
         let Group { partitions, members } = &mut group;
         if members.is_empty() {
-            return;
+            return self.note_namesakes(key);
         }
-        let bound = partitions.iter().filter(|partition| partition.is_bound).count();
-        let (each, more) = (bound / members.len(), bound % members.len());
-        let kept = |id| partitions.iter().filter(|p| p.is_bound && p.is_kept_by(id)).count();
-        let mut counts: Vec<usize> = members.iter().map(|id| kept(*id)).collect();
-        // Those who have most keep one more, where it does not come out even.
-        let mut by_count: Vec<usize> = (0..members.len()).collect();
-        by_count.sort_by_key(|at| Reverse(counts[*at]));
-        let mut quotas = vec![each; members.len()];
-        by_count.iter().take(more).for_each(|at| quotas[*at] += 1);
-        for (at, member) in members.iter().enumerate() {
-            for partition in partitions.iter_mut().rev().filter(|p| p.is_kept_by(*member)) {
-                if partition.is_bound && counts[at] <= quotas[at] {
-                    continue;
-                }
-                counts[at] -= usize::from(partition.is_bound);
-                partition.leaving = !self.give_up(*member, partition.stream);
-                if !partition.leaving {
-                    partition.owner = None;
-                }
+        let mut shares = Shares::new(partitions, members);
+        for partition in partitions.iter_mut().filter(|partition| partition.leaving && partition.is_bound) {
+            let Some(owner) = partition.owner.filter(|owner| shares.has_room(*owner)) else { continue };
+            // Whom it was to go to is gone again.
+            shares.add(owner);
+            partition.leaving = false;
+            self.take_back(owner, partition.stream);
+        }
+        for partition in partitions.iter_mut().rev().filter(|partition| !partition.leaving) {
+            let Some(owner) = partition.owner else { continue };
+            if partition.is_bound && !shares.has_too_many(owner) {
+                continue;
+            }
+            if partition.is_bound {
+                shares.remove(owner);
+            }
+            partition.leaving = !self.give_up(owner, partition.stream);
+            if !partition.leaving {
+                partition.owner = None;
             }
         }
         let gone = |partition: &mut Partition| !partition.is_bound && partition.owner.is_none();
+        let all: BTreeSet<_> = members.iter().copied().collect();
         for partition in partitions.extract_if(.., gone) {
-            self.forget_members(partition.stream, members);
+            self.forget_members(partition.stream, &all);
         }
         for partition in partitions.iter_mut().filter(|partition| partition.owner.is_none()) {
-            let below = (0..members.len()).filter(|at| counts[*at] < quotas[*at]);
-            let Some(at) = below.min_by_key(|at| counts[*at]) else { continue };
-            counts[at] += 1;
-            partition.owner = Some(members[at]);
-            self.give(key, partition, members[at]);
+            partition.owner = shares.take_least();
+            if let Some(owner) = partition.owner {
+                self.give(key, partition, owner);
+            }
         }
         self.groups.insert(key.clone(), group);
+    }
+
+    /// A member that was to give up a stream keeps it.
+    fn take_back(&mut self, id: ConsumerId, stream: QueueId) {
+        let Some(reading) = self.consumers.get_mut(id).and_then(|consumer| consumer.reading.as_mut()) else {
+            return;
+        };
+        let Some(reader) = reading.reader_of(stream) else { return };
+        reader.stay();
+        if let Some((parts, _)) = self.queues.get_mut(stream).and_then(|queue| queue.stream_parts()) {
+            parts.forget(|other| other != id);
+        }
+        self.go_on_reading(id);
     }
 
     /// A member is to give up a stream. Returns whether it has; else it does when it has settled everything.
@@ -371,7 +418,15 @@ impl Vhost {
         if let Some(reading) = self.consumers.get_mut(id).and_then(|consumer| consumer.reading.as_mut()) {
             reading.readers.push(reader);
         }
-        self.grow_hungry(id);
+        self.go_on_reading(id);
+    }
+
+    /// A member has more to read. Who is out of credit goes on when it comes, as with everything else.
+    fn go_on_reading(&mut self, id: ConsumerId) {
+        let place = self.consumers.get(id).map(|consumer| consumer.place);
+        if place.is_some_and(|place| !matches!(place, Place::Stalled | Place::Sated)) {
+            self.grow_hungry(id);
+        }
     }
 
     /// All groups that have members, or have had some on a stream.
@@ -391,14 +446,12 @@ impl Vhost {
                 partitions,
             });
         }
-        let is_read = |stream: QueueId, name: &Name| {
-            self.groups.iter().any(|(key, found)| {
-                key.group == *name && found.partitions.iter().any(|partition| partition.stream == stream)
-            })
-        };
+        let groups = self.groups.iter();
+        let read = groups.flat_map(|(key, found)| found.partitions.iter().map(|p| (p.stream, &*key.group)));
+        let read: HashSet<(QueueId, &str)> = read.collect();
         for (id, queue) in &self.queues {
             for (group, _) in queue.tracking().map(|tracking| tracking.all()).unwrap_or_default() {
-                if !is_read(id, &group) {
+                if !read.contains(&(id, &*group)) {
                     let partitions = self.partition_figures(id, &group, None).into_iter().collect();
                     let target = Name::clone(&queue.name);
                     all.push(GroupFigures { target, group, members: 0, partitions });
@@ -415,9 +468,9 @@ impl Vhost {
         owner: Option<(Box<[u8]>, u16)>,
     ) -> Option<PartitionFigures> {
         let queue = self.queues.get(id)?;
-        let figures = queue.stream_figures()?;
-        let offset = queue.tracking().and_then(|tracking| tracking.get(group)).unwrap_or(figures.first);
-        let lag = figures.committed.saturating_sub(offset.max(figures.first));
+        let (first, committed) = queue.stream_ends()?;
+        let offset = queue.tracking().and_then(|tracking| tracking.get(group)).unwrap_or(first);
+        let lag = committed.saturating_sub(offset.max(first));
         Some(PartitionFigures { stream: Name::clone(&queue.name), owner, offset, lag })
     }
 }

@@ -12,7 +12,7 @@
 //! - [`filter`][]: which messages it wants
 //! - [`reader`][]: consumers of streams, and what they are given
 //! - [`retention`][]: what goes, and when
-//! - [`tracking`][], [`groups`][]: how far somebody has got, and consumers that share what there is to read
+//! - [`tracking`][], [`groups`][], [`shares`][]: how far somebody has got, and consumers that share what there is to read
 //! - [`partitions`][]: super streams, which are several streams under one name
 //! - [`publishers`][]: messages that are published once more and stored once
 //! - [`marks`][]: numbers about all that which outlive a restart
@@ -26,11 +26,13 @@ pub mod partitions;
 pub mod publishers;
 pub mod reader;
 mod retention;
+mod shares;
 #[cfg(test)]
 mod tests;
 pub mod tracking;
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use amq_protocol::types::FieldTable;
 
@@ -61,8 +63,8 @@ pub struct Stream {
     hungry: VecDeque<ConsumerId>,
     /// Consumers that have read everything.
     at_end: Vec<ConsumerId>,
-    /// Consumers whose next message is being read from disk.
-    waiting: Vec<ConsumerId>,
+    /// Consumers whose next message is being read from disk, and where that is.
+    waiting: Vec<(Position, ConsumerId)>,
     /// Memory for properties.
     scratch: Vec<u8>,
     /// How many segments there were when retention was last thought of.
@@ -132,15 +134,24 @@ impl Stream {
         self.hungry.extend(self.at_end.drain(..));
     }
 
-    fn wake_waiting(&mut self) {
-        self.hungry.extend(self.waiting.drain(..));
+    /// Those who wait for something there go on. Returns whether there are any.
+    fn wake_waiting(&mut self, there: Range<Position>) -> bool {
+        let before = self.hungry.len();
+        let woken = self.waiting.extract_if(.., |(at, _)| there.contains(at));
+        self.hungry.extend(woken.map(|(_, id)| id));
+        self.hungry.len() > before
     }
 
     /// Forgets consumers that are gone.
     pub(super) fn forget(&mut self, is_there: impl Fn(ConsumerId) -> bool) {
         self.hungry.retain(|id| is_there(*id));
         self.at_end.retain(|id| is_there(*id));
-        self.waiting.retain(|id| is_there(*id));
+        self.waiting.retain(|(_, id)| is_there(*id));
+    }
+
+    /// Where it begins, and up to where it may be read.
+    pub(super) fn ends(&self, log: &Log) -> (Position, Position) {
+        (log.first(), self.committed)
     }
 
     /// How many messages can be read.

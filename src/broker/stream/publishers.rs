@@ -106,6 +106,10 @@ impl Publishers {
         all.sort_unstable();
         // After a restart nobody knows when most of them were here last: a quarter goes all the same, and not all.
         all.truncate(self.known.len() - PUBLISHERS_MAX * 3 / 4);
+        let gone: BTreeSet<_> = all.iter().map(|(_, name)| name).collect();
+        if let Some((_, marks)) = &mut self.keeping {
+            marks.retain(|(about, name, _)| *about != About::Publisher || !gone.contains(name));
+        }
         for (_, name) in all {
             self.known.remove(&name);
             self.dirty.remove(&name);
@@ -152,9 +156,8 @@ impl Publishers {
     /// have a retry dropped.
     pub fn take_kept(&mut self, committed: Position) -> Vec<Mark> {
         let ready = self.keeping.take_if(|(end, _)| *end <= committed);
-        let Some((end, mut marks)) = ready else { return Vec::new() };
+        let Some((end, marks)) = ready else { return Vec::new() };
         self.end = Some(end);
-        marks.retain(|(about, name, _)| *about != About::Publisher || self.known.contains_key(name));
         marks
     }
 

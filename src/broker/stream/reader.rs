@@ -18,14 +18,16 @@ use crate::broker::queue::consumer::{Consume, Consumer, Place};
 use crate::broker::timers::Alarm;
 use crate::broker::vhost::Vhost;
 use crate::broker::{ConsumerId, Name, Now, QueueId, text};
+use crate::log::Position;
 use crate::log::lasting::{Found, Run};
-use crate::log::{At, Position};
 use crate::wire::content::Message;
 use crate::wire::reply::Exception;
 
 const GROUP: &str = "x-stream-group";
-/// Messages that are looked at for one consumer before others have their turn.
+/// Messages that are looked at before others have their turn: other streams, and whoever else waits for the vhost.
 const LOOKS_MAX: usize = 20_000;
+/// So many looks are as much work as moving a message.
+const LOOKS_A_MOVE: usize = 4;
 
 /// What a consumer reads: one stream, or as a member of a group none, one or several.
 #[derive(Debug, Default)]
@@ -58,8 +60,8 @@ enum Halt {
     Stalled,
     /// It has read everything.
     AtEnd,
-    /// What is next is being read from disk.
-    Waiting,
+    /// What is next is being read from disk, at this position.
+    Waiting(Position),
     /// Others have their turn.
     Enough,
 }
@@ -81,6 +83,14 @@ impl Reader {
     /// Whether it is to get nothing more, since somebody else is to read on.
     fn is_leaving(&self) -> bool {
         self.tracked.as_deref().is_some_and(|tracked| tracked.leaving)
+    }
+
+    /// It was to get nothing more, and gets more. It is in no list then.
+    pub(super) fn stay(&mut self) {
+        self.listed = false;
+        if let Some(tracked) = &mut self.tracked {
+            tracked.leaving = false;
+        }
     }
 
     fn wants(&self, record_time: Now, message: &Message<'_>) -> bool {
@@ -108,6 +118,7 @@ impl Vhost {
             streams.iter().try_for_each(|stream| self.check_group(*stream, &group))?;
             let is_super = !self.queue_names.contains_key(wanted.queue);
             let key = Key { target: text(wanted.queue).into(), is_super, group };
+            self.check_namesakes(&key, streams)?;
             reading.member = Some(Member { key, start, filter });
             return Ok(Some(Box::new(reading)));
         }
@@ -149,21 +160,33 @@ impl Vhost {
     pub(in crate::broker) fn feed(&mut self, queue: QueueId, fx: &mut impl Effects) {
         let turns =
             self.queues.get_mut(queue).and_then(|q| q.stream_parts()).map_or(0, |(s, _)| s.hungry.len());
+        let mut looks = LOOKS_MAX;
         for _ in 0..turns {
+            if looks == 0 {
+                self.set_alarm(queue, Alarm::More, Some(self.clock));
+                break;
+            }
             let next = self
                 .queues
                 .get_mut(queue)
                 .and_then(|q| q.stream_parts())
                 .and_then(|(s, _)| s.hungry.pop_front());
             let Some(id) = next else { break };
-            let Some(turn) = self.feed_one(queue, id, fx) else { continue };
+            let Some(turn) = self.feed_one(queue, id, &mut looks, fx) else { continue };
             self.end_turn(queue, id, turn);
         }
+        self.work += ((LOOKS_MAX - looks) / LOOKS_A_MOVE) as u64;
         self.heed(queue);
     }
 
     /// Gives a consumer what comes next, as long as it has credit.
-    fn feed_one(&mut self, queue_id: QueueId, id: ConsumerId, fx: &mut impl Effects) -> Option<Turn> {
+    fn feed_one(
+        &mut self,
+        queue_id: QueueId,
+        id: ConsumerId,
+        looks: &mut usize,
+        fx: &mut impl Effects,
+    ) -> Option<Turn> {
         let Self { queues, consumers, channels, clock, tracing, work, totals, .. } = self;
         let consumer = consumers.get_mut(id)?;
         let channel = channels.get_mut(consumer.channel)?;
@@ -178,16 +201,17 @@ impl Vhost {
         };
         reader.listed = false;
         let mut turn = Turn { halt: Halt::Enough, passed: Vec::new(), told: Vec::new() };
-        let (mut looks, mut sent) = (LOOKS_MAX, 0);
-        while turn.halt == Halt::Enough && looks > 0 {
-            let wanted = reader.filter.as_deref().map(|filter| &filter.wanted);
-            let run = match log.find(reader.next, wanted, &mut looks) {
-                Found::At(At::Here(from)) if from < stream.committed => {
+        let mut sent = 0;
+        while turn.halt == Halt::Enough && *looks > 0 {
+            let wanted = reader.filter.as_deref().and_then(Filter::wanted);
+            let run = match log.find(reader.next, wanted, looks) {
+                Found::Here(from) if from < stream.committed => {
                     reader.next = from;
                     log.run(from)
                 }
-                Found::At(At::OnDisk) => {
-                    turn.halt = Halt::Waiting;
+                Found::OnDisk(from) => {
+                    reader.next = from;
+                    turn.halt = Halt::Waiting(from);
                     break;
                 }
                 Found::Nothing(up_to) if up_to < stream.committed => {
@@ -203,7 +227,7 @@ impl Vhost {
                 break;
             };
             let end = run.end().min(stream.committed);
-            while let Some(message) = next_wanted(reader, &run, end, &mut looks) {
+            while let Some(message) = next_wanted(reader, &run, end, looks) {
                 if consumer.is_full() {
                     turn.halt = Halt::Full;
                     break;
@@ -249,7 +273,7 @@ impl Vhost {
                 turn.passed.push(run.first());
             }
         }
-        reader.listed = matches!(turn.halt, Halt::AtEnd | Halt::Waiting | Halt::Enough);
+        reader.listed = matches!(turn.halt, Halt::AtEnd | Halt::Waiting(_) | Halt::Enough);
         consumer.reading = Some(reading);
         *work += sent;
         queue.deliveries.deliver += sent;
@@ -267,13 +291,13 @@ impl Vhost {
             Halt::Full => Place::Sated,
             Halt::Stalled => Place::Stalled,
             // Another stream of the same consumer may have more to say.
-            Halt::AtEnd | Halt::Waiting | Halt::Enough => consumer.place,
+            Halt::AtEnd | Halt::Waiting(_) | Halt::Enough => consumer.place,
         };
         let before = std::mem::replace(&mut consumer.place, place);
         let now = self.clock;
         match (turn.halt, self.queues.get_mut(queue).and_then(|queue| queue.stream_parts())) {
             (Halt::AtEnd, Some((stream, _))) => stream.at_end.push(id),
-            (Halt::Waiting, Some((stream, _))) => stream.waiting.push(id),
+            (Halt::Waiting(at), Some((stream, _))) => stream.waiting.push((at, id)),
             (Halt::Enough, Some((stream, _))) => {
                 stream.hungry.push_back(id);
                 self.set_alarm(queue, Alarm::More, Some(now));
@@ -325,10 +349,12 @@ impl Vhost {
         windows
     }
 
-    /// What was asked for has come from disk.
-    pub(in crate::broker) fn stream_arrived(&mut self, id: QueueId) {
-        if let Some((stream, _)) = self.queues.get_mut(id).and_then(|queue| queue.stream_parts()) {
-            stream.wake_waiting();
+    /// What begins at a position has come from disk: those who wait for it go on.
+    pub(in crate::broker) fn stream_arrived(&mut self, id: QueueId, first: Position) {
+        if let Some((stream, log)) = self.queues.get_mut(id).and_then(|queue| queue.stream_parts()) {
+            // If it is gone, whoever waited has to look anew.
+            let end = log.run(first).map_or(Position::MAX, |run| run.end());
+            stream.wake_waiting(first..end);
         }
     }
 }

@@ -25,8 +25,7 @@ impl Vhost {
         let keeps = stream.held_back && before < stream.committed;
         stream.segments = log.segment_count();
         // What they wait for may not come any more.
-        stream.wake_waiting();
-        let goes_on = !stream.hungry.is_empty();
+        let goes_on = stream.wake_waiting(0..Position::MAX);
         let oldest = settings.max_age.zip(log.oldest()).filter(|_| !stream.held_back);
         let due = oldest.map(|(age, oldest)| oldest.saturating_add(age).max(now).saturating_add(1));
         self.set_alarm(id, Alarm::Retention, due);

@@ -14,6 +14,8 @@ use crate::wire::reply::Exception;
 
 /// So many groups of a stream are remembered.
 const GROUPS_MAX: usize = 10_000;
+/// So many deliveries that are settled stay among those that are not.
+const SETTLED_MAX: usize = 64;
 /// Milliseconds between two times at which numbers are kept.
 const PATIENCE: u64 = 1000;
 
@@ -70,6 +72,8 @@ pub struct Tracked {
     pub group: Name,
     /// In order, each with whether it is settled.
     outstanding: VecDeque<(Position, bool)>,
+    /// How many of them are settled, behind one that is not.
+    settled: usize,
     /// The first offset that was given back: nothing from there on counts as acknowledged.
     ceiling: Option<Position>,
     /// Whether another one is to read on when everything is settled.
@@ -78,7 +82,7 @@ pub struct Tracked {
 
 impl Tracked {
     pub fn new(group: Name) -> Self {
-        Self { group, outstanding: VecDeque::new(), ceiling: None, leaving: false }
+        Self { group, outstanding: VecDeque::new(), settled: 0, ceiling: None, leaving: false }
     }
 
     pub fn note_delivery(&mut self, position: Position) {
@@ -93,12 +97,18 @@ impl Tracked {
         let Ok(index) = self.outstanding.binary_search_by_key(&position, |(position, _)| *position) else {
             return;
         };
-        self.outstanding[index].1 = true;
+        self.settled += usize::from(!std::mem::replace(&mut self.outstanding[index].1, true));
         if !done {
             self.ceiling = Some(self.ceiling.map_or(position, |ceiling| ceiling.min(position)));
         }
         while self.outstanding.front().is_some_and(|(_, settled)| *settled) {
             self.outstanding.pop_front();
+            self.settled -= 1;
+        }
+        // One that is never settled does not have all behind it remembered.
+        if self.settled > SETTLED_MAX && 2 * self.settled > self.outstanding.len() {
+            self.outstanding.retain(|(_, settled)| !settled);
+            self.settled = 0;
         }
     }
 
@@ -139,7 +149,8 @@ impl Vhost {
     }
 
     pub(super) fn keep_soon(&mut self, id: QueueId) {
-        let at = self.clock + PATIENCE;
+        // All streams at once, so that few commits have to keep numbers.
+        let at = (self.clock / PATIENCE + 1) * PATIENCE;
         if self.queues.get(id).is_some_and(|queue| queue.is_kept() && queue.alarms.get(Alarm::Due).is_none())
         {
             self.set_alarm(id, Alarm::Due, Some(at));
@@ -198,12 +209,47 @@ impl Vhost {
             return Ok(false);
         };
         match next {
-            Some(next) => self.store_offset(id, &name, next),
+            Some(next) => {
+                self.store_offset(id, &name, next);
+                self.keep_marks(id);
+            }
             None if stream.tracking.groups.remove(group).is_some() => {
                 self.record_no_mark(id, About::Group, name);
             }
             None => return Ok(false),
         }
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_behind_one_that_is_open_is_not_remembered() {
+        let mut tracked = Tracked::new("g".into());
+        for position in 0..100_000 {
+            tracked.note_delivery(position);
+            if position % 50_000 > 0 {
+                tracked.settle(position, true);
+            }
+            assert!(tracked.outstanding.len() <= 2 * SETTLED_MAX + 4);
+        }
+        assert_eq!((tracked.done(100_000), tracked.is_idle()), (0, false));
+        tracked.settle(0, true);
+        assert_eq!(tracked.done(100_000), 50_000);
+        tracked.settle(50_000, true);
+        assert_eq!((tracked.done(100_000), tracked.is_idle(), tracked.settled), (100_000, true, 0));
+    }
+
+    #[test]
+    fn what_was_given_back_is_a_ceiling() {
+        let mut tracked = Tracked::new("g".into());
+        (0..9).for_each(|position| tracked.note_delivery(position));
+        tracked.settle(5, false);
+        tracked.settle(3, false);
+        (0..9).for_each(|position| tracked.settle(position, true));
+        assert_eq!((tracked.done(9), tracked.is_idle()), (3, true));
     }
 }
