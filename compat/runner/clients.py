@@ -2,11 +2,13 @@
 
 import os
 import shutil
+import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Callable
 
-from .install import CACHE, COMPAT, need, once, python_environment, sh
+from .install import CACHE, COMPAT, Missing, need, once, python_environment, sh
 
 
 @dataclass
@@ -17,6 +19,7 @@ class Client:
 
 
 def python(name, program="main.py"):
+    """A program in the folder of that name; several in one share an environment."""
     def install():
         interpreter = python_environment(CACHE / name, COMPAT / name / "requirements.txt")
         return [interpreter, "-B", COMPAT / name / program]
@@ -56,11 +59,11 @@ def go(name):
     return install
 
 
-def rust(program):
+def rust(folder, program):
     def install():
         need("cargo")
         target = CACHE / "rust"
-        sh(["cargo", "build", "--quiet", "--locked", "--bin", program], COMPAT / "rust", env={**os.environ, "CARGO_TARGET_DIR": str(target)})
+        sh(["cargo", "build", "--quiet", "--locked", "--bin", program], COMPAT / folder, env={**os.environ, "CARGO_TARGET_DIR": str(target)})
         return [target / "debug" / program]
 
     return install
@@ -90,15 +93,44 @@ def perftest():
     return [sys.executable, "-B", COMPAT / "perftest" / "main.py", classpath]
 
 
+def ruby():
+    need("ruby")
+    if subprocess.run(["ruby", "-e", "require 'bunny'"], capture_output=True).returncode:
+        raise Missing("no bunny here (Debian's ruby-bunny)")
+    return ["ruby", COMPAT / "ruby" / "main.rb"]
+
+
+def php():
+    need("php")
+    library = "/usr/share/php/PhpAmqpLib/autoload.php"
+    if not Path(library).exists():
+        raise Missing("no php-amqplib here (Debian's php-amqplib)")
+    return ["php", COMPAT / "php" / "main.php"]
+
+
+def dotnet():
+    need("mono", "mcs")
+    library = Path("/usr/lib/mono/4.5/RabbitMQ.Client.dll")
+    if not library.exists():
+        raise Missing("no RabbitMQ.Client here (Debian's libmono-rabbitmq4.0-cil)")
+    binary = CACHE / "dotnet" / "compat.exe"
+    binary.parent.mkdir(parents=True, exist_ok=True)
+    sh(["mcs", f"-out:{binary}", f"-r:{library}", *sorted((COMPAT / "dotnet").glob("*.cs"))], COMPAT)
+    return ["mono", binary]
+
+
 def amqp_tools():
     need("amqp-publish", "amqp-consume")
     return [sys.executable, "-B", COMPAT / "amqptools" / "main.py"]
 
 
 CLIENTS = {
-    "lapin": Client("lapin", rust("lapin"), fast=True),
+    "lapin": Client("lapin", rust("rust", "lapin"), fast=True),
+    "amqprs": Client("amqprs", rust("amqprs", "amqprs")),
     "python": Client("pika", python("python"), fast=True),
     "aiopika": Client("aio-pika", python("aiopika")),
+    "pyamqp": Client("py-amqp", python("kombu", "pyamqp.py")),
+    "kombu": Client("kombu", python("kombu")),
     "celery": Client("Celery with a worker", python("celery")),
     "javascript": Client("amqplib", node("javascript"), fast=True),
     "javascript-more": Client("@cloudamqp/amqp-client, amqp-connection-manager, NestJS", node("javascript-more")),
@@ -107,5 +139,8 @@ CLIENTS = {
     "java": Client("amqp-client", maven("java", "compat.Main"), fast=True),
     "spring": Client("Spring Boot", maven("spring", "compat.spring.Application")),
     "perftest": Client("PerfTest", perftest),
+    "ruby": Client("bunny", ruby),
+    "php": Client("php-amqplib", php),
+    "dotnet": Client("RabbitMQ.Client for .NET, on Mono", dotnet),
     "amqptools": Client("librabbitmq's tools", amqp_tools),
 }

@@ -62,6 +62,12 @@ pub async fn serve<S: Stream>(mut socket: S, arrival: Arrival, node: Arc<Node>) 
             let _ = timeout(SILENCE, socket.shutdown()).await;
             diary.closed();
         }
+        Ok(Shaken::Refused) => {
+            // Clients answer before they tell of it, and must not find the connection gone.
+            let _ = timeout(SILENCE, socket.read(&mut [0; 64])).await;
+            let _ = timeout(SILENCE, socket.shutdown()).await;
+            diary.closed();
+        }
         Ok(Shaken::Left) => {}
         Ok(Shaken::Silently) => {
             sleep(SILENCE).await;
@@ -75,6 +81,8 @@ enum Shaken {
     /// Everything but `open-ok` has been sent; the octets have been read already.
     Open(Box<Opening>, (Arc<VhostCell>, Place), Vec<u8>, Carried),
     Ended,
+    /// To be ended once the client has answered, or after some silence.
+    Refused,
     /// The client has gone, and the log knows.
     Left,
     /// To be ended after some silence.
@@ -135,6 +143,7 @@ async fn shake_hands<S: Stream>(
                 let _ = timeout(SILENCE, socket.shutdown()).await;
                 return Ok(Shaken::Left);
             }
+            (Progress::Refused, _) => return Ok(Shaken::Refused),
             (Progress::Login(_) | Progress::EndSilently, _) => return Ok(Shaken::Silently),
         }
         if buffer.len() >= HANDSHAKE_BUFFER {

@@ -68,6 +68,8 @@ pub enum Progress {
     EndSilently,
     /// A `connection.close` is in the output: its `close-ok` is to be waited for.
     Closing,
+    /// The same, but for a few seconds only: nobody knows who it is.
+    Refused,
 }
 
 #[derive(Debug)]
@@ -323,7 +325,7 @@ impl Handshake {
             "Login was refused using authentication mechanism {mechanism}. For details see the broker logfile."
         );
         method::put_close(&mut self.output, 0, &Exception::access_refused(text));
-        Progress::End
+        Progress::Refused
     }
 
     /// A limit above the offer, or none where there is one, is refused, as RabbitMQ does.

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use futures_lite::StreamExt;
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
+use lapin::options::{
+    BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueDeclareOptions,
+};
 use lapin::tcp::OwnedTLSConfig;
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Event, ExchangeKind};
@@ -91,6 +93,23 @@ pub async fn exclusive_queues(broker: &Broker) -> Outcome {
     expect("to another connection", look(&stranger, &queue).await?, 405)?;
     owner.close(200, "done".into()).await?;
     until("it goes with its connection", async || Ok(look(&stranger, &queue).await? == 404)).await
+}
+
+pub async fn auto_delete(broker: &Broker) -> Outcome {
+    let name = format!("{}.fleeting", broker.prefix);
+    let (connection, channel) = broker.channel().await?;
+    let options = ExchangeDeclareOptions { durable: true, auto_delete: true, ..Default::default() };
+    channel.exchange_declare(name.as_str().into(), ExchangeKind::Fanout, options, none()).await?;
+    let options = QueueDeclareOptions { durable: true, auto_delete: true, ..Default::default() };
+    channel.queue_declare(name.as_str().into(), options, none()).await?;
+    bind(&channel, &name, &name, "", none()).await?;
+    let consumer = consume(&channel, &name, none()).await?;
+    channel.basic_cancel(consumer.tag(), Default::default()).await?;
+    expect("the queue", look(&connection, &name).await?, 404)?;
+    let passive = ExchangeDeclareOptions { passive: true, ..Default::default() };
+    let other = connection.create_channel().await?;
+    let looked = other.exchange_declare(name.into(), ExchangeKind::Fanout, passive, none()).await;
+    expect("the exchange", refusal(looked)?.0, 404)
 }
 
 pub async fn many_channels(broker: &Broker) -> Outcome {

@@ -1,4 +1,4 @@
-//! Plays scenarios and prints a line for each.
+//! Plays scenarios and prints a line for each, for every Rust client.
 
 use std::env;
 use std::fmt::{Debug, Display};
@@ -91,4 +91,34 @@ pub async fn play(name: &str, scenario: impl Future<Output = Outcome>) -> bool {
         }
     }
     true
+}
+
+/// The program: plays every scenario, or those that are named, with a `Broker` of the client's own.
+macro_rules! program {
+    ($($name:literal => $function:path),* $(,)?) => {
+        #[tokio::main]
+        async fn main() {
+            let arguments: Vec<String> = std::env::args().skip(1).collect();
+            let Some((uri, only)) = arguments.split_first() else {
+                eprintln!("usage: PROGRAM amqp://USER:PASSWORD@HOST:PORT/VHOST [SCENARIO ...]");
+                std::process::exit(2);
+            };
+            let wanted = |name: &str| only.is_empty() || only.iter().any(|each| each == name);
+            let names: Vec<&str> = [$($name),*].into_iter().filter(|name| wanted(name)).collect();
+            println!("scenarios {}", names.join(" "));
+            let mut failures = 0;
+            $(if wanted($name) {
+                let broker = Broker::new(uri);
+                let played = async {
+                    let outcome = $function(&broker).await;
+                    let cleaned = broker.clean_up().await;
+                    outcome.and(cleaned)
+                };
+                if !harness::play($name, played).await {
+                    failures += 1;
+                }
+            })*
+            std::process::exit(i32::from(failures > 0));
+        }
+    };
 }
