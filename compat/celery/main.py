@@ -2,6 +2,7 @@
 
 import datetime
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from harness import expect  # noqa: E402
 
 PATIENCE = 10  # seconds for one task
 os.environ["COMPAT_PREFIX"] = f"compat.celery.{uuid.uuid4().hex[:12]}"
+TICKS = os.environ["COMPAT_TICKS"] = os.path.join(tempfile.mkdtemp(), "ticks")  # where the scheduled task leaves its mark
 os.environ["COMPAT_BROKER"] = sys.argv[1] if len(sys.argv) > 1 else ""
 
 import tasks  # noqa: E402
@@ -71,23 +73,70 @@ def groups(_):
     expect("chain", chain(add.s(1, 2), add.s(3), add.s(4))().get(timeout=PATIENCE), 10)
 
 
-def chords(_):
-    """A chord needs a backend that keeps results: files here, for a worker of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        prefix = f"{tasks.PREFIX}.chord"
-        environment = {**os.environ, "COMPAT_PREFIX": prefix, "COMPAT_BACKEND": f"file://{folder}"}
-        worker = start_worker(prefix, environment)
-        code = (
-            "from tasks import *; from celery import chord; "
-            "print(chord(add.s(number, number) for number in range(10))(total.s()).get(timeout=40))"
-        )
-        try:
-            said = subprocess.run([sys.executable, "-B", "-c", code], cwd=HERE, env=environment, capture_output=True, text=True, timeout=50)
-        finally:
-            worker.terminate()
-            worker.wait(PATIENCE)
-        expect(f"sum ({said.stderr[-200:]})", said.stdout.strip(), "90")
+def with_a_worker_of_its_own(label, code, settings):
+    """What the code prints, which imports the tasks with these settings, as its worker does."""
+    prefix = f"{tasks.PREFIX}.{label}"
+    environment = {**os.environ, "COMPAT_PREFIX": prefix, **settings}
+    worker = start_worker(prefix, environment)
+    try:
+        said = subprocess.run([sys.executable, "-B", "-c", code], cwd=HERE, env=environment, capture_output=True, text=True, timeout=50)
+    finally:
+        worker.terminate()
+        worker.wait(PATIENCE)
         delete(prefix)
+    return said.stdout.strip() or said.stderr[-200:]
+
+
+def chords(_):
+    """A chord needs a backend that keeps results: files here."""
+    code = (
+        "from tasks import *; from celery import chord; "
+        "print(chord(add.s(number, number) for number in range(10))(total.s()).get(timeout=40))"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        expect("sum", with_a_worker_of_its_own("chord", code, {"COMPAT_BACKEND": f"file://{folder}"}), "90")
+
+
+DELAYED = """
+from tasks import *
+def waiting(level):
+    with app.connection() as connection, connection.channel() as channel:
+        return channel.queue_declare(f"celery_delayed_{level}", passive=True).message_count
+assert add.delay(1, 1).get(timeout=40) == 2  # the worker has declared what it needs
+begin = time.monotonic()
+late = add.apply_async((1, 2), countdown=3)
+meanwhile = add.delay(3, 4).get(timeout=20)
+held = waiting(1)
+print(meanwhile, held, late.get(timeout=20), 2.9 < time.monotonic() - begin < 10)
+"""
+
+
+def delayed_by_the_broker(_):
+    """With quorum queues a task's delay is a way through some of 28 queues, one for each bit of its seconds."""
+    try:
+        expect("meanwhile, held, late, in time", with_a_worker_of_its_own("quorum", DELAYED, {"COMPAT_QUORUM": "yes"}), "7 1 3 True")
+    finally:
+        with app.connection() as connection, connection.channel() as channel:
+            for level in range(28):
+                channel.queue_delete(f"celery_delayed_{level}")
+                channel.exchange_delete(f"celery_delayed_{level}")
+            channel.exchange_delete("celery_delayed_delivery")
+
+
+def beat(_):
+    """The scheduler, a process of its own, sends a task every half second."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-B", "-m", "celery", "-A", "tasks", "beat", "--loglevel=WARNING", "--schedule", f"{folder}/schedule"]
+        scheduler = subprocess.Popen([*command, "--pidfile="], cwd=HERE, stdout=sys.stderr, stderr=sys.stderr, stdin=subprocess.DEVNULL)
+        try:
+            deadline = time.monotonic() + PATIENCE
+            while not os.path.exists(TICKS) or len(Path(TICKS).read_text().splitlines()) < 3:
+                if time.monotonic() > deadline:
+                    raise TimeoutError("the scheduled task has not run three times")
+                time.sleep(0.1)
+        finally:
+            scheduler.terminate()
+            scheduler.wait(PATIENCE)
 
 
 def retry(_):
@@ -158,6 +207,7 @@ def shutdown(_):
     expect("exit status", Worker.process.wait(PATIENCE), 0)
     expect("the last task", last.get(timeout=PATIENCE), "rested")
     delete(tasks.PREFIX)
+    shutil.rmtree(Path(TICKS).parent)
 
 
 SCENARIOS = {
@@ -166,6 +216,8 @@ SCENARIOS = {
     "celery-chord": chords,
     "celery-retry": retry,
     "celery-eta": eta,
+    "celery-delayed-delivery": delayed_by_the_broker,
+    "celery-beat": beat,
     "celery-revoke": revoke,
     "celery-inspect": inspect,
     "celery-events": events,

@@ -7,11 +7,22 @@ from celery import Celery
 from kombu import Exchange, Queue
 
 PREFIX = os.environ["COMPAT_PREFIX"]
+# Quorum queues, and delays in the broker: Celery's "native delayed delivery", which works with topic exchanges.
+QUORUM = bool(os.environ.get("COMPAT_QUORUM"))
+KIND = "topic" if QUORUM else "direct"
+ARGUMENTS = {"x-queue-type": "quorum"} if QUORUM else {}
+
+
+def queue(name):
+    return Queue(f"{PREFIX}.{name}", Exchange(f"{PREFIX}.{name}", KIND), f"{PREFIX}.{name}", durable=True, queue_arguments=ARGUMENTS)
+
 
 app = Celery("compat", broker=os.environ["COMPAT_BROKER"], backend=os.environ.get("COMPAT_BACKEND", "rpc://"))
 app.conf.update(
     task_default_queue=f"{PREFIX}.work",
-    task_queues=[Queue(f"{PREFIX}.{name}", Exchange(f"{PREFIX}.{name}"), f"{PREFIX}.{name}", durable=True) for name in ("work", "slow")],
+    task_queues=[queue("work"), queue("slow")],
+    task_default_exchange_type=KIND,
+    beat_schedule={"tick": {"task": "tasks.tick", "schedule": 0.5}},
     task_acks_late=True,
     worker_prefetch_multiplier=1,
     broker_connection_retry_on_startup=True,
@@ -45,6 +56,12 @@ def flaky(self, times):
 def pause(seconds):
     time.sleep(seconds)
     return "rested"
+
+
+@app.task(ignore_result=True)
+def tick():
+    with open(os.environ["COMPAT_TICKS"], "a") as ticks:
+        ticks.write("tick\n")
 
 
 @app.task

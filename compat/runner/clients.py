@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
-from .install import CACHE, COMPAT, Missing, need, once, python_environment, sh
+from .install import CACHE, COMPAT, Missing, fetch, need, once, python_environment, sh
 
 
 @dataclass
@@ -33,13 +33,13 @@ def node(name, program="main.js"):
         source, target = COMPAT / name, CACHE / name
         manifests = [source / "package.json", source / "package-lock.json"]
 
-        def fetch():
+        def bring():
             target.mkdir(parents=True, exist_ok=True)
             for manifest in manifests:
                 shutil.copy(manifest, target)
-            sh(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], target)
+            fetch(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], target)
 
-        once(target, manifests, sh(["node", "--version"], COMPAT), fetch)
+        once(target, manifests, sh(["node", "--version"], COMPAT), bring)
         link = source / "node_modules"  # where node looks for what the programs import
         if not link.exists():
             link.unlink(missing_ok=True)
@@ -53,6 +53,7 @@ def go(name):
     def install():
         need("go")
         binary = CACHE / name / "compat"
+        fetch(["go", "mod", "download"], COMPAT / name)
         sh(["go", "build", "-mod=readonly", "-o", binary, "."], COMPAT / name)
         return [binary]
 
@@ -63,7 +64,8 @@ def rust(folder, program):
     def install():
         need("cargo")
         target = CACHE / "rust"
-        sh(["cargo", "build", "--quiet", "--locked", "--bin", program], COMPAT / folder, env={**os.environ, "CARGO_TARGET_DIR": str(target)})
+        fetch(["cargo", "fetch", "--quiet", "--locked"], COMPAT / folder)
+        sh(["cargo", "build", "--quiet", "--locked", "--offline", "--bin", program], COMPAT / folder, env={**os.environ, "CARGO_TARGET_DIR": str(target)})
         return [target / "debug" / program]
 
     return install
@@ -80,7 +82,7 @@ def maven(name, main):
             shutil.rmtree(target, ignore_errors=True)
             shutil.copytree(source, target)
             goals = ["compile", "dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory=target/lib"]
-            sh(["mvn", "--quiet", "--batch-mode", *goals], target)
+            fetch(["mvn", "--quiet", "--batch-mode", *goals], target)
 
         once(target, inputs, sh(["java", "--version"], COMPAT), build)
         return ["java", "-cp", f"{target / 'target' / 'classes'}:{target / 'target' / 'lib'}/*", main]
@@ -129,8 +131,8 @@ CLIENTS = {
     "amqprs": Client("amqprs", rust("amqprs", "amqprs")),
     "python": Client("pika", python("python"), fast=True),
     "aiopika": Client("aio-pika", python("aiopika")),
-    "pyamqp": Client("py-amqp", python("kombu", "pyamqp.py")),
-    "kombu": Client("kombu", python("kombu")),
+    "pyamqp": Client("py-amqp", python("kombu", "pyamqp.py"), fast=True),
+    "kombu": Client("kombu", python("kombu"), fast=True),
     "celery": Client("Celery with a worker", python("celery")),
     "javascript": Client("amqplib", node("javascript"), fast=True),
     "javascript-more": Client("@cloudamqp/amqp-client, amqp-connection-manager, NestJS", node("javascript-more")),
@@ -139,8 +141,8 @@ CLIENTS = {
     "java": Client("amqp-client", maven("java", "compat.Main"), fast=True),
     "spring": Client("Spring Boot", maven("spring", "compat.spring.Application")),
     "perftest": Client("PerfTest", perftest),
-    "ruby": Client("bunny", ruby),
-    "php": Client("php-amqplib", php),
-    "dotnet": Client("RabbitMQ.Client for .NET, on Mono", dotnet),
-    "amqptools": Client("librabbitmq's tools", amqp_tools),
+    "ruby": Client("bunny", ruby, fast=True),
+    "php": Client("php-amqplib", php, fast=True),
+    "dotnet": Client("RabbitMQ.Client for .NET, on Mono", dotnet, fast=True),
+    "amqptools": Client("librabbitmq's tools", amqp_tools, fast=True),
 }

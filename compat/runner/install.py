@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import hashlib
+import re
 import shutil
 import subprocess
 import sys
@@ -13,8 +14,17 @@ ROOT = COMPAT.parent
 CACHE = COMPAT / ".cache"
 
 
+FETCH_SECONDS = 240  # for what is asked of a registry
+# What tools say when it is our own files that are wrong, and not the way to their registry.
+OURS = re.compile(
+    r"DO NOT MATCH THE HASHES|EINTEGRITY|EUSAGE|checksum|SECURITY ERROR|go\.sum|lock file|failed to parse|COMPILATION ERROR|Non-parseable"
+)
+
+
 class Problem(Exception):
-    """Something that has to be told in one line, without a traceback."""
+    """Something that has to be told in one line, without a traceback. `said` is all that a program said."""
+
+    said = ""
 
 
 class Missing(Problem):
@@ -28,9 +38,25 @@ def sh(command, directory, **settings):
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **settings,
     )
     if done.returncode:
-        said = " / ".join(done.stdout.strip().splitlines()[-3:])
-        raise Problem(f"{' '.join(map(str, command))} failed: {said}")
+        end = " / ".join(done.stdout.strip().splitlines()[-3:])
+        problem = Problem(f"{' '.join(map(str, command))} failed: {end}")
+        problem.said = done.stdout
+        raise problem
     return done.stdout
+
+
+def fetch(command, directory, **settings):
+    """The same for what asks a registry, which is tried twice: one that cannot be reached is what this machine lacks."""
+    for last in False, True:
+        try:
+            return sh(command, directory, timeout=FETCH_SECONDS, **settings)
+        except subprocess.TimeoutExpired:
+            raise Missing(f"not within {FETCH_SECONDS} s: {' '.join(map(str, command))}") from None
+        except Problem as problem:
+            if OURS.search(problem.said):
+                raise
+            if last:
+                raise Missing(f"what it needs cannot be fetched: {problem}") from None
 
 
 def need(*tools):
@@ -66,7 +92,7 @@ def python_environment(target, requirements, version=sys.version):
     def install():
         sh([sys.executable, "-m", "venv", "--clear", target], COMPAT)
         pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        sh([*pip, "--require-hashes", "--requirement", requirements], COMPAT)
+        fetch([*pip, "--require-hashes", "--requirement", requirements], COMPAT)
 
     once(target, [requirements], version, install)
     return python

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use crate::Range;
 use crate::common::client::{BODY, Client, HEARTBEAT, METHOD, PROTOCOL_HEADER, frame, start_ok};
 use crate::common::method::{Method, method};
 use crate::common::table::{sized, table, text, typed};
 use crate::common::{Broker, Table};
-use crate::Range;
 
 const TUNE: &str = "connection.tune channel-max=2047 frame-max=131072 heartbeat=60";
 const TUNE_OK: &str = "connection.tune-ok channel-max=2047 frame-max=131072";
