@@ -27,6 +27,10 @@ const REPLY_MAX: usize = 1 << 30;
 pub enum HttpError {
     #[error("{0}")]
     Connect(io::Error),
+    #[error(
+        "it is served by the user {0}, and not by this one or root: name it with --socket if that is meant"
+    )]
+    Stranger(u32),
     #[error("the connection was lost: {0}")]
     Lost(String),
     #[error("no reply within {} ms", .0.as_millis())]
@@ -71,10 +75,16 @@ pub struct Client {
 }
 
 impl Client {
-    /// Over a node's control socket, whose owner is trusted.
-    pub fn over_socket(path: &Path) -> Result<Self, HttpError> {
+    /// Over a node's control socket. Where anybody might have made it, it is to be served by this user, or by root.
+    pub fn over_socket(path: &Path, by_anybody: bool) -> Result<Self, HttpError> {
         let runtime = runtime()?;
         let stream = runtime.block_on(connect_to_socket(path)).map_err(HttpError::Connect)?;
+        if !by_anybody {
+            let server = stream.peer_cred().map_err(HttpError::Connect)?.uid();
+            if ![0, rustix::process::getuid().as_raw()].contains(&server) {
+                return Err(HttpError::Stranger(server));
+            }
+        }
         Self::over(runtime, stream, "localhost".to_owned())
     }
 

@@ -7,6 +7,7 @@
 //! - this file: entries, and putting them together
 //! - [`syntax`][]: the syntax of `rabbitmq.conf`
 //! - [`terms`][], [`erlang`][]: Erlang's terms, and the settings in them
+//! - [`external`][], [`sealed`][]: terms as Erlang encodes them; values that are encrypted in files
 //! - [`environment`][]: environment variables
 //! - [`files`][]: which files there are, and reading them
 //! - [`table`][]: all keys, with their types; [`values`][]: the types
@@ -15,12 +16,14 @@
 
 pub mod environment;
 pub mod erlang;
+pub mod external;
 pub mod files;
 pub mod limits;
 pub mod management;
 pub mod network;
 pub mod people;
 pub mod plugins;
+pub mod sealed;
 pub mod settings;
 pub mod syntax;
 pub mod table;

@@ -9,8 +9,10 @@ pub enum Term {
     Atom(String),
     /// A number, as it is written.
     Number(String),
-    /// A string or a binary.
+    /// A string.
     Text(String),
+    /// A binary of text.
+    Binary(String),
     List(Vec<Term>),
     Tuple(Vec<Term>),
     Map(Vec<(Term, Term)>),
@@ -20,7 +22,7 @@ impl Term {
     /// What a single value is in words.
     pub fn word(&self) -> Option<&str> {
         match self {
-            Self::Atom(word) | Self::Number(word) | Self::Text(word) => Some(word),
+            Self::Atom(word) | Self::Number(word) | Self::Text(word) | Self::Binary(word) => Some(word),
             _ => None,
         }
     }
@@ -118,7 +120,7 @@ fn binary(text: &str) -> Option<(Term, &str)> {
         None => (String::new(), rest),
     };
     let rest = rest.strip_prefix("/utf8").unwrap_or(rest);
-    Some((Term::Text(content), skip(rest).strip_prefix(">>")?))
+    Some((Term::Binary(content), skip(rest).strip_prefix(">>")?))
 }
 
 /// Up to the quote that ends it.
@@ -209,14 +211,14 @@ mod tests {
         let wanted = [
             atom("a"),
             Term::Text("x\"y".into()),
-            Term::Text("z".into()),
+            Term::Binary("z".into()),
             atom("Q r"),
             Term::Number("-1".into()),
             Term::Number("0.5".into()),
             Term::Number("1000".into()),
             Term::List(Vec::new()),
             Term::Map(vec![(atom("b"), Term::Tuple(vec![atom("c")]))]),
-            Term::Text(String::new()),
+            Term::Binary(String::new()),
         ];
         assert_eq!((term, rest), (Term::Tuple(wanted.to_vec()), " rest"));
     }

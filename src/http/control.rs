@@ -1,5 +1,7 @@
 //! What only the control socket serves, under `/ctl/`: it concerns the process and not what is in it.
 
+use std::borrow::Cow;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,12 +42,15 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What the process is and has.
 async fn status(State(node): State<Arc<Node>>) -> Json<Value> {
     let alarms: Vec<_> = node.alarms.in_effect().iter().map(Alarm::resource).collect();
+    let certified = node.listeners.certificates();
     let listeners = node.listeners.all().into_iter().map(|listener| {
+        let used = certified.iter().find(|(other, _)| *other == listener).map(|(_, used)| used);
         json!({
             "protocol": listener.protocol,
             "interface": listener.ip.to_string(),
             "port": listener.port,
             "tls": listener.tls,
+            "certificates": used.map(|used| json!({ "certfile": shown(&used.certfile), "cacertfile": shown(&used.cacertfile) })),
         })
     });
     Json(json!({
@@ -63,6 +68,11 @@ async fn status(State(node): State<Arc<Node>>) -> Json<Value> {
         "message_memory": node.budget().resident(),
         "listeners": listeners.collect::<Vec<_>>(),
     }))
+}
+
+/// A file that is named, in Unicode as far as that goes.
+fn shown(file: &Option<PathBuf>) -> Option<Cow<'_, str>> {
+    file.as_ref().map(|file| file.to_string_lossy())
 }
 
 const DOORS: [(&str, Doors); 4] = [

@@ -94,6 +94,7 @@ fn to_json(node: &Node, wanted: &Wanted) -> Value {
     let process = &node.process;
     let alarms: Vec<_> = node.alarms.in_effect().iter().collect();
     let now = Figures::read(&node.disk_use);
+    let files = process.files();
     let mut json = json!({
         "name": node.name(),
         "type": "disc",
@@ -114,6 +115,8 @@ fn to_json(node: &Node, wanted: &Wanted) -> Value {
         }],
         "contexts": contexts(&node.listeners.all()),
         "db_dir": process.folder().map(|path| path.to_string_lossy()).unwrap_or_default(),
+        "log_files": files.log,
+        "config_files": files.config,
         "enabled_plugins": PLUGINS,
         "rabbitmq_version": node.offer.version,
     });
@@ -144,8 +147,6 @@ fn add_neutral(node: &Node, json: &mut Value) {
         ("sockets_total", json!(0)),
         ("proc_total", json!(PROCESSES_MAX)),
         ("rates_mode", json!(node.stats.rates_mode.name())),
-        ("log_files", json!([])),
-        ("config_files", json!([])),
         ("net_ticktime", json!(60)),
         ("mem_calculation_strategy", json!("rss")),
         ("ra_open_file_metrics", zeros(&["ra_log_wal", "ra_log_segment_writer"]).into()),

@@ -78,6 +78,15 @@ pub struct Process {
     /// Of what has to be free on the disk.
     pub disk_free_bound: Bound,
     folder: OnceLock<PathBuf>,
+    files: OnceLock<Files>,
+}
+
+/// The files that a process has been told of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Files {
+    /// What it logs to, standard output in angle brackets.
+    pub log: Vec<String>,
+    pub config: Vec<String>,
 }
 
 /// Files that the node may open when clients have taken all others.
@@ -183,6 +192,15 @@ impl Process {
     pub fn set_folder(&self, path: &Path) {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         self.folder.get_or_init(|| path);
+    }
+
+    pub fn files(&self) -> Files {
+        self.files.get().cloned().unwrap_or_default()
+    }
+
+    /// Says which files there are. Only the first time counts.
+    pub fn set_files(&self, files: Files) {
+        self.files.get_or_init(|| files);
     }
 }
 

@@ -3,8 +3,12 @@
 #![allow(clippy::expect_used)]
 
 mod admin;
+#[path = "../common/certificates.rs"]
+mod certificates;
 mod container;
+mod lists;
 mod node;
+mod rough;
 mod streams;
 
 use std::net::TcpStream;

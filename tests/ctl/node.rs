@@ -59,11 +59,17 @@ pub struct Node {
 
 impl Node {
     pub fn start(name: &str) -> Self {
+        Self::start_with(name, |_| ())
+    }
+
+    /// The same with other flags or variables.
+    pub fn start_with(name: &str, change: impl FnOnce(&mut Command)) -> Self {
         let folder = TempFolder::new(name);
         let mut server = Command::new(env!("CARGO_BIN_EXE_leveret"));
         server.args(["server", "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"]);
         server.args(["--metrics-listen", "none", "--data-dir"]);
         server.arg(folder.0.join("data")).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        change(&mut server);
         let mut child = server.spawn().expect("it starts");
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
         let (mut port, mut http) = (None, None);
@@ -205,6 +211,27 @@ impl Client {
             assert_eq!(came[..], wanted[..], "another method");
             return payload[4..size].to_vec();
         }
+    }
+
+    /// Declares an exclusive queue, and consumes it exclusively.
+    pub fn has_for_itself(&mut self, queue: &str) {
+        let declare = [&[0, 0][..], &short(queue), &[0b100], &[0; 4]].concat();
+        self.send(1, 50, 10, &declare);
+        self.expect(50, 11);
+        self.send(1, 60, 20, &[&[0, 0][..], &short(queue), &short("mine"), &[0b100], &[0; 4]].concat());
+        self.expect(60, 21);
+    }
+
+    /// Consumes a stream as a member of a group.
+    pub fn joins(&mut self, stream: &str, group: &str, tag: &str) {
+        self.send(1, 60, 10, &[0, 0, 0, 0, 0, 10, 0]);
+        self.expect(60, 11);
+        let group =
+            [&u32::try_from(group.len()).expect("short").to_be_bytes()[..], group.as_bytes()].concat();
+        let field = [&short("x-stream-group")[..], b"S", &group].concat();
+        let arguments = [&u32::try_from(field.len()).expect("short").to_be_bytes()[..], &field].concat();
+        self.send(1, 60, 20, &[&[0, 0][..], &short(stream), &short(tag), &[0], &arguments].concat());
+        self.expect(60, 21);
     }
 
     /// Publishes an empty message to nobody.

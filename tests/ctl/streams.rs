@@ -180,3 +180,38 @@ fn messages_are_looked_at_and_stay() {
     assert!(shown.ends_with(" third\n"), "{shown}");
     assert_eq!(node.tool("rabbitmqctl", &["-s", "list_queues", "name", "messages_ready"]).out, "q\t3\n");
 }
+
+#[test]
+fn groups_are_listed_with_their_members() {
+    let node = Node::start("groups");
+    let streams = |arguments: &[&str]| node.tool("rabbitmq-streams", arguments);
+    asks(&node, "PUT", "/api/queues/%2F/s", "{\"durable\":true,\"arguments\":{\"x-queue-type\":\"stream\"}}");
+    let mut members = [node.connect(), node.connect()];
+    for (member, tag) in members.iter_mut().zip(["one", "two"]) {
+        member.joins("s", "billing", tag);
+    }
+    let groups = streams(&["list_stream_consumer_groups", "-s", "--formatter", "table"]);
+    assert_eq!((groups.status, &*groups.out), (0, "s\tbilling\t-1\t2\n"));
+    let list = ["list_stream_group_consumers", "--stream", "s", "--reference", "billing"];
+    let listed = || {
+        let columns = ["-s", "--formatter", "table", "subscription_id", "state"];
+        let mut lines: Vec<_> =
+            streams(&[&list[..], &columns].concat()).out.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(listed(), ["one\tactive (connected)", "two\twaiting (connected)"]);
+    let named = streams(&[&list[..], &["-s", "--formatter", "table", "connection_name"]].concat()).out;
+    assert!(
+        named.contains(&format!("127.0.0.1:{} -> 127.0.0.1:{}", members[0].port(), node.port)),
+        "{named}"
+    );
+    let activate = ["activate_stream_consumer", "--stream", "s", "--reference"];
+    assert_eq!(streams(&[&activate[..], &["billing"]].concat()).status, 0);
+    assert_eq!(streams(&[&activate[..], &["nosuch"]].concat()).status, 69);
+    // The other one takes over.
+    let [first, _second] = members;
+    drop(first);
+    until(|| listed() == ["two\tactive (connected)"]);
+    assert_eq!(streams(&["restart_stream", "s"]).out.lines().last(), Some("rabbit@localhost"));
+}

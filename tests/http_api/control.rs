@@ -34,7 +34,7 @@ impl Control {
     async fn ask(&self, method: Method, path: &str, body: Value) -> (u16, Value) {
         let (socket, path) = (self.socket.path().to_owned(), path.to_owned());
         let asked = tokio::task::spawn_blocking(move || {
-            let mut client = Client::over_socket(&socket).expect("a connection");
+            let mut client = Client::over_socket(&socket, true).expect("a connection");
             let body = Some(&body).filter(|body| !body.is_null());
             let reply = client.request(method, &path, body).expect("a reply");
             (reply.status, reply.json())

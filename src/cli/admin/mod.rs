@@ -39,9 +39,12 @@ pub enum Failure {
 pub fn run(arguments: &[String]) -> ExitCode {
     match attempt(arguments) {
         Ok(text) => {
-            // A reader that has gone has read enough.
-            let _ = io::stdout().write_all(text.as_bytes());
-            ExitCode::SUCCESS
+            let mut out = io::stdout().lock();
+            match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+                // A reader that has gone has read enough.
+                Err(e) if e.kind() != io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
+                _ => ExitCode::SUCCESS,
+            }
         }
         Err(failure) => {
             let text = match failure {
@@ -128,6 +131,7 @@ impl Api {
                 "Timed out getting HTTP response (request timeout: {} seconds)",
                 patience.as_secs()
             )),
+            e @ HttpError::Stranger(_) => Failure::Refused(e.to_string()),
             HttpError::Lost(e) => Failure::Refused(format!("Error getting HTTP response:\n\n{e}")),
         };
         let client = match &mut self.client {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use hyper::Method;
 use serde_json::Value;
 
+use super::command::Tool;
 use super::failure::{Failure, status};
 use super::find::{self, Tried};
 use super::line::Line;
@@ -14,6 +15,8 @@ use crate::cli::http::{Client, Reply};
 use crate::node::NODE_NAME;
 
 pub struct Call {
+    /// The program that was called.
+    pub tool: Tool,
     pub line: Line,
     /// Without the command's name.
     pub arguments: Vec<String>,
@@ -22,9 +25,9 @@ pub struct Call {
 }
 
 impl Call {
-    pub fn new(mut line: Line, style: Style) -> Self {
+    pub fn new(tool: Tool, mut line: Line, style: Style) -> Self {
         let arguments = line.words.split_off(line.words.len().min(1));
-        Self { line, arguments, style, client: None }
+        Self { tool, line, arguments, style, client: None }
     }
 
     /// An argument; the number of them has been checked.
@@ -55,6 +58,13 @@ impl Call {
         Duration::try_from_secs_f64(seconds).ok()
     }
 
+    /// Says how long it may take where nobody has: RabbitMQ's tools give some commands a minute.
+    pub fn take_at_most_a_minute(&mut self) {
+        if self.line.text("timeout").is_none() {
+            self.line.set("timeout", "60");
+        }
+    }
+
     pub fn is_quiet(&self) -> bool {
         self.line.flag("quiet") || self.line.flag("silent")
     }
@@ -62,6 +72,10 @@ impl Call {
     /// Whether nothing but the result is to be said.
     pub fn is_for_programs(&self) -> bool {
         self.style.format.is_some_and(Format::is_for_programs)
+    }
+
+    pub fn is_json(&self) -> bool {
+        self.style.format == Some(Format::Json)
     }
 
     /// Says what is being done, unless it is to be quiet.

@@ -50,7 +50,6 @@ pub const PLUGINS: u8 = Tool::Plugins as u8;
 pub const QUEUES: u8 = Tool::Queues as u8;
 pub const STREAMS: u8 = Tool::Streams as u8;
 pub const UPGRADE: u8 = Tool::Upgrade as u8;
-pub const ALL: u8 = CTL | DIAGNOSTICS | PLUGINS | QUEUES | STREAMS | UPGRADE;
 
 /// Under which title help lists a command, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,5 +1,7 @@
 //! Why a command fails: what is written to standard error, and the exit status, which scripts look at.
 
+use serde_json::Value;
+
 use super::command::Tool;
 use crate::cli::http::HttpError;
 
@@ -30,11 +32,13 @@ pub struct Failure {
     pub status: u8,
     text: String,
     form: Form,
+    /// The same for programs, where there is something for them.
+    pub value: Option<Value>,
 }
 
 impl Failure {
     pub fn new(status: u8, text: impl Into<String>) -> Self {
-        Self { status, text: text.into(), form: Form::Titled }
+        Self { status, text: text.into(), form: Form::Titled, value: None }
     }
 
     /// The node refused, or could not.
@@ -44,13 +48,13 @@ impl Failure {
 
     /// Told without a title.
     pub fn bare(status: u8, text: impl Into<String>) -> Self {
-        Self { status, text: text.into(), form: Form::Bare }
+        Self { status, text: text.into(), form: Form::Bare, value: None }
     }
 
     /// The command line makes no sense.
     pub fn misused(text: impl Into<String>) -> Self {
         let text = format!("Error (argument validation): {}", text.into());
-        Self { status: status::USAGE, text, form: Form::Misused }
+        Self { status: status::USAGE, text, form: Form::Misused, value: None }
     }
 
     /// An argument makes no sense.
@@ -62,7 +66,7 @@ impl Failure {
     /// This is not the time for the command.
     pub fn untimely(text: impl Into<String>) -> Self {
         let text = format!("Error: {}", text.into());
-        Self { status: status::USAGE, text, form: Form::Misused }
+        Self { status: status::USAGE, text, form: Form::Misused, value: None }
     }
 
     /// The same with something said first.
@@ -73,6 +77,11 @@ impl Failure {
     /// The same with an empty line at its end, which some have.
     pub fn and_a_line(self) -> Self {
         Self { text: self.text + "\n", ..self }
+    }
+
+    /// The same with what programs get that have asked for JSON.
+    pub fn or_value(self, value: Value) -> Self {
+        Self { value: Some(value), ..self }
     }
 
     pub fn no_vhost(name: &str) -> Self {

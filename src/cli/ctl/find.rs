@@ -21,30 +21,44 @@ pub fn place() -> Place {
     config::files::configuration(None, Vec::new()).map(|found| found.settings.place).unwrap_or_default()
 }
 
+/// A socket that may be a node's.
+struct Candidate {
+    path: PathBuf,
+    /// Whether anybody may serve it: somebody has chosen the place. In the current folder, and among temporary files,
+    /// a stranger might have left one.
+    by_anybody: bool,
+}
+
 /// The places to look in, the likeliest first. Where one is named, no other counts.
-fn places(line: &Line) -> Vec<PathBuf> {
+fn places(line: &Line) -> Vec<Candidate> {
+    let chosen = |path: PathBuf| Candidate { path, by_anybody: true };
     let socket = || env::var_os("LEVERET_SOCKET").filter(|value| !value.is_empty()).map(PathBuf::from);
     if let Some(socket) = line.text("socket").map(PathBuf::from).or_else(socket) {
-        return vec![socket];
+        return vec![chosen(socket)];
     }
     if let Some(folder) = line.text("data-dir") {
-        return vec![Path::new(folder).join(SOCKET)];
+        return vec![chosen(Path::new(folder).join(SOCKET))];
     }
-    let folders = [place().data_dir, SYSTEM_FOLDER.into(), folder_without_data()];
-    folders.into_iter().map(|folder| folder.join(SOCKET)).collect()
+    let data_dir = place().data_dir;
+    let is_chosen = data_dir.is_absolute();
+    vec![
+        Candidate { path: data_dir.join(SOCKET), by_anybody: is_chosen },
+        chosen(Path::new(SYSTEM_FOLDER).join(SOCKET)),
+        Candidate { path: folder_without_data().join(SOCKET), by_anybody: false },
+    ]
 }
 
 /// The folder of a node: where its socket would be, or might be made.
 pub fn folder(line: &Line) -> PathBuf {
-    let folders = places(line).into_iter().filter_map(|socket| socket.parent().map(Path::to_owned));
+    let folders = places(line).into_iter().filter_map(|socket| socket.path.parent().map(Path::to_owned));
     folders.into_iter().find(|folder| folder.is_dir()).unwrap_or_else(folder_without_data)
 }
 
 /// Connects to the node.
 pub fn connect(line: &Line) -> Result<Client, Vec<Tried>> {
     let mut tried = Vec::new();
-    for socket in places(line) {
-        match Client::over_socket(&socket) {
+    for Candidate { path: socket, by_anybody } in places(line) {
+        match Client::over_socket(&socket, by_anybody) {
             Ok(client) => return Ok(client),
             Err(e) => {
                 let why = match e {

@@ -67,7 +67,7 @@ fn carry_out(tool: Tool, command: &Command, arguments: &[String]) -> ExitCode {
         headers: !line.flag("silent") && !line.without("table-headers"),
     };
     let dry = line.flag("dry-run");
-    let mut call = Call::new(line, style);
+    let mut call = Call::new(tool, line, style);
     let result = check(command, &call).and_then(|()| {
         if dry {
             return Ok(Output::Nothing);
@@ -79,7 +79,10 @@ fn carry_out(tool: Tool, command: &Command, arguments: &[String]) -> ExitCode {
         Ok(output) => printed(&output, style),
         Err(failure) => {
             let arguments = arguments.join(" ");
-            let text = failure.told(&arguments, tool, Some((command.name, command.usage)));
+            let text = match &failure.value {
+                Some(value) if style.format == Some(Format::Json) => value.to_string(),
+                _ => failure.told(&arguments, tool, Some((command.name, command.usage))),
+            };
             // Where even this cannot be written, the exit status has to say it.
             let _ = writeln!(io::stderr(), "{text}");
             ExitCode::from(failure.status)

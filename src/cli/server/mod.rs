@@ -30,6 +30,7 @@ use crate::net::listener::ListenError;
 use crate::net::tls::{self, TlsError};
 use crate::node::definitions::LoadError;
 use crate::node::folder::{Folder, FolderError};
+use crate::node::process::Files;
 use crate::node::samples::sampler;
 use crate::node::storage::{Storage, StorageError};
 use crate::node::{clock, events, memory, sweep};
@@ -119,6 +120,7 @@ async fn serve(args: &ServerArgs, configuration: &Configuration, logs: &Logs) ->
     introduce(configuration);
     let folder = if settings.place.in_memory { None } else { Some(Folder::open(&settings.place.data_dir)?) };
     let node = Arc::new(begin::node(settings)?);
+    node.process.set_files(Files { log: outputs(settings), config: configuration.files.clone() });
     if settings.place.event_exchange {
         node.events.turn_on();
         tokio::spawn(events::run(Arc::clone(&node)));
@@ -189,7 +191,7 @@ fn write_pid(path: &Path) -> Result<(), ServerError> {
 
 /// What RabbitMQ's log begins with.
 fn introduce(configuration: &Configuration) {
-    let Settings { place, logs, .. } = &configuration.settings;
+    let place = &configuration.settings.place;
     let version = place.compatibility.version();
     tracing::info!("\n Starting RabbitMQ {version} on Leveret {}", env!("CARGO_PKG_VERSION"));
     let files = if configuration.files.is_empty() {
@@ -197,15 +199,20 @@ fn introduce(configuration: &Configuration) {
     } else {
         configuration.files.join("\n                : ")
     };
-    let console = logs.has_console().then(|| if logs.stderr { "<stderr>" } else { "<stdout>" }.to_owned());
-    let file = logs.path(&place.node_name).map(|path| path.display().to_string());
-    let outputs: Vec<_> = file.into_iter().chain(console).collect();
     let data = if place.in_memory { "(memory)".to_owned() } else { absolute(&place.data_dir) };
     let name = &place.node_name;
-    let outputs = outputs.join("\n                : ");
+    let outputs = outputs(&configuration.settings).join("\n                : ");
     tracing::info!(
         "\n node           : {name}\n config file(s) : {files}\n log(s)         : {outputs}\n data dir       : {data}"
     );
+}
+
+/// What is logged to, by RabbitMQ's names.
+fn outputs(settings: &Settings) -> Vec<String> {
+    let logs = &settings.logs;
+    let console = logs.has_console().then(|| if logs.stderr { "<stderr>" } else { "<stdout>" }.to_owned());
+    let file = logs.path(&settings.place.node_name).map(|path| absolute(&path));
+    file.into_iter().chain(console).collect()
 }
 
 fn absolute(path: &Path) -> String {

@@ -18,6 +18,7 @@ mod verify;
 pub use certificate::{AlternativeName, LoginFrom};
 pub(super) use describe::describe;
 pub use follow::follow;
+pub use suites::suites;
 
 use std::io;
 use std::path::{Path, PathBuf};

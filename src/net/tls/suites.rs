@@ -1,5 +1,6 @@
 //! Cipher suites by the names that people configure.
 
+use rustls::crypto::ring;
 use rustls::{CipherSuite, SupportedCipherSuite};
 
 use super::TlsError;
@@ -38,7 +39,20 @@ pub(super) fn choose(supported: &mut Vec<SupportedCipherSuite>, names: &[String]
 }
 
 fn is_called(suite: CipherSuite, name: &str) -> bool {
-    // The standard's names begin with TLS_, rustls' with TLS13_ for those of TLS 1.3.
-    let standard = suite.as_str().unwrap_or_default().replacen("TLS13_", "TLS_", 1);
-    name == standard || OPENSSL.iter().any(|(known, openssl)| *known == suite && *openssl == name)
+    name == standard(suite) || OPENSSL.iter().any(|(known, openssl)| *known == suite && *openssl == name)
+}
+
+/// The standard's name, which begins with TLS_; rustls' begin with TLS13_ for those of TLS 1.3.
+fn standard(suite: CipherSuite) -> String {
+    suite.as_str().unwrap_or_default().replacen("TLS13_", "TLS_", 1)
+}
+
+/// The names of all that are supported: OpenSSL's, or the standard's for those of TLS 1.3.
+pub fn suites() -> Vec<String> {
+    let supported = ring::default_provider().cipher_suites;
+    let name = |suite: &SupportedCipherSuite| {
+        let openssl = OPENSSL.iter().find(|(known, _)| *known == suite.suite()).map(|(_, name)| *name);
+        openssl.map_or_else(|| standard(suite.suite()), str::to_owned)
+    };
+    supported.iter().map(name).collect()
 }

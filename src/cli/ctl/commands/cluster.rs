@@ -2,10 +2,10 @@
 //! node that is alone.
 
 use crate::cli::ctl::call::Call;
-use crate::cli::ctl::command::{CTL, Command, DIAGNOSTICS, MANY, Needs, Section};
+use crate::cli::ctl::command::{Command, DIAGNOSTICS, MANY, Needs, Section};
 use crate::cli::ctl::failure::{Failure, status};
 use crate::cli::ctl::line;
-use crate::cli::ctl::output::{Output, Rows};
+use crate::cli::ctl::output::Output;
 
 const ALONE: &str =
     "a node of Leveret is a cluster of its own: other nodes cannot join it, and it joins none";
@@ -37,17 +37,6 @@ pub const COMMANDS: &[Command] = &[
     )
     .tools(DIAGNOSTICS)
     .takes(0, 0, "[--timeout <timeout>]"),
-    Command::new("list_hashes", Section::Health, "Lists hashes for secrets in files: there are none", hashes)
-        .tools(CTL | DIAGNOSTICS)
-        .needs(Needs::Nothing),
-    Command::new(
-        "list_ciphers",
-        Section::Health,
-        "Lists ciphers for secrets in files: there are none",
-        ciphers,
-    )
-    .tools(CTL | DIAGNOSTICS)
-    .needs(Needs::Nothing),
 ];
 
 fn join(call: &mut Call) -> Result<Output, Failure> {
@@ -102,14 +91,4 @@ fn update(call: &mut Call) -> Result<Output, Failure> {
 fn peers(call: &mut Call) -> Result<Output, Failure> {
     call.banner("Discovering peers nodes ...");
     Ok(Output::Text(format!("[:{}]", call.node())))
-}
-
-fn ciphers(call: &mut Call) -> Result<Output, Failure> {
-    call.banner("Listing supported ciphers ...");
-    Ok(Output::Rows(Rows { streamed: true, ..Rows::default() }))
-}
-
-fn hashes(call: &mut Call) -> Result<Output, Failure> {
-    call.banner("Listing supported hash algorithms ...");
-    Ok(Output::Rows(Rows { streamed: true, ..Rows::default() }))
 }

@@ -3,12 +3,12 @@
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use hyper::Method;
 use serde_json::{Value, json};
 
+use super::status::{interface, purpose};
 use super::{is_running, items, text};
 use crate::cli::ctl::call::Call;
-use crate::cli::ctl::command::{ALL, CTL, Command, DIAGNOSTICS, Needs, QUEUES, Section, UPGRADE};
+use crate::cli::ctl::command::{CTL, Command, DIAGNOSTICS, Needs, PLUGINS, QUEUES, Section, UPGRADE};
 use crate::cli::ctl::failure::{Failure, status};
 use crate::cli::ctl::line;
 use crate::cli::ctl::output::Output;
@@ -55,9 +55,6 @@ pub const COMMANDS: &[Command] = &[
         1,
         "<protocol> [--timeout <timeout>]",
     ),
-    check("check_certificate_expiration", "Fails if a certificate expires soon", check_certificates)
-        .takes(0, 0, "[--within <period>] [--unit <unit>]")
-        .switches(&[line::number("within"), line::text("unit")]),
     check("check_if_metadata_store_is_initialized", "Fails unless definitions can be read", check_metadata),
     check(
         "check_if_metadata_store_is_initialized_with_data",
@@ -104,8 +101,12 @@ pub const COMMANDS: &[Command] = &[
         .tools(CTL | DIAGNOSTICS)
         .needs(Needs::Nothing),
     Command::new("version", Section::Help, "Shows the version of RabbitMQ that is followed", version)
-        .tools(ALL)
+        .tools(CTL | DIAGNOSTICS | PLUGINS)
         .needs(Needs::Nothing),
+    Command::new("autocomplete", Section::Help, "Lists the commands whose names begin so", autocomplete)
+        .tools(CTL | DIAGNOSTICS | PLUGINS | QUEUES)
+        .needs(Needs::Nothing)
+        .takes(1, 1, "[prefix] [--timeout <timeout>]"),
     check("server_version", "Shows the version of RabbitMQ that the node follows", server_version),
     check("erlang_version", "Shows the version of Erlang/OTP of that RabbitMQ", erlang_version)
         .takes(0, 0, "[--details] [--offline] [--timeout <timeout>]")
@@ -114,7 +115,9 @@ pub const COMMANDS: &[Command] = &[
 
 fn ping(call: &mut Call) -> Result<Output, Failure> {
     let node = call.node();
-    let milliseconds = call.timeout().unwrap_or(Duration::from_secs(60)).as_millis();
+    call.take_at_most_a_minute();
+    let milliseconds =
+        call.timeout().map_or_else(|| "infinity".to_owned(), |time| time.as_millis().to_string());
     call.banner(&format!(
         "Will ping {node}. This only checks if the OS process is running and registered with epmd. Timeout: \
          {milliseconds} ms."
@@ -192,7 +195,10 @@ fn check_alarms(call: &mut Call) -> Result<Output, Failure> {
         let text = format!("Node {node} reported no alarms, local or clusterwide");
         return Ok(Output::Both(text, json!({ "result": "ok" })));
     }
-    Err(Failure::bare(status::UNAVAILABLE, lines(&alarms)))
+    let told: Vec<_> = alarms.iter().map(|(line, _)| line.as_str()).collect();
+    let message = format!("Node {node} reported alarms");
+    let value = json!({ "result": "error", "message": message, "local": told, "global": [] });
+    Err(Failure::bare(status::UNAVAILABLE, told.join("\n")).or_value(value))
 }
 
 fn alarms(call: &mut Call) -> Result<Output, Failure> {
@@ -231,6 +237,20 @@ pub fn listeners(call: &mut Call) -> Result<Vec<Listener>, Failure> {
         port: listener["port"].as_u64().and_then(|port| u16::try_from(port).ok()).unwrap_or(0),
     });
     Ok(all.collect())
+}
+
+/// Ports as programs get them.
+pub fn described(listeners: &[Listener], node: &str) -> Vec<Value> {
+    let listener = |listener: &Listener| {
+        json!({
+            "node": node,
+            "interface": interface(&listener.interface),
+            "port": listener.port,
+            "protocol": listener.protocol,
+            "purpose": purpose(&listener.protocol),
+        })
+    };
+    listeners.iter().map(listener).collect()
 }
 
 fn ports(listeners: &[Listener]) -> String {
@@ -296,13 +316,15 @@ fn check_port(call: &mut Call) -> Result<Output, Failure> {
         let text = format!("A listener for port {port} is running on node {node}.");
         return Ok(Output::Both(text, json!({ "result": "ok", "node": node, "port": port.to_string() })));
     }
-    Err(Failure::bare(
-        status::UNAVAILABLE,
-        format!(
-            "No listener for port {port} is active on node {node}. Found listeners that use the following ports: {}",
-            ports(&all)
-        ),
-    ))
+    let numbers: Vec<_> = all.iter().map(|listener| listener.port).collect();
+    let value = json!({
+        "result": "error", "missing": port.to_string(), "ports": numbers, "listeners": described(&all, &node),
+    });
+    let text = format!(
+        "No listener for port {port} is active on node {node}. Found listeners that use the following ports: {}",
+        ports(&all)
+    );
+    Err(Failure::bare(status::UNAVAILABLE, text).or_value(value))
 }
 
 /// A protocol by each of its names.
@@ -328,29 +350,14 @@ fn check_protocol(call: &mut Call) -> Result<Output, Failure> {
     }
     let mut protocols: Vec<_> = all.iter().map(|listener| listener.protocol.as_str()).collect();
     protocols.dedup();
-    Err(Failure::refused(format!(
+    let value = json!({
+        "result": "error", "missing": name, "protocols": protocols, "listeners": described(&all, &node),
+    });
+    let text = format!(
         "No listener for protocol {name} is active on node {node}. Found listeners for the following protocols: {}",
         protocols.join(", ")
-    )))
-}
-
-fn check_certificates(call: &mut Call) -> Result<Output, Failure> {
-    let within = call.line.number("within").unwrap_or(4);
-    let unit = call.line.text("unit").unwrap_or("weeks").to_owned();
-    if !["days", "weeks", "months", "years"].contains(&unit.as_str()) {
-        return Err(Failure::bad_argument(&format!(
-            "unit '{unit}' is not supported. Use one of: days, weeks, months, years"
-        )));
-    }
-    call.banner(&format!("Checking certificate expiration for all certificates on node {} ...", call.node()));
-    let path = format!("/api/health/checks/certificate-expiration/{within}/{}", segment(&unit));
-    let reply = call.send(Method::GET, &path, None)?;
-    if reply.is_success() {
-        let unit = if within == 1 { unit.trim_end_matches('s') } else { &unit };
-        let text = format!("No certificates are expiring within {within} {unit}.");
-        return Ok(Output::Both(text, json!({ "result": "ok" })));
-    }
-    Err(Failure::refused(reply.reason()))
+    );
+    Err(Failure::refused(text).or_value(value))
 }
 
 fn check_metadata(call: &mut Call) -> Result<Output, Failure> {
@@ -435,6 +442,15 @@ fn node_health_check(call: &mut Call) -> Result<Output, Failure> {
 /// The version a server follows that is not told which; without a server.
 fn version(_: &mut Call) -> Result<Output, Failure> {
     Ok(Output::Text(crate::broker::compatibility::Compatibility::default().version().to_owned()))
+}
+
+/// For shells that complete what is typed.
+fn autocomplete(call: &mut Call) -> Result<Output, Failure> {
+    let (prefix, tool) = (call.argument(0), call.tool);
+    let own = super::all().filter(|command| command.belongs_to(tool) && command.name.starts_with(prefix));
+    let mut names: Vec<_> = own.map(|command| command.name).collect();
+    names.sort_unstable();
+    Ok(if names.is_empty() { Output::Nothing } else { Output::Text(names.join("\n")) })
 }
 
 fn server_version(call: &mut Call) -> Result<Output, Failure> {

@@ -185,6 +185,8 @@ fn queue(queue: &Value, column: &str) -> Term {
     match column {
         "arguments" => Term::table(&queue["arguments"]),
         "effective_policy_definition" => Term::pairs(&queue["effective_policy_definition"]),
+        // Streams have none, and do not say whether they are exclusive.
+        "pid" | "exclusive" if queue["type"] == "stream" => Term::Empty,
         "pid" => Term::Pid(pid(&name())),
         "leader" => Term::atom(NODE_NAME),
         "members" => Term::List(vec![Term::atom(NODE_NAME)]),
@@ -193,6 +195,11 @@ fn queue(queue: &Value, column: &str) -> Term {
         "owner_pid" => {
             let owner = text(&queue["owner_pid_details"], "name");
             if owner.is_empty() { Term::Empty } else { Term::Pid(pid(owner)) }
+        }
+        "exclusive_consumer_pid" => {
+            let mut consumers = items(&queue["consumer_details"]).iter();
+            let alone = consumers.find(|consumer| consumer["exclusive"] == true);
+            alone.map_or(Term::Empty, |consumer| Term::Pid(pid(text(&consumer["channel_details"], "name"))))
         }
         // Quorum queues cannot be, and do not say so either.
         "exclusive" if is_quorum => Term::Empty,
@@ -279,6 +286,22 @@ mod tests {
         let shown = ["protocol", "peer_host", "state", "ssl", "client_properties", "peer_cert_subject"];
         let shown = shown.map(|column| connection(&found, column).plain());
         assert_eq!(shown, ["{0,9,1}", "::1", "running", "false", "[{\"product\",\"x\"}]", ""]);
+    }
+
+    #[test]
+    fn whose_a_queue_is() {
+        let found = json!({
+            "name": "q", "vhost": "/", "type": "classic", "exclusive": true,
+            "owner_pid_details": { "name": "the connection" },
+            "consumer_details": [{ "exclusive": true, "channel_details": { "name": "the connection (1)" } }],
+        });
+        assert_eq!(queue(&found, "owner_pid"), Term::Pid(pid("the connection")));
+        assert_eq!(queue(&found, "exclusive_consumer_pid"), Term::Pid(pid("the connection (1)")));
+        let nobodys = json!({ "name": "q", "type": "classic", "consumer_details": [{ "exclusive": false }] });
+        for column in ["owner_pid", "exclusive_consumer_pid"] {
+            assert_eq!(queue(&nobodys, column), Term::Empty);
+        }
+        assert_eq!(queue(&json!({ "name": "s", "type": "stream", "exclusive": false }), "pid"), Term::Empty);
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::items::{BINDINGS, CHANNELS, CONNECTIONS, CONSUMERS, EXCHANGES, Kind, QUEUES};
-use super::{items, vhosts};
+use super::queues::path;
+use super::{items, text, vhosts};
 use crate::cli::ctl::call::Call;
 use crate::cli::ctl::command::{CTL, Command, DIAGNOSTICS, MANY, Section};
 use crate::cli::ctl::failure::Failure;
@@ -83,25 +84,46 @@ fn list(call: &mut Call, kind: &Kind, banner: &str, path: &str) -> Result<Output
     let columns = columns(call, kind.columns, kind.usual)?;
     call.banner(banner);
     let found = call.find(path)?.unwrap_or(Value::Null);
-    let row = |thing: &Value| columns.iter().map(|column| (kind.item)(thing, column)).collect();
-    let rows = items(&found).iter().map(row).collect();
-    Ok(Output::Rows(Rows { columns: columns.clone(), rows, streamed: true, ..Rows::default() }))
+    Ok(listed(kind, columns, &found))
+}
+
+fn listed(kind: &Kind, columns: Vec<String>, found: &Value) -> Output {
+    let row = |thing| columns.iter().map(|column| (kind.item)(thing, column)).collect();
+    let rows = items(found).iter().map(row).collect();
+    Output::Rows(Rows { columns, rows, streamed: true, ..Rows::default() })
+}
+
+/// The API's lists do not say whose an exclusive queue is, and who consumes it; what it says of a single one does.
+fn with_owners(call: &mut Call, mut found: Value) -> Result<Value, Failure> {
+    for queue in found.as_array_mut().into_iter().flatten() {
+        if queue["exclusive"] == true || !text(queue, "exclusive_consumer_tag").is_empty() {
+            if let Some(whole) = call.find(&path(text(queue, "vhost"), text(queue, "name")))? {
+                *queue = whole;
+            }
+        }
+    }
+    Ok(found)
 }
 
 fn queues(call: &mut Call) -> Result<Output, Failure> {
     let vhost = call.vhost();
+    call.take_at_most_a_minute();
     let seconds = call.line.text("timeout").and_then(|text| text.parse().ok()).unwrap_or(60.0);
     let timeout = match call.line.text("timeout") {
         Some("infinity") => String::new(),
         _ => format!("Timeout: {seconds:.1} seconds ...\n"),
     };
     let banner = format!("{timeout}Listing queues for vhost {vhost} ...");
-    let mut path = format!("/api/queues/{}", segment(&vhost));
-    if call.line.flag("offline") {
-        // A queue is where the node is.
-        path = "/api/nothing".to_owned();
+    let columns = columns(call, QUEUES.columns, QUEUES.usual)?;
+    call.banner(&banner);
+    // A queue is where the node is.
+    let offline = call.line.flag("offline");
+    let found = if offline { None } else { call.find(&format!("/api/queues/{}", segment(&vhost)))? };
+    let mut found = found.unwrap_or(Value::Null);
+    if columns.iter().any(|column| ["owner_pid", "exclusive_consumer_pid"].contains(&column.as_str())) {
+        found = with_owners(call, found)?;
     }
-    list(call, &QUEUES, &banner, &path)
+    Ok(listed(&QUEUES, columns, &found))
 }
 
 fn exchanges(call: &mut Call) -> Result<Output, Failure> {

@@ -8,9 +8,10 @@
 //! - [`queues`]: what is done to queues and connections
 //! - [`peek`]: a look at a message
 //! - [`streams`]: super streams, groups, and what streams remember
-//! - [`quorum`], [`cluster`]: replicas and other nodes, as far as a node that is alone can say something of them
+//! - [`quorum`], [`replicas`], [`cluster`]: replicas and other nodes, as far as a node that is alone can say something of them
 //! - [`settings`]: what can be changed on a running node
-//! - [`runtime`], [`apart`]: the machine; what there is no such thing as
+//! - [`runtime`], [`tls`], [`apart`]: the machine; TLS; what there is no such thing as
+//! - [`secrets`]: what is encrypted in configuration files
 //! - [`definitions`]: out and in
 
 mod apart;
@@ -28,10 +29,13 @@ mod plugins;
 mod policies;
 mod queues;
 mod quorum;
+mod replicas;
 mod runtime;
+mod secrets;
 mod settings;
 mod status;
 mod streams;
+mod tls;
 mod users;
 mod vhosts;
 
@@ -57,12 +61,15 @@ pub fn all() -> impl Iterator<Item = &'static Command> {
         lists::COMMANDS,
         queues::COMMANDS,
         quorum::COMMANDS,
+        replicas::COMMANDS,
         peek::COMMANDS,
         streams::COMMANDS,
         settings::COMMANDS,
+        secrets::COMMANDS,
         definitions::COMMANDS,
         cluster::COMMANDS,
         runtime::COMMANDS,
+        tls::COMMANDS,
         apart::COMMANDS,
     ];
     tables.into_iter().flatten()

@@ -55,6 +55,7 @@ fn peek(call: &mut Call) -> Result<Output, Failure> {
         .ok_or_else(|| Failure::refused(format!("Target queue was not found in virtual host '{vhost}'")))?;
     match text(&queue, "type") {
         "quorum" => {}
+        "stream" => return Err(Failure::refused("not_quorum_queue")),
         kind => return Err(Failure::refused(format!("Cannot peek into a {kind} queue"))),
     }
     let message = ready(call, &path(&vhost, &name), position)?;

@@ -209,11 +209,13 @@ fn is_enabled(call: &mut Call) -> Result<Output, Failure> {
     }
     let enabled: Vec<_> = enabled.into_iter().collect();
     let (noun, verb) = if missing.len() == 1 { ("Plugin", "is") } else { ("Plugins", "are") };
-    Err(Failure::refused(format!(
+    let text = format!(
         "{noun} {} {verb} not enabled on node {node}. Enabled plugins and dependencies: {}",
         missing.join(", "),
         enabled.join(", ")
-    )))
+    );
+    let value = json!({ "result": "error", "message": text });
+    Err(Failure::refused(text).or_value(value))
 }
 
 fn list(call: &mut Call) -> Result<Output, Failure> {

@@ -1,12 +1,13 @@
 //! Policies, those of operators included.
 
-use hyper::Method;
+use fancy_regex::Regex;
 use serde_json::{Value, json};
 
+use super::replicas::nothing;
 use super::{items, parsed, text, vhosts};
 use crate::cli::ctl::call::Call;
-use crate::cli::ctl::command::{CTL, Command, DIAGNOSTICS, Section};
-use crate::cli::ctl::failure::{Failure, status};
+use crate::cli::ctl::command::{CTL, Command, DIAGNOSTICS, QUEUES, Section};
+use crate::cli::ctl::failure::Failure;
 use crate::cli::ctl::line::{self, Switch};
 use crate::cli::ctl::output::{Output, Rows};
 use crate::cli::ctl::term::Term;
@@ -52,6 +53,29 @@ pub const COMMANDS: &[Command] = &[
         .tools(DIAGNOSTICS)
         .takes(1, 1, "[--object-type <type>] <name>")
         .switches(&[line::text("object-type")]),
+    Command::new(
+        "list_policies_with_classic_queue_mirroring",
+        Section::Policies,
+        "Lists policies that mirror classic queues: none can",
+        mirroring,
+    )
+    .tools(DIAGNOSTICS | QUEUES)
+    .takes(0, 0, "[--timeout <timeout>]"),
+    Command::new(
+        "list_operator_policies_with_classic_queue_mirroring",
+        Section::Policies,
+        "Lists operators' policies that mirror classic queues: none can",
+        mirroring,
+    )
+    .tools(DIAGNOSTICS | QUEUES)
+    .takes(0, 0, "[--timeout <timeout>]"),
+    Command::new(
+        "remove_classic_queue_mirroring_from_policies",
+        Section::Operations,
+        "Does nothing: no policy mirrors classic queues",
+        remove_mirroring,
+    )
+    .takes(0, 0, "[--timeout <timeout>]"),
 ];
 
 /// The two kinds of policies: their place in the API, and what they are called.
@@ -149,24 +173,86 @@ fn list_operator(call: &mut Call) -> Result<Output, Failure> {
     OPERATORS.list(call)
 }
 
-/// The policy that holds for a queue or an exchange.
+/// Whether policies for these things are for one of this kind and, where it is a queue, of this type.
+fn applies(apply_to: &str, kind: &str, of: &str) -> bool {
+    match apply_to {
+        "all" => true,
+        "exchanges" => kind == "exchange",
+        "queues" => kind == "queue",
+        "classic_queues" => kind == "queue" && of == "classic",
+        "quorum_queues" => kind == "queue" && of == "quorum",
+        "streams" => kind == "queue" && of == "stream",
+        _ => false,
+    }
+}
+
+/// All policies that would do for a queue or an exchange; the first one holds.
 fn matching(call: &mut Call) -> Result<Output, Failure> {
     let (vhost, name) = (call.vhost(), call.argument(0).to_owned());
     let kind = call.line.text("object-type").unwrap_or("queue").to_owned();
+    let path = match kind.as_str() {
+        "queue" => "queues",
+        "exchange" => "exchanges",
+        _ => return Err(Failure::bad_argument("the type of an object is queue or exchange")),
+    };
     call.banner(&format!("Listing policies that match {kind} '{name}' in vhost '{vhost}' ..."));
-    let path = if kind == "exchange" { "exchanges" } else { "queues" };
-    let reply =
-        call.send(Method::GET, &format!("/api/{path}/{}/{}", segment(&vhost), segment(&name)), None)?;
-    if !reply.is_success() {
-        return Err(Failure::bare(status::DATA, "Object (queue, stream, exchange, etc) was not found"));
+    let found = call.find(&format!("/api/{path}/{}/{}", segment(&vhost), segment(&name)))?;
+    let found = found.ok_or_else(nothing)?;
+    let all = call.get(&USERS.of_vhost(&vhost))?;
+    let fits = |policy: &&Value| {
+        applies(text(policy, "apply-to"), &kind, text(&found, "type"))
+            && Regex::new(text(policy, "pattern")).is_ok_and(|regex| regex.is_match(&name).unwrap_or(false))
+    };
+    let mut fitting: Vec<_> = items(&all).iter().filter(fits).collect();
+    fitting.sort_by_key(|policy| std::cmp::Reverse(policy["priority"].as_i64()));
+    if call.is_json() {
+        let value = json!({ "result": "ok", "policies": fitting });
+        return Ok(Output::Both(String::new(), value));
     }
-    let effective = text(&reply.json(), "policy").to_owned();
-    let found = call.get(&USERS.of_vhost(&vhost))?;
-    let holds = items(&found).iter().filter(|policy| text(policy, "name") == effective);
-    let rows = holds.map(|policy| {
+    if fitting.is_empty() {
+        let rows = Rows::new(&["Output"], vec![vec![Term::atom("[]")]]);
+        return Ok(Output::Rows(Rows { in_box: true, ..rows }));
+    }
+    let rows = fitting.into_iter().map(|policy| {
         let mut row = row(policy);
         row[4] = Term::pairs(&policy["definition"]);
         row
     });
     Ok(Output::Rows(Rows { in_box: true, ..Rows::new(&COLUMNS, rows.collect()) }))
+}
+
+/// No policy mirrors classic queues here: what is about that is left out when it comes.
+fn mirroring(call: &mut Call) -> Result<Output, Failure> {
+    let of_operators = call.line.words.first().is_some_and(|name| name.contains("operator"));
+    let whose = if of_operators { "operator policies" } else { "policies" };
+    call.banner(&format!("Listing {whose} with classic queue mirroring ..."));
+    Ok(Output::Rows(Rows::default()))
+}
+
+fn remove_mirroring(call: &mut Call) -> Result<Output, Failure> {
+    call.banner(
+        "Will remove keys that enable classic queue mirroring from all regular and operator policies",
+    );
+    Ok(Output::Remark("There are none: no policy mirrors classic queues".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_policies_are_for() {
+        for (apply_to, kind, of, wanted) in [
+            ("all", "exchange", "topic", true),
+            ("queues", "queue", "stream", true),
+            ("queues", "exchange", "topic", false),
+            ("exchanges", "exchange", "stream", true),
+            ("classic_queues", "queue", "classic", true),
+            ("classic_queues", "queue", "quorum", false),
+            ("streams", "queue", "stream", true),
+            ("streams", "exchange", "stream", false),
+        ] {
+            assert_eq!(applies(apply_to, kind, of), wanted, "{apply_to} {kind} {of}");
+        }
+    }
 }

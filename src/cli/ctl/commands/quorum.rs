@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use super::queues::path;
+use super::replicas::{check_strategy, module};
 use super::{items, text};
 use crate::cli::ctl::call::Call;
 use crate::cli::ctl::command::{Command, DIAGNOSTICS, QUEUES, Section, UPGRADE};
@@ -29,11 +30,9 @@ const fn command(
 }
 
 pub const COMMANDS: &[Command] = &[
-    command("quorum_status", "Shows the replicas of a quorum queue", quorum_status).takes(
-        1,
-        1,
-        "[--vhost <vhost>] <queue>",
-    ),
+    command("quorum_status", "Shows the replicas of a quorum queue", quorum_status)
+        .tools(QUEUES | DIAGNOSTICS)
+        .takes(1, 1, "[--vhost <vhost>] <queue>"),
     command("rebalance", "Spreads leaders over nodes: there is one", rebalance).takes(
         1,
         1,
@@ -84,28 +83,33 @@ pub const COMMANDS: &[Command] = &[
     .tools(UPGRADE),
 ];
 
-fn not_found(name: &str, vhost: &str) -> Failure {
+pub fn not_found(name: &str, vhost: &str) -> Failure {
     Failure::bare(status::DATA, format!("queue '{name}' was not found in virtual host '{vhost}'"))
 }
 
-fn is_this(call: &Call, node: &str) -> bool {
+pub fn is_this(call: &Call, node: &str) -> bool {
     node == NODE_NAME || node == call.node()
 }
 
 /// A node that is not in the cluster.
-fn stranger(node: &str) -> Failure {
+pub fn stranger(node: &str) -> Failure {
     Failure::untimely(format!("node {node} is not a member of the cluster"))
+}
+
+/// Refuses what is no quorum queue.
+fn check_quorum(call: &mut Call, vhost: &str, name: &str) -> Result<(), Failure> {
+    let queue = call.find(&path(vhost, name))?.ok_or_else(|| not_found(name, vhost))?;
+    match text(&queue, "type") {
+        "quorum" => Ok(()),
+        kind => Err(Failure::refused(format!("{{:unsupported, :{}}}", module(kind)))),
+    }
 }
 
 /// One replica, which leads. What Raft counts is not there to be shown.
 fn quorum_status(call: &mut Call) -> Result<Output, Failure> {
     let (vhost, name, node) = (call.vhost(), call.argument(0).to_owned(), call.node());
     call.banner(&format!("Status of queue {name} on node {node} ..."));
-    let queue = call.find(&path(&vhost, &name))?.ok_or_else(|| not_found(&name, &vhost))?;
-    let kind = text(&queue, "type");
-    if kind != "quorum" {
-        return Err(Failure::refused(format!("{{:unsupported, :rabbit_{kind}_queue}}")));
-    }
+    check_quorum(call, &vhost, &name)?;
     let columns = [
         "Node Name",
         "Raft State",
@@ -139,6 +143,7 @@ fn rebalance(call: &mut Call) -> Result<Output, Failure> {
 
 fn grow(call: &mut Call) -> Result<Output, Failure> {
     let [node, strategy] = [0, 1].map(|n| call.argument(n).to_owned());
+    check_strategy(call)?;
     if !is_this(call, &node) {
         return Err(stranger(&node));
     }
@@ -149,10 +154,16 @@ fn grow(call: &mut Call) -> Result<Output, Failure> {
 fn shrink(call: &mut Call) -> Result<Output, Failure> {
     let node = call.argument(0).to_owned();
     call.banner(&format!("Shrinking queues on {node}..."));
-    if is_this(call, &node) {
-        return Err(Failure::refused("it is the only node: no replica can be removed"));
+    if !is_this(call, &node) {
+        return Err(Failure::refused(format!("{{:node_not_running, :{node}}}")));
     }
-    Err(Failure::refused(format!("{{:node_not_running, :{node}}}")))
+    let queues = call.get("/api/queues")?;
+    let quorum = items(&queues).iter().filter(|queue| text(queue, "type") == "quorum");
+    let row = |queue: &Value| {
+        let why = "error: the last node cannot be removed";
+        vec![text(queue, "vhost").into(), text(queue, "name").into(), Term::from(1), why.into()]
+    };
+    Ok(Output::Rows(Rows::new(&["vhost", "name", "size", "result"], quorum.map(row).collect())))
 }
 
 fn add_member(call: &mut Call) -> Result<Output, Failure> {
@@ -161,18 +172,19 @@ fn add_member(call: &mut Call) -> Result<Output, Failure> {
     if !is_this(call, &node) {
         return Err(stranger(&node));
     }
-    call.banner(&format!("Adding a replica for queue {name} on node {node}..."));
-    call.find(&path(&vhost, &name))?.ok_or_else(|| not_found(&name, &vhost))?;
-    Err(Failure::refused("Queue already has a member on this node"))
+    call.banner(&format!("Adding a member for queue {name} on node {node}..."));
+    // It has one here already.
+    check_quorum(call, &vhost, &name)?;
+    Ok(Output::Nothing)
 }
 
 fn delete_member(call: &mut Call) -> Result<Output, Failure> {
     let [name, node] = [0, 1].map(|n| call.argument(n).to_owned());
     let vhost = call.vhost();
     call.banner(&format!("Removing a replica of queue {name} on node {node}..."));
-    call.find(&path(&vhost, &name))?.ok_or_else(|| not_found(&name, &vhost))?;
+    check_quorum(call, &vhost, &name)?;
     if is_this(call, &node) {
-        return Err(Failure::refused("{:error, :last_node}"));
+        return Err(Failure::refused("last_node"));
     }
     // Where there is no replica, there is none.
     Ok(Output::Nothing)

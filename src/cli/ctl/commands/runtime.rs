@@ -1,10 +1,16 @@
-//! What concerns the machine that the node is on: logs, names, TLS.
+//! What concerns the machine that the node is on: logs, names, network interfaces.
 
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Seek as _, SeekFrom};
 use std::net::{IpAddr, ToSocketAddrs as _};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
+use if_addrs::IfAddr;
 use serde_json::{Value, json};
 
-use super::{items, text};
+use super::items;
 use crate::cli::ctl::call::Call;
 use crate::cli::ctl::command::{CTL, Command, DIAGNOSTICS, Needs, Section};
 use crate::cli::ctl::failure::{Failure, status};
@@ -14,6 +20,8 @@ use crate::cli::ctl::term::Term;
 use crate::cli::http::segment;
 use crate::node::NODE_NAME;
 
+/// Between two looks whether there is more of it.
+const PAUSE: Duration = Duration::from_millis(100);
 const TIMEOUT: &str = "[--timeout <timeout>]";
 
 const fn command(
@@ -31,12 +39,16 @@ pub const COMMANDS: &[Command] = &[
     command("log_tail", "Shows the last lines of the node's log", log_tail)
         .takes(0, 0, "[--number|-N <number>] [--timeout <timeout>]")
         .switches(&[line::number("number").short('N')]),
+    command("log_tail_stream", "Shows what the node logs, for some time", log_tail_stream)
+        .takes(0, 0, "[--duration|-d <seconds>] [--timeout <timeout>]")
+        .switches(&[line::number("duration").short('d')]),
     command("resolve_hostname", "Resolves a host name as this machine does", resolve)
         .needs(Needs::Nothing)
         .takes(1, 1, "<hostname> [--address-family <ipv4 | ipv6>]")
         .switches(&[line::text("address-family")]),
-    command("tls_versions", "Lists the versions of TLS that there are", tls_versions).needs(Needs::Nothing),
-    command("certificates", "Lists certificates in use", certificates).takes(0, 0, ""),
+    command("list_network_interfaces", "Lists network interfaces of this machine", interfaces)
+        .needs(Needs::Nothing)
+        .takes(0, 0, "[--offline] [--timeout <timeout>]"),
     command("list_node_auth_attempt_stats", "Counts logins by protocol", attempts)
         .tools(CTL | DIAGNOSTICS)
         .takes(0, 0, "[--by-source]")
@@ -61,15 +73,50 @@ fn log_location(call: &mut Call) -> Result<Output, Failure> {
 fn log_tail(call: &mut Call) -> Result<Output, Failure> {
     let count = call.line.number("number").and_then(|number| usize::try_from(number).ok()).unwrap_or(50);
     call.banner(&format!("Last {count} log lines on node {} ...", call.node()));
-    let files = log_files(call)?;
-    let file = files.iter().find(|file| file.starts_with('/')).ok_or_else(|| {
-        Failure::new(status::DATA, "the node logs to no file: its lines are on its standard output")
-    })?;
-    let log = std::fs::read(file);
-    let log = log.map_err(|e| Failure::new(status::DATA, format!("{file} cannot be read: {e}")))?;
+    let file = log_file(call)?;
+    let log = std::fs::read(&file).map_err(|e| unreadable(&file, &e))?;
     let log = String::from_utf8_lossy(&log);
     let lines: Vec<_> = log.lines().collect();
     Ok(Output::Text(lines[lines.len().saturating_sub(count)..].join("\n")))
+}
+
+/// The file that the node logs to.
+fn log_file(call: &mut Call) -> Result<String, Failure> {
+    let file = log_files(call)?.into_iter().find(|file| file.starts_with('/'));
+    file.ok_or_else(|| {
+        Failure::new(status::DATA, "the node logs to no file: its lines are on its standard output")
+    })
+}
+
+fn unreadable(file: &str, error: &io::Error) -> Failure {
+    Failure::new(status::DATA, format!("{file} cannot be read: {error}"))
+}
+
+/// Shows what comes to the end of the log, until the time is over, if there is one. A log that has become shorter is another one.
+fn log_tail_stream(call: &mut Call) -> Result<Output, Failure> {
+    let seconds = call.line.number("duration").and_then(|seconds| u64::try_from(seconds).ok());
+    let how_long = seconds.map_or_else(String::new, |seconds| format!(" for {seconds} seconds"));
+    call.banner(&format!("Streaming logs from node {}{how_long} ...", call.node()));
+    let file = log_file(call)?;
+    let failed = |e: io::Error| unreadable(&file, &e);
+    let mut at = std::fs::metadata(&file).map_err(failed)?.len();
+    let (begin, patience) = (Instant::now(), seconds.map(Duration::from_secs));
+    loop {
+        let mut log = File::open(&file).map_err(failed)?;
+        if log.metadata().map_err(failed)?.len() < at {
+            at = 0;
+        }
+        log.seek(SeekFrom::Start(at)).map_err(failed)?;
+        match io::copy(&mut log, &mut io::stdout().lock()) {
+            Ok(count) => at += count,
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => return Ok(Output::Nothing),
+            Err(e) => return Err(failed(e)),
+        }
+        if patience.is_some_and(|patience| begin.elapsed() >= patience) {
+            return Ok(Output::Nothing);
+        }
+        sleep(PAUSE);
+    }
 }
 
 fn resolve(call: &mut Call) -> Result<Output, Failure> {
@@ -90,26 +137,82 @@ fn resolve(call: &mut Call) -> Result<Output, Failure> {
     Ok(Output::Both(addresses.join("\n"), json!({ "result": "ok", "addresses": addresses })))
 }
 
-/// Those of the library that TLS comes from.
-fn tls_versions(call: &mut Call) -> Result<Output, Failure> {
-    call.banner("Listing all TLS versions supported by the runtime...");
-    let versions = ["tlsv1.3", "tlsv1.2"];
-    Ok(Output::Both(versions.join("\n"), json!({ "result": "ok", "available": versions })))
+/// The network interfaces of the machine that the tool runs on, which is the node's.
+fn interfaces(call: &mut Call) -> Result<Output, Failure> {
+    let node = call.node();
+    call.banner(&format!("Asking node {node} to report its network interfaces ..."));
+    let addresses = if_addrs::get_if_addrs();
+    let addresses =
+        addresses.map_err(|e| Failure::new(status::SOFTWARE, format!("interfaces cannot be listed: {e}")))?;
+    let mut named: BTreeMap<String, Vec<(&str, String)>> = BTreeMap::new();
+    for name in folder_names("/sys/class/net") {
+        named.insert(name, Vec::new());
+    }
+    for address in addresses {
+        let about = named.entry(address.name).or_default();
+        match address.addr {
+            IfAddr::V6(v6) => {
+                about.extend([("netmask", v6.netmask.to_string()), ("addr", v6.ip.to_string())]);
+            }
+            IfAddr::V4(v4) => {
+                about.extend(v4.broadcast.map(|address| ("broadaddr", address.to_string())));
+                about.extend([("netmask", v4.netmask.to_string()), ("addr", v4.ip.to_string())]);
+            }
+        }
+    }
+    let (mut out, mut value) = (String::new(), json!({}));
+    for (name, addresses) in named {
+        let hardware = ("hwaddr", hardware_address(&of_interface(&name, "address")));
+        let flags =
+            ("flags", interface_flags(&of_interface(&name, "flags"), &of_interface(&name, "operstate")));
+        out.push_str(&format!("Interface {name}\n\n"));
+        value[&name] = json!({});
+        for (what, shown) in [hardware].into_iter().chain(addresses).chain([flags]) {
+            out.push_str(&format!("{what}: {shown}\n"));
+            if value[&name][what].is_null() {
+                value[&name][what] = shown.into();
+            }
+        }
+        out.push_str("\n\n");
+    }
+    let message = format!("Node {node} reported network interfaces");
+    Ok(Output::Both(
+        out.trim_end_matches('\n').to_owned() + "\n\n",
+        json!({
+            "result": "ok", "message": message, "interfaces": value,
+        }),
+    ))
 }
 
-fn certificates(call: &mut Call) -> Result<Output, Failure> {
-    call.banner(&format!("Certificates of node {} ...", call.node()));
-    let listeners = call.get("/ctl/status")?;
-    let with_tls = items(&listeners["listeners"]).iter().filter(|listener| listener["tls"] == true);
-    let named = with_tls.map(|listener| {
-        let files = Term::of(&listener["certificates"]);
-        (format!("{}:{}", text(listener, "protocol"), listener["port"]), files)
-    });
-    let named: Vec<_> = named.collect();
-    if named.is_empty() {
-        return Ok(Output::Both("#{}".to_owned(), json!([])));
-    }
-    Ok(Output::Term(Term::Map(named)))
+fn folder_names(folder: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// What the kernel says of an interface.
+fn of_interface(name: &str, what: &str) -> String {
+    std::fs::read_to_string(format!("/sys/class/net/{name}/{what}")).unwrap_or_default().trim().to_owned()
+}
+
+/// An address as Erlang's users write it: without zeros in front.
+fn hardware_address(address: &str) -> String {
+    let octets = address.split(':').filter_map(|octet| u8::from_str_radix(octet, 16).ok());
+    octets.map(|octet| format!("{octet:X}")).collect::<Vec<_>>().join(":")
+}
+
+/// The flags of an interface by name (`netdevice(7)`). Whether it runs stands apart from them.
+fn interface_flags(flags: &str, state: &str) -> String {
+    let bits = u32::from_str_radix(flags.trim_start_matches("0x"), 16).unwrap_or(0);
+    let running = bits & 1 != 0 && ["up", "unknown"].contains(&state);
+    let named = [
+        (bits & 1 != 0, "up"),
+        (bits & 2 != 0, "broadcast"),
+        (bits & 8 != 0, "loopback"),
+        (bits & 16 != 0, "pointtopoint"),
+        (running, "running"),
+        (bits & 4096 != 0, "multicast"),
+    ];
+    named.iter().filter(|(is_set, _)| *is_set).map(|(_, name)| *name).collect::<Vec<_>>().join(", ")
 }
 
 fn attempts(call: &mut Call) -> Result<Output, Failure> {
@@ -128,4 +231,20 @@ fn reset_attempts(call: &mut Call) -> Result<Output, Failure> {
     call.banner(&format!("Resetting auth attempt metrics on node {} ...", call.node()));
     call.delete(&format!("/api/auth/attempts/{}", segment(NODE_NAME)))?;
     Ok(Output::Nothing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interfaces_as_erlang_tells_them() {
+        assert_eq!(hardware_address("02:fc:00:00:00:1b"), "2:FC:0:0:0:1B");
+        assert_eq!(hardware_address(""), "");
+        assert_eq!(interface_flags("0x1003", "up"), "up, broadcast, running, multicast");
+        assert_eq!(interface_flags("0x9", "unknown"), "up, loopback, running");
+        assert_eq!(interface_flags("0x1003", "down"), "up, broadcast, multicast");
+        assert_eq!(interface_flags("0x82", "down"), "broadcast");
+        assert_eq!(interface_flags("", ""), "");
+    }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{items, text};
 use crate::cli::ctl::call::{Call, refusal};
-use crate::cli::ctl::command::{CTL, Command, DIAGNOSTICS, Needs, Section};
+use crate::cli::ctl::command::{CTL, Command, DIAGNOSTICS, MANY, Needs, Section};
 use crate::cli::ctl::failure::{Failure, status};
 use crate::cli::ctl::line;
 use crate::cli::ctl::output::{Output, Rows};
@@ -33,6 +33,16 @@ pub const COMMANDS: &[Command] = &[
     ),
     setting("set_log_level", "Says what is logged", set_log_level).takes(1, 1, "<log_level>"),
     setting("environment", "Shows the node's settings", environment).tools(CTL | DIAGNOSTICS),
+    Command::new(
+        "list_channel_interceptors",
+        Section::Health,
+        "Lists interceptors of channels: there are none",
+        list_interceptors,
+    )
+    .tools(CTL | DIAGNOSTICS)
+    .takes(0, 0, "[--timeout <timeout>]"),
+    setting("set_channel_interceptor_priorities", "Fails: there are no interceptors", set_interceptors)
+        .takes(1, MANY, "<interceptor> <priority> [<interceptor> <priority> ...] [--timeout <timeout>]"),
     Command::new("rotate_logs", Section::Nodes, "Does nothing [deprecated]", rotate_logs)
         .needs(Needs::Nothing),
     Command::new("force_gc", Section::Operations, "Gives memory back: it is given back by itself", force_gc)
@@ -50,7 +60,7 @@ pub const COMMANDS: &[Command] = &[
         .switches(&[line::flag("opt-in"), line::flag("experimental")]),
     Command::new("list_feature_flags", Section::Features, "Lists feature flags", list_flags)
         .tools(CTL | DIAGNOSTICS)
-        .takes(0, super::super::command::MANY, "[<column> ...] [--timeout <timeout>]"),
+        .takes(0, MANY, "[<column> ...] [--timeout <timeout>]"),
     Command::new(
         "list_deprecated_features",
         Section::Features,
@@ -58,11 +68,11 @@ pub const COMMANDS: &[Command] = &[
         list_deprecated,
     )
     .tools(CTL | DIAGNOSTICS)
-    .takes(0, super::super::command::MANY, "[--used] [<column> ...]")
+    .takes(0, MANY, "[--used] [<column> ...]")
     .switches(&[line::flag("used")]),
     Command::new("eval", Section::Operations, "Does what some lines of Erlang mean that scripts use", eval)
         .needs(Needs::Nothing)
-        .takes(0, super::super::command::MANY, "<expression>"),
+        .takes(0, MANY, "<expression>"),
 ];
 
 /// A number of octets with a unit, `2GB` or `100MiB`; without one it is octets.
@@ -150,6 +160,29 @@ fn environment(call: &mut Call) -> Result<Output, Failure> {
         None => call.get("/ctl/status")?,
     };
     Ok(Output::Term(Term::Map(vec![("rabbit".to_owned(), Term::of(&settings))])))
+}
+
+fn list_interceptors(call: &mut Call) -> Result<Output, Failure> {
+    call.banner("Listing channel interceptors ...");
+    Ok(Output::Rows(Rows::default()))
+}
+
+fn set_interceptors(call: &mut Call) -> Result<Output, Failure> {
+    if call.arguments.len() % 2 == 1 {
+        let why = "Interceptors and priorities must be provided as <interceptor> <priority> pairs";
+        return Err(Failure::bad_argument(why));
+    }
+    let pairs: Vec<_> = call.arguments.chunks(2).map(|pair| (pair[0].as_str(), pair[1].as_str())).collect();
+    if let Some((_, wrong)) = pairs.iter().find(|(_, priority)| priority.parse::<i64>().is_err()) {
+        return Err(Failure::bad_argument(&format!("Priority {wrong:?} is not a valid integer")));
+    }
+    let shown: Vec<_> = pairs.iter().map(|(name, priority)| format!("{name}={priority}")).collect();
+    call.banner(&format!("Setting channel interceptor priorities to [{}] ...", shown.join(", ")));
+    let names: Vec<_> = pairs.iter().map(|(name, _)| Term::from(*name).erlang()).collect();
+    Err(Failure::refused(format!(
+        "cannot set channel interceptor priorities: the following are not registered as channel interceptors: [{}]",
+        names.join(",")
+    )))
 }
 
 fn rotate_logs(_: &mut Call) -> Result<Output, Failure> {

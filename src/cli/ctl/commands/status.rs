@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::health::listeners;
+use super::health::{described, listeners};
+use super::items::{CHANNELS, CONNECTIONS, EXCHANGES, QUEUES};
 use super::{items, text};
 use crate::cli::ctl::call::Call;
 use crate::cli::ctl::command::{CTL, Command, DIAGNOSTICS, Needs, Section};
@@ -34,7 +35,8 @@ pub const COMMANDS: &[Command] = &[
         .tools(DIAGNOSTICS)
         .needs(Needs::Nothing)
         .takes(0, 0, TIMEOUT),
-    Command::new("report", Section::Health, "Shows all of this, and all lists", report),
+    Command::new("report", Section::Health, "Shows all of this, and all lists", report)
+        .tools(CTL | DIAGNOSTICS),
 ];
 
 /// A number of octets in a unit of 1000s, as RabbitMQ rounds it.
@@ -71,7 +73,7 @@ fn or_none(lines: &[String]) -> String {
 }
 
 /// What a port is for, by its protocol.
-fn purpose(protocol: &str) -> &'static str {
+pub fn purpose(protocol: &str) -> &'static str {
     match protocol {
         "amqp" => "AMQP 0-9-1",
         "amqp/ssl" => "AMQP 0-9-1 over TLS",
@@ -85,7 +87,8 @@ fn purpose(protocol: &str) -> &'static str {
     }
 }
 
-fn interface(address: &str) -> String {
+/// An address as it stands in a URI.
+pub fn interface(address: &str) -> String {
     if address.contains(':') { format!("[{address}]") } else { address.to_owned() }
 }
 
@@ -97,16 +100,7 @@ fn ports(call: &mut Call) -> Result<(Vec<String>, Value), Failure> {
         let (interface, purpose) = (interface(&l.interface), purpose(&l.protocol));
         format!("Interface: {interface}, port: {}, protocol: {}, purpose: {purpose}", l.port, l.protocol)
     });
-    let values = all.iter().map(|l| {
-        json!({
-            "node": node,
-            "interface": interface(&l.interface),
-            "port": l.port,
-            "protocol": l.protocol,
-            "purpose": purpose(&l.protocol),
-        })
-    });
-    Ok((lines.collect(), values.collect()))
+    Ok((lines.collect(), described(&all, &node).into()))
 }
 
 fn list_listeners(call: &mut Call) -> Result<Output, Failure> {
@@ -184,11 +178,7 @@ impl Facts {
 
     /// A list of texts in what the node says of itself.
     fn files(&self, field: &str) -> Vec<String> {
-        let listed = |value: &Value| -> Vec<String> {
-            items(value).iter().filter_map(Value::as_str).map(str::to_owned).collect()
-        };
-        let found = listed(&self.about[field]);
-        if found.is_empty() { listed(&self.node[field]) } else { found }
+        items(&self.node[field]).iter().filter_map(Value::as_str).map(str::to_owned).collect()
     }
 }
 
@@ -373,33 +363,45 @@ fn os_env(call: &mut Call) -> Result<Output, Failure> {
     Ok(Output::Text(lines.join("\n")))
 }
 
-/// Every list of every virtual host, after the node's status.
+/// The status, the settings, and every list of every virtual host with all columns.
 fn report(call: &mut Call) -> Result<Output, Failure> {
     call.banner(&format!("Reporting server status of node {} ...\n", call.node()));
     let vhosts = call.get("/api/vhosts")?;
-    let of_node = ["status", "cluster_status", "list_connections", "list_channels", "list_global_parameters"];
-    for name in of_node {
-        run_one(call, name)?;
+    let none: &[&str] = &[];
+    for (name, columns) in [
+        ("status", none),
+        ("cluster_status", none),
+        ("environment", none),
+        ("list_connections", CONNECTIONS.columns),
+        ("list_channels", CHANNELS.columns),
+        ("os_env", none),
+        ("list_feature_flags", none),
+        ("list_vhosts", none),
+        ("list_global_parameters", none),
+    ] {
+        run_one(call, name, columns)?;
     }
     for vhost in items(&vhosts) {
         call.line.set("vhost", text(vhost, "name"));
-        let of_vhost = [
-            "list_queues",
-            "list_exchanges",
-            "list_bindings",
-            "list_permissions",
-            "list_policies",
-            "list_parameters",
-        ];
-        for name in of_vhost {
-            run_one(call, name)?;
+        for (name, columns) in [
+            ("list_queues", QUEUES.columns),
+            ("list_exchanges", EXCHANGES.columns),
+            ("list_bindings", none),
+            ("list_consumers", none),
+            ("list_permissions", none),
+            ("list_policies", none),
+            ("list_operator_policies", none),
+            ("list_parameters", none),
+        ] {
+            run_one(call, name, columns)?;
         }
     }
     Ok(Output::Nothing)
 }
 
-fn run_one(call: &mut Call, name: &str) -> Result<(), Failure> {
+fn run_one(call: &mut Call, name: &str, columns: &[&str]) -> Result<(), Failure> {
     let Some(command) = super::all().find(|command| command.name == name) else { return Ok(()) };
+    call.arguments = columns.iter().map(ToString::to_string).collect();
     let output = (command.run)(call)?;
     call.print(&output);
     call.say("");

@@ -5,9 +5,10 @@ use serde_json::{Map, Value, json};
 
 use super::lists::columns;
 use super::queues::path;
+use super::replicas::nothing;
 use super::{items, text};
 use crate::cli::ctl::call::{Call, refusal};
-use crate::cli::ctl::command::{Command, MANY, STREAMS, Section};
+use crate::cli::ctl::command::{Command, DIAGNOSTICS, MANY, QUEUES, STREAMS, Section};
 use crate::cli::ctl::failure::{Failure, status};
 use crate::cli::ctl::line::{self, Switch};
 use crate::cli::ctl::output::{Output, Rows};
@@ -101,6 +102,7 @@ pub const COMMANDS: &[Command] = &[
         "<name> [--vhost <vhost>]",
     ),
     command("stream_status", "Shows how a stream is", stream_status)
+        .tools(STREAMS | QUEUES | DIAGNOSTICS)
         .takes(1, 1, "[--vhost <vhost>] [--tracking] <stream>")
         .switches(&[line::flag("tracking")]),
     command(
@@ -113,15 +115,23 @@ pub const COMMANDS: &[Command] = &[
     command("reset_offset", "Lets a group begin at the beginning of a stream again", reset_offset)
         .takes(0, 0, OF_GROUP)
         .switches(GROUP),
+    command("activate_stream_consumer", "Tells whether a group is there: its members read already", activate)
+        .takes(0, 0, OF_GROUP)
+        .switches(GROUP),
     command("list_stream_connections", "Lists connections of the stream protocol: none", list_connections)
+        .tools(STREAMS | DIAGNOSTICS)
         .takes(0, MANY, "[<column> ...]"),
     command("list_stream_consumers", "Lists consumers of the stream protocol: none", list_consumers)
+        .tools(STREAMS | DIAGNOSTICS)
         .takes(0, MANY, OF_VHOST),
     command("list_stream_publishers", "Lists publishers of the stream protocol: none", list_publishers)
+        .tools(STREAMS | DIAGNOSTICS)
         .takes(0, MANY, OF_VHOST),
     command("list_stream_consumer_groups", "Lists groups that consume streams", list_groups)
+        .tools(STREAMS | DIAGNOSTICS)
         .takes(0, MANY, OF_VHOST),
     command("list_stream_group_consumers", "Lists the members of a group", list_members)
+        .tools(STREAMS | DIAGNOSTICS)
         .takes(0, MANY, "--stream <stream> --reference <reference> [--vhost <vhost>] [<column> ...]")
         .switches(GROUP),
 ];
@@ -249,9 +259,11 @@ fn delete(call: &mut Call) -> Result<Output, Failure> {
 fn stream_status(call: &mut Call) -> Result<Output, Failure> {
     let (vhost, name, node) = (call.vhost(), call.argument(0).to_owned(), call.node());
     call.banner(&format!("Status of stream {name} on node {node} ..."));
-    let queue = call.find(&path(&vhost, &name))?.filter(|queue| queue["type"] == "stream");
-    let queue = queue
-        .ok_or_else(|| Failure::bare(status::DATA, "Object (queue, stream, exchange, etc) was not found"))?;
+    let queue = call.find(&path(&vhost, &name))?.ok_or_else(nothing)?;
+    match text(&queue, "type") {
+        "stream" => {}
+        kind => return Err(Failure::refused(format!("Cannot get stream status of a {kind} queue"))),
+    }
     if call.line.flag("tracking") {
         let tracking = tracking(call, &vhost, &name)?.unwrap_or_default();
         let rows = remembered(&tracking, &["offsets", "writers"]);
@@ -401,17 +413,34 @@ fn list_groups(call: &mut Call) -> Result<Output, Failure> {
     Ok(Output::Rows(Rows { columns, rows, streamed: true, in_box: true, ..Rows::default() }))
 }
 
+/// The member of a group that reads a partition, and the stream that the group consumes.
+fn partition<'a>(groups: &'a [Value], stream: &str, reference: &str) -> Option<(&'a str, &'a Value)> {
+    groups.iter().filter(|group| text(group, "name") == reference).find_map(|group| {
+        let mut partitions = items(&group["partitions"]).iter();
+        let partition = partitions.find(|partition| text(partition, "stream") == stream)?;
+        Some((text(group, "stream"), partition))
+    })
+}
+
+fn no_group() -> Failure {
+    Failure::refused("The group does not exist")
+}
+
+/// Each partition is read by a member at any time, so that there is nobody to wake.
+fn activate(call: &mut Call) -> Result<Output, Failure> {
+    let (vhost, (stream, reference)) = (call.vhost(), group(call)?);
+    call.banner("Activating a consumer in the group ...");
+    let groups = groups(call, &vhost)?;
+    partition(&groups, &stream, &reference).ok_or_else(no_group)?;
+    Ok(Output::Nothing)
+}
+
 fn list_members(call: &mut Call) -> Result<Output, Failure> {
     let (vhost, (stream, reference)) = (call.vhost(), group(call)?);
     let columns = columns(call, MEMBERS, MEMBERS)?;
     call.banner("Listing group consumers ...");
     let groups = groups(call, &vhost)?;
-    let found = groups.iter().filter(|group| text(group, "name") == reference).find_map(|group| {
-        let mut partitions = items(&group["partitions"]).iter();
-        let partition = partitions.find(|partition| text(partition, "stream") == stream)?;
-        Some((text(group, "stream"), partition))
-    });
-    let (target, partition) = found.ok_or_else(|| Failure::refused("The group does not exist"))?;
+    let (target, partition) = partition(&groups, &stream, &reference).ok_or_else(no_group)?;
     let consumers = call.get(&format!("/api/consumers/{}", segment(&vhost)))?;
     // Who consumes a super stream consumes each of its partitions in turn.
     let is_member = |consumer: &&Value| {
