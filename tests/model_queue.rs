@@ -188,8 +188,14 @@ impl World {
             arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(-1));
         }
         let durable = kind == Kind::Quorum;
-        let declaration =
-            Declaration { name: name.into(), durable, exclusive: false, auto_delete: false, arguments };
+        let declaration = Declaration {
+            name: name.into(),
+            durable,
+            exclusive: false,
+            auto_delete: false,
+            arguments,
+            creator: None,
+        };
         let connection = self.connections[0];
         self.vhost.declare_queue(Some(connection), declaration).expect("declared");
         let (queue, exchange) = (name.as_bytes(), b"amq.fanout");

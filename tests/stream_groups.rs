@@ -98,8 +98,9 @@ impl World {
         let partitions =
             (0..PARTITIONS).map(|n| (format!("s-{n}").into(), n.to_string().into_bytes().into()));
         let partitions = partitions.collect();
+        let (name, arguments) = ("s".into(), of_stream());
         vhost
-            .create_super_stream(SuperStream { name: "s".into(), partitions, arguments: of_stream() })
+            .create_super_stream(SuperStream { name, partitions, arguments, creator: None })
             .expect("a super stream");
         let bound = || Partition { is_bound: true, ..Partition::default() };
         let partitions = (0..PARTITIONS).map(|n| (n.to_string(), bound())).collect();

@@ -251,6 +251,7 @@ mod tests {
                 exclusive: false,
                 auto_delete: false,
                 arguments,
+                creator: None,
             };
             vhost.declare_queue(None, declaration).expect("a queue");
         }

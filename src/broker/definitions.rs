@@ -26,6 +26,7 @@ pub struct DurableExchange {
     pub arguments: FieldTable,
     /// Where the messages are that it delays.
     pub log: Option<LogId>,
+    pub creator: Option<Name>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +36,7 @@ pub struct DurableQueue {
     pub log: LogId,
     pub auto_delete: bool,
     pub arguments: FieldTable,
+    pub creator: Option<Name>,
 }
 
 /// A binding by the names of its ends. All of it together is what tells it from others.
@@ -182,14 +184,16 @@ impl Vhost {
     }
 
     fn restore_exchange(&mut self, stored: DurableExchange) -> Result<(), NotRestored> {
-        let DurableExchange { name, kind, auto_delete, internal, arguments, log } = stored;
+        let DurableExchange { name, kind, auto_delete, internal, arguments, log, creator } = stored;
         if self.exchange(name.as_bytes()).is_some() {
             return Err(NotRestored::Twice(self.describe("exchange", name.as_bytes())));
         }
         if let Some(log) = log {
             self.log_ids.fetch_max(log.0 + 1, Ordering::Relaxed);
         }
-        let id = self.insert_exchange(Exchange::new(name, kind, true, auto_delete, internal, arguments));
+        let mut exchange = Exchange::new(name, kind, true, auto_delete, internal, arguments);
+        exchange.creator = creator;
+        let id = self.insert_exchange(exchange);
         self.add_delays(id, log);
         if log.is_none() && self.exchanges[id].behind.is_some() {
             // A version that knew nothing of delays has left it behind.
@@ -199,7 +203,7 @@ impl Vhost {
     }
 
     fn restore_queue(&mut self, stored: DurableQueue) -> Result<(), NotRestored> {
-        let DurableQueue { name, log, auto_delete, arguments } = stored;
+        let DurableQueue { name, log, auto_delete, arguments, creator } = stored;
         let described = self.describe("queue", name.as_bytes());
         if self.queue(name.as_bytes()).is_some() {
             return Err(NotRestored::Twice(described));
@@ -214,6 +218,7 @@ impl Vhost {
         self.log_ids.fetch_max(log.0 + 1, Ordering::Relaxed);
         let log = self.log_with(Some(log));
         let mut queue = Queue::new(name, true, None, auto_delete, log);
+        queue.creator = creator;
         let settings = arguments::read(*queue_type.as_ref().unwrap_or(&QueueType::Classic), &arguments);
         queue.define(settings, arguments);
         let id = self.insert_queue(queue);
@@ -252,6 +257,7 @@ impl Exchange {
             internal: self.internal,
             arguments: self.arguments.clone(),
             log: self.behind.and_then(|behind| behind.log),
+            creator: self.creator.clone(),
         })
     }
 }
@@ -264,6 +270,7 @@ impl Queue {
             log: self.log_id(),
             auto_delete: self.auto_delete,
             arguments: self.arguments.clone(),
+            creator: self.creator.clone(),
         })
     }
 }

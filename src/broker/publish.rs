@@ -433,6 +433,7 @@ mod tests {
             exclusive: false,
             auto_delete: false,
             arguments: Default::default(),
+            creator: None,
         };
         vhost.declare_queue(None, declaration).expect("a queue");
         vhost.queue_names[name.as_bytes()]

@@ -329,6 +329,7 @@ mod tests {
             exclusive: false,
             auto_delete: false,
             arguments: Default::default(),
+            creator: None,
         };
         vhost.declare_queue(None, declaration).expect("a queue");
     }

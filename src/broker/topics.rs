@@ -121,7 +121,8 @@ mod tests {
             [("t", Kind::Topic, true), ("passing", Kind::Topic, false), ("d", Kind::Direct, true)]
         {
             let (auto_delete, internal, arguments) = (false, false, FieldTable::default());
-            let wanted = Declaration { name: name.into(), kind, durable, auto_delete, internal, arguments };
+            let (name, creator) = (name.into(), None);
+            let wanted = Declaration { name, kind, durable, auto_delete, internal, arguments, creator };
             vhost.declare_exchange(wanted).expect("an exchange");
         }
         vhost.commits.turn_on();

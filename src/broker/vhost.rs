@@ -208,6 +208,16 @@ impl Vhost {
         vhost
     }
 
+    /// Says who has made it, and the exchanges that are there from the beginning.
+    pub fn set_creator(&mut self, creator: Option<&Name>) {
+        for (name, ..) in PREDECLARED {
+            let found = self.exchange_names.get(name.as_bytes()).and_then(|id| self.exchanges.get_mut(*id));
+            if let Some(exchange) = found {
+                exchange.creator = creator.cloned();
+            }
+        }
+    }
+
     /// What random choices begin with.
     pub fn seed(&mut self, seed: u64) {
         self.chance = Chance::new(seed);

@@ -20,6 +20,8 @@ pub struct About {
     /// Whether it is refused to delete it.
     pub protected: bool,
     pub tracing: bool,
+    /// Who has made it, and the exchanges that are there from the beginning; `None` is the node itself.
+    pub creator: Option<Arc<str>>,
     /// `None` if there have never been any.
     pub limits: Option<VhostLimits>,
 }

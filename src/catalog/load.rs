@@ -84,6 +84,7 @@ fn read_vhosts(transaction: &ReadTransaction) -> Result<Vhosts, redb::Error> {
             default_queue_type: queue_type.unwrap_or_default(),
             protected: properties.protected,
             tracing: properties.tracing,
+            creator: properties.creator.map(Into::into),
             limits: properties.limits,
         };
         let vhost = VhostDefinition { number, name: name.into(), about };
@@ -141,13 +142,16 @@ fn read_exchanges(transaction: &ReadTransaction, vhosts: &mut Vhosts) -> Result<
 
 fn exchange(name: &[u8], properties: &str, octets: &[u8]) -> Result<DurableExchange, Senseless> {
     let name = Name::from(std::str::from_utf8(name)?);
-    let ExchangeProperties { kind, auto_delete, internal, log } = serde_json::from_str(properties)?;
+    let ExchangeProperties { kind, auto_delete, internal, log, creator } = serde_json::from_str(properties)?;
     let kind = Kind::from_name(&kind).ok_or(Senseless::Kind(kind))?;
     let (arguments, log) = (arguments(octets)?, log.map(LogId));
-    Ok(DurableExchange { name, kind, auto_delete, internal, arguments, log })
+    let creator = creator.map(Into::into);
+    Ok(DurableExchange { name, kind, auto_delete, internal, arguments, log, creator })
 }
 
 fn read_queues(transaction: &ReadTransaction, vhosts: &mut Vhosts) -> Result<(), redb::Error> {
+    // Mostly many queues have one creator, whose name is kept once.
+    let mut last = Name::from("");
     for entry in transaction.open_table(QUEUES)?.iter()? {
         let (key, value) = entry?;
         let ((vhost, octets), (log, properties, args)) = (key.value(), value.value());
@@ -156,16 +160,26 @@ fn read_queues(transaction: &ReadTransaction, vhosts: &mut Vhosts) -> Result<(),
             tell("queue", &name, &why);
             FieldTable::default()
         });
-        let QueueProperties { auto_delete } = properties_of("queue", &name, properties);
+        let QueueProperties { auto_delete, creator } = properties_of("queue", &name, properties);
         match in_vhost(vhosts, vhost) {
             Ok(vhost) => {
-                let queue = DurableQueue { name: (&*name).into(), log: LogId(log), auto_delete, arguments };
+                let creator = creator.map(|creator| shared(&mut last, &creator));
+                let (name, log) = ((&*name).into(), LogId(log));
+                let queue = DurableQueue { name, log, auto_delete, arguments, creator };
                 vhost.queues.push(queue);
             }
             Err(why) => tell("queue", &name, &why),
         }
     }
     Ok(())
+}
+
+/// A name, which is the last one if it is the same.
+fn shared(last: &mut Name, name: &str) -> Name {
+    if &**last != name {
+        *last = name.into();
+    }
+    Name::clone(last)
 }
 
 fn read_bindings(transaction: &ReadTransaction, vhosts: &mut Vhosts) -> Result<(), redb::Error> {

@@ -76,6 +76,8 @@ pub struct VhostProperties {
     pub protected: bool,
     pub tracing: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub creator: Option<Box<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub limits: Option<VhostLimits>,
 }
 
@@ -87,6 +89,7 @@ impl From<&About> for VhostProperties {
             default_queue_type: about.default_queue_type.name().to_owned(),
             protected: about.protected,
             tracing: about.tracing,
+            creator: about.creator.as_deref().map(Into::into),
             limits: about.limits,
         }
     }
@@ -142,6 +145,8 @@ pub struct ExchangeProperties {
     /// Where the messages are that it delays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub creator: Option<Box<str>>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -149,6 +154,8 @@ pub struct ExchangeProperties {
 pub struct QueueProperties {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub auto_delete: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub creator: Option<Box<str>>,
 }
 
 /// All tables, open for changes.
@@ -308,12 +315,13 @@ impl<'t> Writer<'t> {
     }
 
     fn put_exchange(&mut self, vhost: VhostNumber, exchange: &DurableExchange) -> Result<(), StorageError> {
-        let DurableExchange { name, kind, auto_delete, internal, arguments, log } = exchange;
+        let DurableExchange { name, kind, auto_delete, internal, arguments, log, creator } = exchange;
         let properties = ExchangeProperties {
             kind: kind.name().to_owned(),
             auto_delete: *auto_delete,
             internal: *internal,
             log: log.map(|log| log.0),
+            creator: creator.as_deref().map(Into::into),
         };
         let value = (&*json(&properties)?, &*octets(arguments));
         self.exchanges.insert((vhost, name.as_bytes()), value)?;
@@ -332,8 +340,9 @@ impl<'t> Writer<'t> {
     }
 
     fn put_queue(&mut self, vhost: VhostNumber, queue: &DurableQueue) -> Result<(), StorageError> {
-        let DurableQueue { name, log, auto_delete, arguments } = queue;
-        let properties = QueueProperties { auto_delete: *auto_delete };
+        let DurableQueue { name, log, auto_delete, arguments, creator } = queue;
+        let creator = creator.as_deref().map(Into::into);
+        let properties = QueueProperties { auto_delete: *auto_delete, creator };
         let value = (log.0, &*json(&properties)?, &*octets(arguments));
         self.queues.insert((vhost, name.as_bytes()), value)?;
         self.count_on(NEXT_LOG, log.0 + 1)

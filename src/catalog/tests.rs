@@ -54,7 +54,8 @@ fn vhost(number: VhostNumber, name: &str) -> NodeChange {
 
 fn queue(vhost: VhostNumber, name: &str, log: u64) -> NodeChange {
     let arguments = FieldTable::default();
-    let queue = DurableQueue { name: name.into(), log: LogId(log), auto_delete: false, arguments };
+    let (name, log, creator) = (name.into(), LogId(log), None);
+    let queue = DurableQueue { name, log, auto_delete: false, arguments, creator };
     NodeChange::InVhost { vhost, change: Change::PutQueue(queue) }
 }
 
@@ -133,6 +134,7 @@ fn everything() -> Definitions {
         default_queue_type: QueueType::Quorum,
         protected: true,
         tracing: true,
+        creator: Some("somebody".into()),
         limits: Some(VhostLimits { max_connections: Some(Limit(-1)), max_queues: None }),
     };
     let named = |number, name: &str, about| VhostDefinition { number, name: name.into(), about };
@@ -145,12 +147,15 @@ fn everything() -> Definitions {
     ] {
         let arguments = if internal { all_types() } else { FieldTable::default() };
         let log = internal.then_some(LogId(5));
+        let creator = auto_delete.then(|| "somebody".into());
         let name = name.into();
-        first.exchanges.push(DurableExchange { name, kind, auto_delete, internal, arguments, log });
+        first.exchanges.push(DurableExchange { name, kind, auto_delete, internal, arguments, log, creator });
     }
     let longest = "q".repeat(255);
     for (name, log, auto_delete) in [("\0 \u{fffd}/", 3, true), (&longest, 1, false)] {
-        let queue = DurableQueue { name: name.into(), log: LogId(log), auto_delete, arguments: all_types() };
+        let creator = auto_delete.then(|| "somebody".into());
+        let (name, log, arguments) = (name.into(), LogId(log), all_types());
+        let queue = DurableQueue { name, log, auto_delete, arguments, creator };
         first.queues.push(queue);
     }
     let any: Vec<u8> = (0..=254).collect();
@@ -321,6 +326,7 @@ fn a_vhost_goes_with_everything_in_it_and_nothing_else() {
             internal: false,
             arguments: FieldTable::default(),
             log: None,
+            creator: None,
         };
         let mut changes = vec![
             vhost(number, name),

@@ -109,8 +109,9 @@ fn term(node: &Node, settings: &HttpSettings) -> String {
     text + &plugins.join(",\n") + "]\n"
 }
 
-/// Statistics begin anew.
-async fn reset(State(_): State<Arc<Node>>, _: Administrator) -> StatusCode {
+/// Rates and what is told of the past begin anew. Counters stay, as those of RabbitMQ come back.
+async fn reset(State(node): State<Arc<Node>>, _: Administrator) -> StatusCode {
+    node.forget_samples();
     StatusCode::NO_CONTENT
 }
 

@@ -29,7 +29,7 @@ pub(super) async fn put(
     body: Body,
 ) -> Result<StatusCode, Refusal> {
     let cell = caller.vhost_to_change(&node, &vhost)?;
-    let declaration = declaration(&body.fields()?, &name)?;
+    let declaration = declaration(&caller, &body.fields()?, &name)?;
     let status = cell.with(|vhost, _| {
         check_not_default(declaration.name.as_bytes())?;
         caller.check(&vhost.name, Access::Configure, &declaration.name)?;
@@ -45,7 +45,7 @@ pub(super) async fn put(
     Ok(status)
 }
 
-fn declaration(fields: &Fields, name: &str) -> Result<Declaration, Refusal> {
+fn declaration(caller: &Caller, fields: &Fields, name: &str) -> Result<Declaration, Refusal> {
     let kind = match fields.get("type") {
         None => "direct",
         Some(Value::String(kind)) => kind,
@@ -66,6 +66,7 @@ fn declaration(fields: &Fields, name: &str) -> Result<Declaration, Refusal> {
         auto_delete: flag("auto_delete")?,
         internal: flag("internal")?,
         arguments: fields.get("arguments").map(table::from_json).transpose()?.unwrap_or_default(),
+        creator: Some(Arc::clone(&caller.user.name)),
     })
 }
 

@@ -30,7 +30,7 @@ pub(super) async fn declare(
     body: Body,
 ) -> Result<StatusCode, Refusal> {
     let cell = caller.vhost_to_change(&node, &vhost)?;
-    let mut declaration = declaration(&node, &body.fields()?, &name)?;
+    let mut declaration = declaration(&node, &caller, &body.fields()?, &name)?;
     check_not_reserved("queue", &declaration.name)?;
     caller.check(&vhost, Access::Configure, &declaration.name)?;
     let status = cell.with(|vhost, _| {
@@ -47,7 +47,7 @@ pub(super) async fn declare(
     Ok(status)
 }
 
-fn declaration(node: &Node, fields: &Fields, name: &str) -> Result<Declaration, Refusal> {
+fn declaration(node: &Node, caller: &Caller, fields: &Fields, name: &str) -> Result<Declaration, Refusal> {
     let durable = fields.flag("durable")?.unwrap_or(false);
     let auto_delete = fields.flag("auto_delete")?.unwrap_or(false);
     let arguments = fields.get("arguments").map(table::from_json).transpose()?.unwrap_or_default();
@@ -59,7 +59,8 @@ fn declaration(node: &Node, fields: &Fields, name: &str) -> Result<Declaration, 
         let text = format!("queue should be less than {NAME_MAX} bytes, actually was {}\n", name.len());
         return Err(Refusal::bad_request(text));
     }
-    Ok(Declaration { name: name.into(), durable, exclusive: false, auto_delete, arguments })
+    let creator = Some(Arc::clone(&caller.user.name));
+    Ok(Declaration { name: name.into(), durable, exclusive: false, auto_delete, arguments, creator })
 }
 
 /// Dead-lettering moves messages, so it takes leave to read from the queue and to write to the exchange.

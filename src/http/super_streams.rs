@@ -47,7 +47,7 @@ async fn create(
     body: Body,
 ) -> Result<StatusCode, Refusal> {
     let cell = node.vhost(&vhost).filter(|_| caller.sees(&vhost)).ok_or_else(Refusal::access_refused)?;
-    let wanted = wanted(&body.fields()?, &name)?;
+    let wanted = wanted(&caller, &body.fields()?, &name)?;
     // It declares all of them, and binds.
     for (name, _) in &wanted.partitions {
         caller.check(&vhost, Access::Configure, name)?;
@@ -101,7 +101,7 @@ async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn wanted(fields: &Fields, name: &str) -> Result<SuperStream, Refusal> {
+fn wanted(caller: &Caller, fields: &Fields, name: &str) -> Result<SuperStream, Refusal> {
     let refuse = |why: &str| Err(Refusal::bad_request(why));
     let keys = fields.words("binding-keys")?;
     let keys: Vec<String> = match (fields.get("partitions"), keys) {
@@ -134,7 +134,8 @@ fn wanted(fields: &Fields, name: &str) -> Result<SuperStream, Refusal> {
         let all = names.concat();
         return refuse(&not_valid(&format!("[123,[\"\\\"Duplicate partition names found {all}\\\"\"],125]")));
     }
-    Ok(SuperStream { name: name.into(), partitions, arguments: arguments(fields)? })
+    let creator = Some(Arc::clone(&caller.user.name));
+    Ok(SuperStream { name: name.into(), partitions, arguments: arguments(fields)?, creator })
 }
 
 /// A whole number, which may be written as text.

@@ -115,13 +115,14 @@ pub(super) async fn put(
     }
     let is_new = node.put_vhost(&name, |about| {
         let tracing = tracing.unwrap_or(about.tracing);
-        let (protected, limits) = (about.protected, about.limits);
+        let (protected, limits, creator) = (about.protected, about.limits, about.creator.take());
         *about = About {
             description: description.into(),
             tags,
             default_queue_type: queue_type,
             protected,
             tracing,
+            creator,
             limits,
         };
     });

@@ -123,6 +123,7 @@ impl VhostCell {
         vhost.default_queue_type = about.default_queue_type;
         vhost.queue_limit = about.limits.and_then(|limits| limits.max_queues);
         vhost.set_tracing(about.tracing);
+        vhost.set_creator(about.creator.as_ref());
     }
 
     pub fn policies(&self) -> Arc<Policies> {

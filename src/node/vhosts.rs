@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::cell::VhostCell;
+use super::events::acting;
 use super::parameters::restored_policies;
 use super::{Node, random, vhost_deleted};
 use crate::auth::{Auth, Pattern, Permission};
@@ -28,7 +29,12 @@ impl Node {
         let found = vhosts.get(name).cloned();
         let is_new = found.is_none();
         let cell = found.unwrap_or_else(|| self.new_vhost(name));
-        cell.change_about(describe);
+        cell.change_about(|about| {
+            if is_new {
+                about.creator = acting();
+            }
+            describe(about);
+        });
         self.note_vhost(&cell);
         self.tell_vhost(if is_new { "vhost.created" } else { "vhost.updated" }, &cell);
         vhosts.insert(Arc::clone(&cell.name), Arc::clone(&cell));

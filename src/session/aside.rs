@@ -94,6 +94,7 @@ mod tests {
                 exclusive: false,
                 auto_delete: false,
                 arguments: Default::default(),
+                creator: None,
             };
             vhost.declare_queue(None, queue).expect("a queue");
             let mut rig = Self { vhost, outboxes, auth, session: Session::new(id, settings) };

@@ -1,5 +1,7 @@
 //! The exchange class.
 
+use std::sync::Arc;
+
 use amq_protocol::protocol::{AMQPClass, exchange};
 use amq_protocol::types::AMQPValue;
 
@@ -85,6 +87,7 @@ impl Session {
             auto_delete: wanted.auto_delete,
             internal: wanted.internal,
             arguments: wanted.arguments,
+            creator: Some(Arc::clone(&self.settings.user)),
         };
         if cx.vhost.exchange(name.as_bytes()).is_none() {
             cx.vhost.check_new_exchange(&declaration)?;
@@ -95,7 +98,6 @@ impl Session {
                 self.may_write(cx, "exchange", alternate.as_bytes())?;
             }
         }
-        cx.vhost.act_for_connection(self.id);
         cx.vhost.declare_exchange(declaration)
     }
 }

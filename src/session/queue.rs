@@ -126,6 +126,7 @@ impl Session {
             exclusive,
             auto_delete,
             arguments: wanted.arguments,
+            creator: Some(Arc::clone(&self.settings.user)),
         };
         let counts = cx.vhost.declare_queue(Some(self.id), declaration)?;
         Ok((name, counts))

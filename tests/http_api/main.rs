@@ -11,6 +11,7 @@ mod certificates;
 mod common;
 mod connections;
 mod control;
+mod creators;
 mod definitions;
 mod exchanges;
 mod getting;

@@ -2,14 +2,15 @@
 
 use lapin::options::{
     BasicAckOptions, BasicGetOptions, BasicNackOptions, BasicPublishOptions, ConfirmSelectOptions,
-    ExchangeDeclareOptions, QueueDeclareOptions,
+    QueueDeclareOptions,
 };
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use leveret::node::samples::sampler;
 use serde_json::{Value, json};
 
 use crate::broker::{Broker, start};
+use crate::http::Request;
 use crate::{get, get_as, permit, put_user, status};
 
 async fn connect(broker: &Broker) -> Connection {
@@ -123,6 +124,49 @@ async fn rates_are_those_of_the_last_samples() {
 }
 
 #[tokio::test]
+async fn statistics_begin_anew() {
+    let broker = start().await;
+    let (_connection, channel) = busy(&broker).await;
+    sampler::take(&broker.node, 1_000_000).await;
+    for _ in 0..10 {
+        publish(&channel, "", "q", false).await;
+    }
+    sampler::take(&broker.node, 1_000_005).await;
+    put_user(&broker, "m", "monitoring").await;
+    let paths = ["/api/overview", "/api/vhosts/%2F", "/api/queues/%2F/q", "/api/exchanges/%2F/amq.default"];
+    let rates = async || {
+        let mut found = Vec::new();
+        for path in paths.into_iter().chain(["/api/channels"]) {
+            let shown = get(&broker, path).await;
+            let stats = shown.get("message_stats").unwrap_or(&shown[0]["message_stats"]);
+            let name = if path.contains("exchanges") { "publish_in_details" } else { "publish_details" };
+            found.push(stats[name]["rate"].as_f64().unwrap_or(f64::NAN));
+        }
+        found
+    };
+    for (path, user, expected) in [
+        ("/api/reset", "m", 401),
+        ("/api/reset/rabbit@elsewhere", "guest", 404),
+        ("/api/reset/rabbit@localhost", "guest", 204),
+    ] {
+        assert_eq!(rates().await, [2.0; 5], "before {path}");
+        let password = if user == "guest" { "guest" } else { "pw" };
+        let reply = Request::new("DELETE", path).user(user, password).send(broker.http).await;
+        assert_eq!(reply.status, expected, "{path}");
+    }
+    assert_eq!(rates().await, [0.0; 5]);
+    let connection = get(&broker, "/api/connections").await[0].clone();
+    assert_eq!(connection["recv_oct_details"]["rate"], 0.0);
+    let queue = get(&broker, "/api/queues/%2F/q?msg_rates_age=10&msg_rates_incr=5").await;
+    assert_eq!(queue["message_stats"]["publish_details"]["avg_rate"], 0.0);
+    // What has been counted stays, and goes on.
+    assert_eq!(queue["message_stats"]["publish"], 12);
+    publish(&channel, "", "q", false).await;
+    sampler::take(&broker.node, 1_000_010).await;
+    assert_eq!(rates().await, [0.2; 5]);
+}
+
+#[tokio::test]
 async fn what_a_queue_holds() {
     let broker = start().await;
     let (_connection, channel) = busy(&broker).await;
@@ -193,21 +237,4 @@ async fn messages_that_come_over_http_are_counted() {
     let exchange = get(&broker, "/api/exchanges/%2F/amq.default").await;
     assert_eq!(counted(&exchange), json!({ "publish_in": 3, "publish_out": 2 }));
     assert_eq!(counted(&get(&broker, "/api/queues/%2F/q").await), json!({ "publish": 2 }));
-}
-
-#[tokio::test]
-async fn exchanges_tell_who_has_declared_them() {
-    let broker = start().await;
-    let connection = connect(&broker).await;
-    let channel = connection.create_channel().await.expect("a channel");
-    let (options, arguments) = (ExchangeDeclareOptions::default(), FieldTable::default());
-    channel
-        .exchange_declare("amqp".into(), ExchangeKind::Topic, options, arguments)
-        .await
-        .expect("an exchange");
-    assert_eq!(status(&broker, "PUT", "/api/exchanges/%2F/http", json!({ "type": "topic" })).await, 201);
-    for (name, user) in [("amqp", "guest"), ("http", "guest"), ("amq.topic", "rmq-internal")] {
-        let exchange = get(&broker, &format!("/api/exchanges/%2F/{name}")).await;
-        assert_eq!(exchange["user_who_performed_action"], user, "{name}");
-    }
 }

@@ -109,6 +109,7 @@ pub fn new_vhost(
         exclusive: false,
         auto_delete: false,
         arguments: arguments.clone(),
+        creator: None,
     };
     vhost.declare_queue(None, declaration).expect("a stream");
     let queue = vhost.kept_queues()[0].0;

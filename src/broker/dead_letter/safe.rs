@@ -206,6 +206,7 @@ mod tests {
                 exclusive: false,
                 auto_delete: false,
                 arguments,
+                creator: None,
             };
             self.vhost.declare_queue(None, declaration).expect("a queue");
         }

@@ -175,7 +175,8 @@ mod tests {
 
     fn declare(vhost: &mut Vhost, name: &str, arguments: FieldTable) {
         let (durable, exclusive, auto_delete) = (true, false, false);
-        let declaration = Declaration { name: name.into(), durable, exclusive, auto_delete, arguments };
+        let (name, creator) = (name.into(), None);
+        let declaration = Declaration { name, durable, exclusive, auto_delete, arguments, creator };
         vhost.declare_queue(None, declaration).expect("a queue");
     }
 
@@ -188,7 +189,9 @@ mod tests {
         declare(&mut vhost, "q", arguments.clone());
         declare(&mut vhost, "other", FieldTable::default());
         let (name, kind, durable, auto_delete, internal) = ("x".into(), Kind::Fanout, true, false, false);
-        let wanted = exchange::declare::Declaration { name, kind, durable, auto_delete, internal, arguments };
+        let creator = None;
+        let wanted =
+            exchange::declare::Declaration { name, kind, durable, auto_delete, internal, arguments, creator };
         vhost.declare_exchange(wanted).expect("an exchange");
         vhost
     }

@@ -72,10 +72,12 @@ fn run(vhost: &mut Vhost, connection: ConnectionId, line: &str) {
             auto_delete: flag("auto"),
             internal: flag("internal"),
             arguments,
+            creator: None,
         }),
         ["queue", name, ..] => {
             let (durable, exclusive, auto_delete) = (flag("durable"), flag("exclusive"), flag("auto"));
-            let wanted = NewQueue { name: name.into(), durable, exclusive, auto_delete, arguments };
+            let (name, creator) = (name.into(), None);
+            let wanted = NewQueue { name, durable, exclusive, auto_delete, arguments, creator };
             vhost.declare_queue(Some(connection), wanted).map(drop)
         }
         ["bind", x, q, key, ..] => {
@@ -277,6 +279,7 @@ fn what_would_be_refused_today_comes_back_and_the_rest_is_told() {
         log: LogId(7),
         auto_delete: false,
         arguments,
+        creator: None,
     };
     let mut unknown = FieldTable::default();
     unknown.insert("x-queue-type".into(), AMQPValue::LongString("later".into()));
@@ -298,6 +301,7 @@ fn what_would_be_refused_today_comes_back_and_the_rest_is_told() {
             internal: false,
             arguments: FieldTable::default(),
             log: None,
+            creator: None,
         }],
         queues: vec![
             queue("later", unknown),

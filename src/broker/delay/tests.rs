@@ -67,6 +67,7 @@ impl Rig {
             auto_delete: false,
             internal: false,
             arguments,
+            creator: None,
         };
         vhost.declare_exchange(exchange).expect("an exchange");
         let queue = Declaration {
@@ -75,6 +76,7 @@ impl Rig {
             exclusive: false,
             auto_delete: false,
             arguments: FieldTable::default(),
+            creator: None,
         };
         vhost.declare_queue(None, queue).expect("a queue");
         let connection = vhost.connect();

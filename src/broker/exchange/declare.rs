@@ -20,6 +20,8 @@ pub struct Declaration {
     pub auto_delete: bool,
     pub internal: bool,
     pub arguments: FieldTable,
+    /// Who declares it, if anybody does.
+    pub creator: Option<Name>,
 }
 
 /// The type called `name`, or RabbitMQ's refusal.
@@ -72,9 +74,9 @@ impl Vhost {
             return self.check_same_exchange(current, &declaration);
         }
         self.check_new_exchange(&declaration)?;
-        let Declaration { name, kind, durable, auto_delete, internal, arguments } = declaration;
+        let Declaration { name, kind, durable, auto_delete, internal, arguments, creator } = declaration;
         let mut exchange = Exchange::new(name, kind, durable, auto_delete, internal, arguments);
-        exchange.creator = Some(self.actor().into());
+        exchange.creator = creator;
         let deduplicates = exchange.filter.is_some();
         let id = self.insert_exchange(exchange);
         self.add_delays(id, None);

@@ -134,7 +134,7 @@ pub struct Exchange {
     pub(super) behind: Option<Behind>,
     pub passed: Passed,
     pub publishes: Publishes,
-    /// Who has declared it, if that is known: it is not kept over a restart.
+    /// Who has declared it, if that is known.
     pub creator: Option<Name>,
     /// Whether it is among those that have changed.
     pub(super) touched: bool,

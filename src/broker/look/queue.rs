@@ -22,6 +22,8 @@ pub struct QueueLook {
     pub settings: Arc<Settings>,
     pub durable: bool,
     pub auto_delete: bool,
+    /// Who has declared it, as far as that is known.
+    pub creator: Option<Name>,
     /// The connection whose own it is, if it is exclusive.
     pub owner: Option<Who>,
     /// As they were declared.
@@ -133,6 +135,7 @@ impl Vhost {
             settings: Arc::clone(&queue.settings),
             durable: queue.durable,
             auto_delete: queue.auto_delete,
+            creator: queue.creator.clone(),
             owner: queue.owner.map(|_| owner.and_then(|owner| owner.who.clone()).unwrap_or_default()),
             arguments: queue.arguments.clone(),
             policies: queue.policies.clone(),

@@ -325,6 +325,7 @@ fn declare(vhost: &mut Vhost, name: &str, arguments: &Json) {
         exclusive: false,
         auto_delete: false,
         arguments: table(arguments),
+        creator: None,
     };
     vhost.declare_queue(None, declaration).expect("a queue");
 }
@@ -410,6 +411,7 @@ fn an_alternate_exchange_by_policy() {
             auto_delete: false,
             internal: false,
             arguments: table(&arguments),
+            creator: None,
         };
         vhost.declare_exchange(declaration).expect("an exchange");
     }
@@ -497,7 +499,8 @@ fn what_nobody_sees_is_left_alone() {
     let arguments = table(&json!({ "x-message-deduplication": "on" }));
     let kind = crate::broker::exchange::Kind::Fanout;
     let (durable, auto_delete, internal) = (true, false, false);
-    let wanted = NewExchange { name: "x".into(), kind, durable, auto_delete, internal, arguments };
+    let (name, creator) = ("x".into(), None);
+    let wanted = NewExchange { name, kind, durable, auto_delete, internal, arguments, creator };
     vhost.declare_exchange(wanted).expect("an exchange");
     assert_eq!(vhost.kept_queues().len(), 1, "it has a queue that nobody sees");
     let policies = with(&[policy("all", ".*", &json!({ "expires": 1 }))]);

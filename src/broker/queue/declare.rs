@@ -25,6 +25,8 @@ pub struct Declaration {
     pub exclusive: bool,
     pub auto_delete: bool,
     pub arguments: FieldTable,
+    /// Who declares it, if anybody does.
+    pub creator: Option<Name>,
 }
 
 /// What `queue.declare-ok` tells.
@@ -75,7 +77,7 @@ impl Vhost {
             return Ok(self.counts(id));
         }
         let described = self.describe("queue", declaration.name.as_bytes());
-        let Declaration { name, durable, exclusive, auto_delete, arguments } = declaration;
+        let Declaration { name, durable, exclusive, auto_delete, arguments, creator } = declaration;
         let declared = Declared { durable, exclusive, auto_delete };
         let level = if self.permits.master_locator {
             self.compatibility.min(Compatibility::V4_0)
@@ -89,6 +91,7 @@ impl Vhost {
         let durable = durable && !exclusive;
         let log = self.new_log(durable);
         let mut queue = Queue::new(name, durable, owner, auto_delete, log);
+        queue.creator = creator;
         queue.define(settings, arguments);
         let deduplicates = queue.filter.is_some();
         let id = self.insert_queue(queue);

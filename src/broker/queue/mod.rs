@@ -72,6 +72,8 @@ pub struct Queue {
     /// The connection whose own it is, if it is exclusive.
     pub owner: Option<ConnectionId>,
     pub auto_delete: bool,
+    /// Who has declared it, if that is known.
+    pub creator: Option<Name>,
     /// Nobody can see it or use it by its name, but for publishing.
     pub hidden: bool,
     /// As they were declared.
@@ -179,6 +181,7 @@ impl Queue {
             durable,
             owner,
             auto_delete,
+            creator: None,
             hidden: false,
             arguments: FieldTable::default(),
             settings: Settings::default().shared(),

@@ -121,6 +121,7 @@ mod tests {
                 exclusive: false,
                 auto_delete: false,
                 arguments: Default::default(),
+                creator: None,
             };
             vhost.declare_queue(None, declaration).expect("a queue");
             Self { vhost, peers: Peers::default(), publisher, consumer, channel }

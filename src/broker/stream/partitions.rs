@@ -43,6 +43,8 @@ pub struct SuperStream {
     pub partitions: Vec<(Name, Box<[u8]>)>,
     /// Of the partitions.
     pub arguments: FieldTable,
+    /// Who declares it, if anybody does.
+    pub creator: Option<Name>,
 }
 
 /// Why a super stream cannot be made.
@@ -64,7 +66,7 @@ impl From<Exception> for NotMade {
 impl Vhost {
     /// Makes a super stream, all of it or nothing.
     pub fn create_super_stream(&mut self, wanted: SuperStream) -> Result<(), NotMade> {
-        let SuperStream { name, partitions, arguments } = wanted;
+        let SuperStream { name, partitions, arguments, creator } = wanted;
         let declared = Declared { durable: true, exclusive: false, auto_delete: false };
         let others = partitions.len().saturating_sub(1);
         if let Some(limit) = self.queue_limit.filter(|limit| limit.is_reached(self.queues.len() + others)) {
@@ -88,14 +90,15 @@ impl Vhost {
             auto_delete: false,
             internal: false,
             arguments: of_exchange,
+            creator: creator.clone(),
         })?;
         for (order, (partition, key)) in partitions.into_iter().enumerate() {
             let queue = Name::clone(&partition);
             let (durable, exclusive, auto_delete) = (true, false, false);
-            let arguments = arguments.clone();
+            let (arguments, creator) = (arguments.clone(), creator.clone());
             self.declare_queue(
                 None,
-                Declaration { name: partition, durable, exclusive, auto_delete, arguments },
+                Declaration { name: partition, durable, exclusive, auto_delete, arguments, creator },
             )?;
             let mut of_binding = FieldTable::default();
             of_binding.insert(ORDER.into(), AMQPValue::LongInt(order as i32));

@@ -42,16 +42,25 @@ impl Run {
         let (key, arguments) = (self.pick(&["k", "a.*", "", "1"]), self.arguments());
         let kind = self.pick(&Kind::ALL);
         let what = self.random.below(16);
+        let creator = [None, Some("guest".into())][usize::from(self.chance())].clone();
         let Self { vhost, connection, .. } = self;
         let (from, to, key) = (name.as_bytes(), other.as_bytes(), key.as_bytes());
         let _ = match what {
             0..3 => {
                 let (name, internal) = (name.into(), third);
-                vhost.declare_exchange(NewExchange { name, kind, durable, auto_delete, internal, arguments })
+                vhost.declare_exchange(NewExchange {
+                    name,
+                    kind,
+                    durable,
+                    auto_delete,
+                    internal,
+                    arguments,
+                    creator,
+                })
             }
             3..6 => {
                 let (name, exclusive) = (name.into(), third && auto_delete);
-                let wanted = NewQueue { name, durable, exclusive, auto_delete, arguments };
+                let wanted = NewQueue { name, durable, exclusive, auto_delete, arguments, creator };
                 vhost.declare_queue(Some(*connection), wanted).map(drop)
             }
             6..9 => vhost.bind_queue(Some(*connection), to, from, key, arguments),

@@ -181,6 +181,7 @@ pub(super) const ROUTES: &[At] = &[
     // Queues
     At::new("/api/queues", QUEUES, &[Op::get("Queues", &[(200, Pages("Queue"))])]),
     At::new("/api/queues/detailed", QUEUES, &[Op::get("Queues, with all there is to say of them", &[(200, Pages("Queue"))])]),
+    At::new("/api/users/{user}/queues", QUEUES, &[Op::get("Queues that a user has declared", &[(200, Pages("Queue"))])]),
     At::new("/api/queues/{vhost}", QUEUES, &[Op::get("Queues of a vhost", &[(200, Pages("Queue"))])]),
     At::new("/api/queues/{vhost}/{queue}", QUEUES, &[
         Op::get("A queue", &[(200, One("Queue"))]),

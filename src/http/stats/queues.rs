@@ -30,6 +30,7 @@ pub(in crate::http) fn routes() -> Router<Arc<Node>> {
     Router::new()
         .route("/api/queues", resource(READ, get(list)))
         .route("/api/queues/detailed", resource(READ, get(list_detailed)))
+        .route("/api/users/{user}/queues", resource(READ, get(list_of_creator)))
         .route("/api/queues/{vhost}", resource(READ, get(list_of_vhost)))
 }
 
@@ -287,6 +288,19 @@ async fn list_detailed(
 ) -> Result<Response, Refusal> {
     let vhosts = caller.vhosts(&node);
     listing.pages(vhosts.iter().flat_map(|vhost| all(vhost, &wanted, Depth::Detailed)).collect()).await
+}
+
+/// The queues that a user has declared, be there such a user or not.
+async fn list_of_creator(
+    State(node): State<Arc<Node>>,
+    caller: Caller,
+    wanted: Wanted,
+    Names(user): Names<String>,
+    listing: Listing,
+) -> Result<Response, Refusal> {
+    let (vhosts, depth) = (caller.vhosts(&node), depth(&listing));
+    let all = vhosts.iter().flat_map(|vhost| all(vhost, &wanted, depth));
+    listing.pages(all.filter(|of| of.queue.creator.as_deref() == Some(&*user)).collect()).await
 }
 
 async fn list_of_vhost(

@@ -14,6 +14,7 @@ use crate::broker::exchange::declare::{self, Declaration as Exchange};
 use crate::broker::queue::arguments::{Declared, QueueType};
 use crate::broker::queue::declare::Declaration as Queue;
 use crate::node::cell::VhostCell;
+use crate::node::events::acting;
 use crate::wire::reply::Exception;
 
 /// What the broker refuses, with the name of the code as Erlang writes it.
@@ -86,6 +87,7 @@ pub(super) fn exchange(import: &Import<'_>, item: &Item<'_>) -> Result<Done, Str
         auto_delete: item.flag("auto_delete")?,
         internal: item.flag("internal")?,
         arguments: item.arguments()?,
+        creator: acting(),
     };
     vhost.with(|vhost, _| match vhost.exchange(wanted.name.as_bytes()) {
         Some(_) => Ok(Done::Imported),
@@ -139,7 +141,8 @@ pub(super) fn queue(import: &Import<'_>, item: &Item<'_>) -> Result<Done, String
             arguments.insert("x-queue-type".into(), AMQPValue::LongString(other.name().into()));
         }
         vhost.add_default_type(&mut arguments, &Declared { durable, exclusive: false, auto_delete });
-        let wanted = Queue { name: name.into(), durable, exclusive: false, auto_delete, arguments };
+        let (name, creator) = (name.into(), acting());
+        let wanted = Queue { name, durable, exclusive: false, auto_delete, arguments, creator };
         vhost.declare_queue(None, wanted).map(|_| Done::Imported).map_err(|e| refused(&e))
     })
 }

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 
 use self::series::{BASIC, GLOBAL, STEP, Seconds, Series};
+use super::Node;
 use super::process::Figures;
 use crate::broker::counts::{Churned, Counts, Deliveries, Passed, Publishes};
 use crate::broker::{ChannelId, ExchangeId, Map, Now, QueueId};
@@ -193,6 +194,14 @@ impl Default for VhostSamples {
     }
 }
 
+impl VhostSamples {
+    fn forget(&mut self) {
+        self.queues.values_mut().for_each(Series::forget);
+        self.exchanges.values_mut().for_each(Series::forget);
+        self.own.forget();
+    }
+}
+
 /// The samples of a connection and of its channels.
 #[derive(Debug)]
 pub struct ConnectionSamples {
@@ -227,6 +236,26 @@ impl Default for Samples {
     fn default() -> Self {
         let room = AtomicUsize::new(usize::MAX);
         Self { node: Mutex::new(Series::new(GLOBAL)), taken_at: AtomicU64::new(0), room }
+    }
+}
+
+impl ConnectionSamples {
+    fn forget(&mut self) {
+        self.own.forget();
+        self.channels.values_mut().for_each(|channel| channel.series.forget());
+    }
+}
+
+impl Node {
+    /// Forgets what was before, so that rates and ranges begin anew. What has been counted stays.
+    pub fn forget_samples(&self) {
+        self.samples.node.lock().forget();
+        for cell in self.vhosts() {
+            cell.samples.lock().forget();
+        }
+        for connection in self.connections.all() {
+            connection.samples.lock().iter_mut().for_each(|samples| samples.forget());
+        }
     }
 }
 

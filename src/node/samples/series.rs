@@ -124,6 +124,15 @@ impl<const N: usize> Series<N> {
         self.levels[index].push(sample, room.min((age / step) as usize + 1));
     }
 
+    /// Forgets all but the last sample, which is then taken for what has always been.
+    pub fn forget(&mut self) {
+        self.levels.truncate(1);
+        if let Some(level) = self.levels.first_mut() {
+            level.cut |= level.samples.len() > 0;
+            level.samples.drain(..level.samples.len().saturating_sub(1));
+        }
+    }
+
     /// What held at a time, as exactly as it is known.
     pub fn at(&self, time: Seconds) -> [u64; N] {
         let found = self.levels.iter().find_map(|level| level.at(time));
@@ -163,6 +172,20 @@ mod tests {
         assert_eq!(kept, [121, 61]);
         // Long before it is what it was when it was first known.
         assert_eq!(series.at(5), series.levels[1].samples[0].values);
+    }
+
+    #[test]
+    fn what_is_forgotten_has_no_rate() {
+        let mut series = Series::new(BASIC);
+        series.forget();
+        for n in 1..=100 {
+            series.push(n * STEP, [n], usize::MAX);
+        }
+        series.forget();
+        assert_eq!((series.at(50 * STEP), series.last()), ([100], Some([100])));
+        assert_eq!((series.levels.len(), series.levels[0].samples.len()), (1, 1));
+        series.push(101 * STEP, [103], usize::MAX);
+        assert_eq!([90, 100, 101].map(|n| series.at(n * STEP)[0]), [100, 100, 103]);
     }
 
     #[test]
