@@ -59,6 +59,9 @@ impl Management {
             ["management", "restrictions", "operator_policy_changes", "disabled"] => {
                 http.operator_policies_are_fixed = values::boolean(value)?;
             }
+            ["management", "restrictions", "quorum_queue_replica_operations", "disabled"] => {
+                http.replicas_are_fixed = values::boolean(value)?;
+            }
             ["management", "definitions", "require_json_extension"] => {
                 http.only_json_files = values::boolean(value)?;
             }

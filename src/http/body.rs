@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
+use axum::http::HeaderMap;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use serde_json::{Map, Value, json};
 
 use super::refusal::Refusal;
@@ -13,13 +15,20 @@ use crate::node::Node;
 /// Characters that Erlang writes of a list before it goes on to one line for each.
 const LINE: usize = 78;
 
-/// A request's body, not yet looked at: some things are refused before that.
+/// A request's body, not yet looked at: some things are refused before that. RabbitMQ does not mind what type it says
+/// it is of, as long as that is a type.
 pub(super) struct Body(Bytes);
+
+/// The same where it has to say that it is JSON.
+pub(super) struct JsonBody(pub Body);
 
 impl FromRequest<Arc<Node>> for Body {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, node: &Arc<Node>) -> Result<Self, Refusal> {
+        if content_type(request.headers()) == Some(None) {
+            return Err(Refusal::MediaType);
+        }
         match Bytes::from_request(request, node).await {
             Ok(octets) => Ok(Self(octets)),
             Err(e) if e.status() == StatusCode::PAYLOAD_TOO_LARGE => {
@@ -28,6 +37,34 @@ impl FromRequest<Arc<Node>> for Body {
             Err(_) => Err(Refusal::bad_request("the request body cannot be read")),
         }
     }
+}
+
+impl FromRequest<Arc<Node>> for JsonBody {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, node: &Arc<Node>) -> Result<Self, Refusal> {
+        match content_type(request.headers()) {
+            Some(Some(kind)) if kind == "application/json" => {
+                Body::from_request(request, node).await.map(Self)
+            }
+            _ => Err(Refusal::MediaType),
+        }
+    }
+}
+
+/// The type of a body without its parameters, in small letters, if one is named; `Some(None)` is none that there could
+/// be.
+fn content_type(headers: &HeaderMap) -> Option<Option<String>> {
+    let named = headers.get(CONTENT_TYPE)?;
+    let kind = named.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    let halves = kind.split_once('/').filter(|(kind, of)| is_token(kind) && is_token(of));
+    Some(halves.map(|_| kind.to_ascii_lowercase()))
+}
+
+/// Whether a text is a token (RFC 9110, section 5.6.2).
+pub(super) fn is_token(text: &str) -> bool {
+    let special = "!#$%&'*+-.^_`|~";
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || special.contains(c))
 }
 
 impl Body {
@@ -111,6 +148,7 @@ pub(super) fn term(value: &Value) -> String {
     let join = |terms: Vec<String>| terms.join(",");
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),
+        Value::String(text) if text.is_empty() => "<<>>".to_owned(),
         Value::String(text) => format!("<<\"{text}\">>"),
         Value::Array(values) => format!("[{}]", join(values.iter().map(term).collect())),
         Value::Object(fields) => {
@@ -126,8 +164,23 @@ mod tests {
 
     #[test]
     fn values_as_erlang_terms() {
-        let value = json!({ "a": [1.5, "x", false, null, -3] });
-        assert_eq!(term(&value), "#{<<\"a\">> => [1.5,<<\"x\">>,false,null,-3]}");
+        let value = json!({ "a": [1.5, "x", "", false, null, -3] });
+        assert_eq!(term(&value), "#{<<\"a\">> => [1.5,<<\"x\">>,<<>>,false,null,-3]}");
+    }
+
+    #[test]
+    fn types_of_bodies() {
+        let found = |named: Option<&'static str>| {
+            let header = |named| (CONTENT_TYPE, axum::http::HeaderValue::from_static(named));
+            content_type(&named.map(header).into_iter().collect())
+        };
+        assert_eq!(found(None), None);
+        for json in ["application/json", "Application/JSON; charset=utf-8", " application/json;"] {
+            assert_eq!(found(Some(json)), Some(Some("application/json".to_owned())), "{json:?}");
+        }
+        for none in ["", "json", "application/", "/json", "a b/c", ";", "a/b/c"] {
+            assert_eq!(found(Some(none)), Some(None), "{none:?}");
+        }
     }
 
     fn fields(json: &'static str) -> Result<Fields, Refusal> {

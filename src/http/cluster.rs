@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post};
 use axum::{Extension, Json, Router};
@@ -58,7 +59,7 @@ async fn config(
     _: Administrator,
     Extension(settings): Extension<Arc<HttpSettings>>,
 ) -> Response {
-    term(&node, &settings).into_response()
+    ([(CONTENT_TYPE, "text/plain")], term(&node, &settings)).into_response()
 }
 
 fn term(node: &Node, settings: &HttpSettings) -> String {

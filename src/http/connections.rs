@@ -201,6 +201,16 @@ pub(super) async fn show(
     Ok(Json(shown))
 }
 
+/// Only AMQP 1.0 has sessions.
+pub(super) async fn sessions(
+    State(node): State<Arc<Node>>,
+    caller: Caller,
+    Names(name): Names<String>,
+) -> Result<StatusCode, Refusal> {
+    find(&node, &caller, &name)?;
+    Err(Refusal::bad_request("connection does not use AMQP 1.0"))
+}
+
 pub(super) async fn close(
     State(node): State<Arc<Node>>,
     caller: Caller,

@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-use super::body::Body;
+use super::body::{Body, is_token};
 use super::caller::Administrator;
 use super::multipart;
 use super::refusal::Refusal;
@@ -67,12 +67,6 @@ async fn exported(
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     download.map(|download| headers.insert(CONTENT_DISPOSITION, download));
     Ok(response)
-}
-
-/// Whether a text is a token (RFC 9110, section 5.6.2).
-fn is_token(text: &str) -> bool {
-    let special = "!#$%&'*+-.^_`|~";
-    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || special.contains(c))
 }
 
 async fn import(

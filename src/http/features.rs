@@ -10,6 +10,7 @@ use axum::response::Response;
 use axum::routing::{get, put};
 use serde_json::{Value, json};
 
+use super::body::JsonBody;
 use super::caller::{Administrator, Caller};
 use super::listing::Listing;
 use super::refusal::Refusal;
@@ -384,6 +385,7 @@ async fn enable(
     State(_): State<Arc<Node>>,
     _: Administrator,
     Names(name): Names<String>,
+    _: JsonBody,
 ) -> Result<StatusCode, Refusal> {
     if FLAGS.iter().any(|flag| flag.name == name) {
         return Ok(StatusCode::NO_CONTENT);

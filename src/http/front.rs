@@ -30,6 +30,7 @@ pub(super) async fn front(
         Place::Inside(_) if origin.is_none() && is_another_pages(&request) => {
             Refusal::Foreign.into_response()
         }
+        Place::Inside(path) if !is_encoded(path) => StatusCode::BAD_REQUEST.into_response(),
         Place::Inside(path) => {
             let path = path.to_owned();
             rewrite(request.uri_mut(), &path);
@@ -79,6 +80,12 @@ fn is_another_pages(request: &Request) -> bool {
     let safe = [Method::GET, Method::HEAD, Method::OPTIONS];
     let site = request.headers().get("sec-fetch-site");
     !safe.contains(request.method()) && site.is_some_and(|site| site == "cross-site" || site == "same-site")
+}
+
+/// Whether each percent sign in a path is followed by two hexadecimal digits.
+fn is_encoded(path: &str) -> bool {
+    let digits = |rest: &str| rest.len() >= 2 && rest.bytes().take(2).all(|octet| octet.is_ascii_hexdigit());
+    path.split('%').skip(1).all(digits)
 }
 
 /// Puts another path in place, without a slash at its end, which means nothing, and with the default exchange's name
@@ -169,6 +176,16 @@ mod tests {
         assert_eq!(shown("/p", "/"), "above");
         for outside in ["/api/x", "/pp/api", "/P/api"] {
             assert_eq!(shown("/p", outside), "outside", "{outside}");
+        }
+    }
+
+    #[test]
+    fn percent_signs() {
+        for good in ["/", "/%2F", "/a%0d%0A/%c3%a9"] {
+            assert!(is_encoded(good), "{good}");
+        }
+        for bad in ["/%", "/%2", "/%zz", "/%2F%", "/%%2F", "/%2/F"] {
+            assert!(!is_encoded(bad), "{bad}");
         }
     }
 

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
-use super::body::{Body, term};
+use super::body::{Body, JsonBody, term};
 use super::caller::{Administrator, Caller};
 use super::connections::check_may_touch;
 use super::listing::Listing;
@@ -48,7 +48,7 @@ pub(super) async fn put_vhost(
     State(node): State<Arc<Node>>,
     _: Administrator,
     Names((vhost, name)): Names<(String, String)>,
-    body: Body,
+    JsonBody(body): JsonBody,
 ) -> Result<StatusCode, Refusal> {
     node.vhost(&vhost).ok_or_else(no_vhost)?;
     let value = value(&body)?;
@@ -128,7 +128,7 @@ pub(super) async fn put_user(
     State(node): State<Arc<Node>>,
     _: Administrator,
     Names((user, name)): Names<(String, String)>,
-    body: Body,
+    JsonBody(body): JsonBody,
 ) -> Result<StatusCode, Refusal> {
     let value = value(&body)?;
     let known = UserLimits::default().by_name(&name).is_some();

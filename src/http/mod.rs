@@ -147,6 +147,7 @@ fn things() -> Router<Arc<Node>> {
         .route("/api/vhosts/{vhost}/deletion/protection", resource("POST, DELETE, OPTIONS", protection))
         .route("/api/connections", resource(READ, get(connections::list)))
         .route("/api/connections/{name}", resource("HEAD, GET, DELETE, OPTIONS", connection))
+        .route("/api/connections/{name}/sessions", resource(READ, get(connections::sessions)))
         .route("/api/connections/username/{user}", resource("HEAD, GET, DELETE, OPTIONS", of_user))
         .route("/api/exchanges", resource(READ, get(exchanges::list)))
         .route("/api/exchanges/{vhost}", resource(READ, get(exchanges::list_of_vhost)))
@@ -194,7 +195,10 @@ fn people() -> Router<Arc<Node>> {
     let permission = get(permissions::show).put(permissions::put).delete(permissions::delete);
     Router::new()
         .route("/api/whoami", resource(READ, get(users::whoami)))
-        .route("/api/auth/hash_password/{password}", resource("GET, OPTIONS", get(users::hash_password)))
+        .route(
+            "/api/auth/hash_password/{password}",
+            resource(GET, get(users::hash_password).head(other_method)),
+        )
         .route("/api/users", resource(READ, get(users::list)))
         .route("/api/users/without-permissions", resource(READ, get(users::list_without_permissions)))
         .route("/api/users/bulk-delete", resource("POST, OPTIONS", post(users::bulk_delete)))

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use axum::extract::Request;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, EXPIRES, IF_NONE_MATCH, PRAGMA};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, EXPIRES, IF_NONE_MATCH, LOCATION, PRAGMA};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
@@ -18,7 +18,7 @@ use tokio::task::spawn_blocking;
 
 use super::front::redirect;
 use super::refusal::Refusal;
-use super::resource::{READ, resource};
+use super::resource::{READ, other_method, resource};
 use super::settings::HttpSettings;
 use crate::node::Node;
 
@@ -35,7 +35,7 @@ const FILE_MAX: u64 = 32 << 20;
 pub(super) fn routes() -> Router<Arc<Node>> {
     Router::new()
         .route("/js/oidc-oauth/bootstrap.js", resource(READ, get(bootstrap)))
-        .route("/login", resource(READ, get(home)))
+        .route("/login", resource("GET, POST, OPTIONS", get(login).post(login).head(other_method)))
         .route("/api", resource(READ, get(reference)))
         .route("/stats", resource(READ, get(reference)))
         .route("/doc/stats.html", resource(READ, get(reference)))
@@ -50,6 +50,11 @@ async fn reference(Extension(settings): Extension<Arc<HttpSettings>>) -> Respons
 
 async fn home(Extension(settings): Extension<Arc<HttpSettings>>) -> Response {
     redirect(&format!("{}/", settings.path_prefix))
+}
+
+/// Where people log in by a form; only now, as far as a browser is concerned.
+async fn login(Extension(settings): Extension<Arc<HttpSettings>>) -> Response {
+    (StatusCode::FOUND, [(LOCATION, format!("{}/", settings.path_prefix))]).into_response()
 }
 
 async fn bootstrap(Extension(settings): Extension<Arc<HttpSettings>>) -> Result<Response, Refusal> {

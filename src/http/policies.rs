@@ -10,16 +10,22 @@ use axum::routing::get;
 use axum::{Extension, Router};
 use serde_json::{Map, Value, json};
 
-use super::body::Body;
+use super::body::{Body, JsonBody};
 use super::caller::{Administrator, Caller, Policymaker};
 use super::listing::Listing;
 use super::refusal::Refusal;
-use super::resource::{CHANGE, Names, READ, resource};
+use super::resource::{CHANGE, Closed, Names, READ, closed_if, resource};
 use super::room::aside;
 use crate::broker::policy::{Policy, Rank};
 use crate::node::Node;
 use crate::node::cell::VhostCell;
 use crate::node::events::{acting, acting_as};
+
+/// Where the settings say so nobody may even look at an operator policy alone, as in RabbitMQ.
+const FIXED: Closed = (
+    |settings| settings.operator_policies_are_fixed,
+    "Broker settings disallow editing of operator policies.",
+);
 
 /// All paths of both ranks.
 pub(super) fn routes() -> Router<Arc<Node>> {
@@ -33,7 +39,7 @@ pub(super) fn routes() -> Router<Arc<Node>> {
     let operators = Router::new()
         .route("/api/operator-policies", resource(READ, get(list)))
         .route("/api/operator-policies/{vhost}", resource(READ, get(list_of_vhost)))
-        .route("/api/operator-policies/{vhost}/{name}", resource(CHANGE, operator_policy))
+        .route("/api/operator-policies/{vhost}/{name}", resource(CHANGE, closed_if(FIXED, operator_policy)))
         .layer(Extension(Rank::Operator));
     users.merge(operators)
 }
@@ -110,7 +116,7 @@ async fn put_operator(
     State(node): State<Arc<Node>>,
     Administrator(caller): Administrator,
     Names((vhost, name)): Names<(String, String)>,
-    body: Body,
+    JsonBody(body): JsonBody,
 ) -> Result<StatusCode, Refusal> {
     set(node, &caller, Rank::Operator, &vhost, &name, &body).await
 }

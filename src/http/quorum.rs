@@ -12,7 +12,7 @@ use serde_json::json;
 use super::body::Body;
 use super::caller::{Administrator, Caller};
 use super::refusal::Refusal;
-use super::resource::{Names, other_method, resource};
+use super::resource::{Closed, Names, closed_if, other_method, resource};
 use crate::broker::queue::Queue;
 use crate::broker::queue::arguments::QueueType;
 use crate::node::Node;
@@ -20,18 +20,23 @@ use crate::node::Node;
 /// The version of RabbitMQ's state machine whose behaviour is followed.
 const MACHINE_VERSION: u32 = 8;
 
+/// Replicas may be left to those who look after the machines.
+const FIXED: Closed =
+    (|settings| settings.replicas_are_fixed, "Broker settings disallow quorum queue replica operations.");
+
 pub(super) fn routes() -> Router<Arc<Node>> {
+    let replicas = |allowed, methods| resource(allowed, closed_if(FIXED, methods));
     let read = resource("GET, OPTIONS", get(status).head(other_method));
     Router::new()
         .route("/api/queues/{vhost}/{queue}/actions", resource("POST, OPTIONS", post(act)))
         .route("/api/queues/quorum/{vhost}/{queue}/status", read)
-        .route("/api/queues/quorum/{vhost}/{queue}/replicas/add", resource("POST, OPTIONS", post(add)))
+        .route("/api/queues/quorum/{vhost}/{queue}/replicas/add", replicas("POST, OPTIONS", post(add)))
         .route(
             "/api/queues/quorum/{vhost}/{queue}/replicas/delete",
-            resource("DELETE, OPTIONS", delete(remove)),
+            replicas("DELETE, OPTIONS", delete(remove)),
         )
-        .route("/api/queues/quorum/replicas/on/{node}/grow", resource("POST, OPTIONS", post(grow)))
-        .route("/api/queues/quorum/replicas/on/{node}/shrink", resource("DELETE, OPTIONS", delete(shrink)))
+        .route("/api/queues/quorum/replicas/on/{node}/grow", replicas("POST, OPTIONS", post(grow)))
+        .route("/api/queues/quorum/replicas/on/{node}/shrink", replicas("DELETE, OPTIONS", delete(shrink)))
 }
 
 /// Actions were for mirrored queues (`sync`, `cancel_sync`). There are none any more, and so there is no action.

@@ -30,10 +30,14 @@ pub(super) enum Refusal {
     Missing(String),
     /// The request makes no sense; mostly a text.
     BadRequest(Value),
-    /// There is no such page: an error and what it is about.
+    /// A list has no such page, or such a range: an error with a name of its own, and what it is about.
     Page(&'static str, String),
     /// It makes sense, but not now.
     Precondition(String),
+    /// The settings do not let anybody do this here.
+    Closed(&'static str),
+    /// The body is not of the type that is wanted.
+    MediaType,
     /// The node has no way to do it.
     Unavailable(&'static str),
     /// It is not known what has become of it: our own mistake.
@@ -82,6 +86,7 @@ impl IntoResponse for Refusal {
                 let realm = "Basic realm=\"RabbitMQ Management\"";
                 return (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, realm)]).into_response();
             }
+            Self::MediaType => return StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response(),
             Self::BadCredentials => return StatusCode::BAD_REQUEST.into_response(),
             Self::LoginFailed => (StatusCode::UNAUTHORIZED, "not_authorized", "Not_Authorized".into()),
             Self::NotAuthorised(reason) => (StatusCode::UNAUTHORIZED, "not_authorised", reason.into()),
@@ -93,6 +98,7 @@ impl IntoResponse for Refusal {
             Self::Missing(reason) => (StatusCode::NOT_FOUND, "not_found", reason.into()),
             Self::BadRequest(reason) => (StatusCode::BAD_REQUEST, "bad_request", reason),
             Self::Page(error, reason) => (StatusCode::BAD_REQUEST, error, reason.into()),
+            Self::Closed(reason) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", reason.into()),
             Self::Unavailable(reason) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", reason.into())
             }

@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Path};
+use axum::Extension;
+use axum::extract::{FromRequestParts, Path, Request};
 use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode};
-use axum::middleware::map_response;
-use axum::response::Response;
+use axum::middleware::{Next, from_fn, map_response};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::MethodRouter;
 use serde::de::DeserializeOwned;
 
 use super::refusal::Refusal;
+use super::settings::HttpSettings;
 use crate::node::Node;
 
 /// The methods of what can only be looked at.
@@ -34,6 +36,23 @@ pub(super) fn resource(allowed: &'static str, methods: MethodRouter<Arc<Node>>) 
         response
     };
     methods.fallback(other_method).layer(map_response(label))
+}
+
+/// When settings close a resource, and what whoever comes is told then.
+pub(super) type Closed = (fn(&HttpSettings) -> bool, &'static str);
+
+/// These methods, of which nobody may use any, `OPTIONS` included, where settings say so.
+pub(super) fn closed_if(
+    (is_closed, reason): Closed,
+    methods: MethodRouter<Arc<Node>>,
+) -> MethodRouter<Arc<Node>> {
+    let check = move |settings: Option<Extension<Arc<HttpSettings>>>, request: Request, next: Next| async move {
+        if settings.is_some_and(|Extension(settings)| is_closed(&settings)) {
+            return Refusal::Closed(reason).into_response();
+        }
+        next.run(request).await
+    };
+    methods.options(other_method).layer(from_fn(check))
 }
 
 /// A method that a resource does not have.

@@ -43,6 +43,8 @@ pub struct HttpSettings {
     pub idle: Duration,
     /// `restrictions.operator_policy_changes.disabled`
     pub operator_policies_are_fixed: bool,
+    /// `restrictions.quorum_queue_replica_operations.disabled`
+    pub replicas_are_fixed: bool,
     /// `definitions.require_json_extension`: uploaded files must be named `*.json`.
     pub only_json_files: bool,
     /// `ui_dir`, which RabbitMQ does not have: a folder with the files of a web interface, served instead of
@@ -69,6 +71,7 @@ impl Default for HttpSettings {
             connections_max: 500,
             idle: Duration::from_secs(60),
             operator_policies_are_fixed: false,
+            replicas_are_fixed: false,
             only_json_files: false,
             ui: None,
         }

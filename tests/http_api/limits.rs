@@ -69,7 +69,8 @@ async fn what_is_refused() {
             ("/api/vhost-limits/%2F/max-queues", failed(&no_number("max-queues", shown))),
             ("/api/user-limits/u/max-channels", no_number("max-channels", shown)),
         ] {
-            let reply = Request::new("PUT", path).body(body.clone()).send(broker.http).await;
+            let request = Request::new("PUT", path).header("Content-Type", "application/json");
+            let reply = request.body(body.clone()).send(broker.http).await;
             assert_eq!((reply.status, reply.body), (400, error("bad_request", reason)), "{path} {body}");
         }
     }
@@ -83,7 +84,8 @@ async fn what_is_refused() {
         ("/api/user-limits/who/nosuch", "{\"value\": 1}", json!(format!("{unknown}user-limits"))),
         ("/api/user-limits/who/max-channels", "{\"value\": 1}", json!(["no_such_user", "who"])),
     ] {
-        let reply = Request::new("PUT", path).body(body).send(broker.http).await;
+        let request = Request::new("PUT", path).header("Content-Type", "application/json");
+        let reply = request.body(body).send(broker.http).await;
         assert_eq!((reply.status, reply.body), (400, error("bad_request", reason)), "{path} {body}");
     }
     for (method, path, reason) in [

@@ -28,6 +28,7 @@ mod people;
 mod quorum;
 mod policies;
 mod queues;
+mod refusing;
 mod reset;
 mod restart;
 mod serving;
@@ -48,7 +49,8 @@ use tokio::time::timeout;
 /// As guest, with a JSON body or none.
 async fn ask(broker: &Broker, method: &str, path: &str, body: Value) -> Reply {
     let body = if body.is_null() { String::new() } else { body.to_string() };
-    Request::new(method, path).body(body).send(broker.http).await
+    let request = Request::new(method, path).header("Content-Type", "application/json");
+    request.body(body).send(broker.http).await
 }
 
 async fn status(broker: &Broker, method: &str, path: &str, body: Value) -> u16 {

@@ -39,12 +39,17 @@ async fn our_own_page() {
     }
     let script = see(&broker, "/status.js").await;
     assert_eq!(script.header("content-type"), Some("text/javascript; charset=utf-8"));
-    for (path, to) in
-        [("/api", "/api/index.html"), ("/stats", "/api/index.html"), ("/mgmt", "/"), ("/login", "/")]
-    {
+    for (path, status, to) in [
+        ("/api", 301, "/api/index.html"),
+        ("/stats", 301, "/api/index.html"),
+        ("/mgmt", 301, "/"),
+        ("/login", 302, "/"),
+    ] {
         let reply = see(&broker, path).await;
-        assert_eq!((reply.status, reply.header("location")), (301, Some(to)), "{path}");
+        assert_eq!((reply.status, reply.header("location")), (status, Some(to)), "{path}");
     }
+    let form = Request::new("POST", "/login").authorization(None).send(broker.http).await;
+    assert_eq!((form.status, form.header("location")), (302, Some("/")));
     for path in ["/nosuch", "/js/main.js", "/js/oidc-oauth/bootstrap.js", "/api/nosuch", "/../etc/passwd"] {
         let reply = see(&broker, path).await;
         assert_eq!((reply.status, reply.body), (404, not_found()), "{path}");

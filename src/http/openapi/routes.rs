@@ -142,6 +142,7 @@ pub(super) const ROUTES: &[At] = &[
     At::new("/api/connections", CONNECTIONS, &[Op::get("Connections", &[(200, Pages("Connection"))])]),
     At::new("/api/vhosts/{vhost}/connections", CONNECTIONS, &[Op::get("Connections of a vhost", &[(200, Pages("Connection"))])]),
     At::new("/api/connections/{name}/channels", CONNECTIONS, &[Op::get("Channels of a connection", OBJECTS)]),
+    At::new("/api/connections/{name}/sessions", CONNECTIONS, &[Op::get("Sessions of an AMQP 1.0 connection, of which there are none", &[(400, One("Error"))])]),
     At::new("/api/channels", CONNECTIONS, &[Op::get("Channels", &[(200, Pages("Object"))])]),
     At::new("/api/channels/{channel}", CONNECTIONS, &[Op::get("A channel", OBJECT)]),
     At::new("/api/vhosts/{vhost}/channels", CONNECTIONS, &[Op::get("Channels of a vhost", &[(200, Pages("Object"))])]),

@@ -28,14 +28,24 @@ pub(super) fn routes() -> Router<Arc<Node>> {
     queues::routes().merge(channels::routes()).merge(consumers::routes())
 }
 
-/// As many samples are shown at the most.
-const SAMPLES_MAX: u64 = 2000;
+/// As many steps back samples may be asked for.
+const STEPS_MAX: i64 = 500;
 
 /// A part of the past, in seconds: this long, at these distances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Range {
     age: Seconds,
     step: Seconds,
+}
+
+impl Range {
+    fn new(age: i64, step: i64) -> Result<Self, String> {
+        if age <= 0 || step <= 0 || age / step > STEPS_MAX {
+            return Err(format!("Invalid range parameters: age {age}, incr {step}"));
+        }
+        // A sample lies at a multiple of the step.
+        Ok(Self { age: age.unsigned_abs(), step: step.unsigned_abs().next_multiple_of(STEP) })
+    }
 }
 
 /// What of what is counted is asked for.
@@ -53,27 +63,26 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    fn new(node: &Node, query: &BTreeMap<String, String>) -> Self {
-        let number = |name: String| query.get(&name).and_then(|text| text.parse().ok()).filter(|n| *n > 0);
+    /// What a query asks for, or why a range in it makes no sense.
+    fn new(node: &Node, query: &BTreeMap<String, String>) -> Result<Self, String> {
+        let number = |name: String| query.get(&name).and_then(|text| text.parse::<i64>().ok());
         let range = |name: &str| {
-            let (age, step): (u64, u64) = (number(format!("{name}_age"))?, number(format!("{name}_incr"))?);
-            // A sample lies at a multiple of the step.
-            let step = step.next_multiple_of(STEP);
-            Some(Range { age: age.min(step.saturating_mul(SAMPLES_MAX)), step })
+            let numbers = number(format!("{name}_age")).zip(number(format!("{name}_incr")));
+            numbers.map(|(age, step)| Range::new(age, step)).transpose()
         };
         let flag = |name: &str| query.get(name).is_some_and(|value| value == "true");
         let mut settings = node.stats;
         settings.disable_stats |= flag("disable_stats");
         settings.enable_queue_totals |= flag("enable_queue_totals");
-        Self {
+        Ok(Self {
             node: node.name().into(),
             last: node.samples.taken_at(),
-            messages: range("msg_rates"),
-            lengths: range("lengths"),
-            octets: range("data_rates"),
-            figures: range("node_stats"),
+            messages: range("msg_rates")?,
+            lengths: range("lengths")?,
+            octets: range("data_rates")?,
+            figures: range("node_stats")?,
             settings,
-        }
+        })
     }
 
     /// Whether nothing that is counted is to be shown.
@@ -97,7 +106,13 @@ impl FromRequestParts<Arc<Node>> for Wanted {
 
     async fn from_request_parts(parts: &mut Parts, node: &Arc<Node>) -> Result<Self, Refusal> {
         let query = Query::try_from_uri(&parts.uri).map(|Query(query)| query).unwrap_or_default();
-        Ok(Self::new(node, &query))
+        Self::new(node, &query).map_err(|why| {
+            let path: Vec<_> = parts.uri.path().split('/').skip(2).collect();
+            // These lists have a name of their own for it.
+            let is_list =
+                matches!(path[..], ["queues" | "exchanges"] | ["queues" | "exchanges", _] | ["vhosts"]);
+            if is_list { Refusal::Page("invalid_range_parameters", why) } else { Refusal::bad_request(why) }
+        })
     }
 }
 
@@ -221,13 +236,18 @@ mod tests {
         let node = Node::new().expect("a node");
         let wanted = |query: &[(&str, &str)]| {
             let query = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-            Wanted::new(&node, &query.collect())
+            Wanted::new(&node, &query.collect()).map_err(|why| why.replace("Invalid range parameters: ", ""))
         };
-        let both = wanted(&[("lengths_age", "60"), ("lengths_incr", "5"), ("msg_rates_age", "60")]);
+        let good = |query: &[(&str, &str)]| wanted(query).expect("a good query");
+        let both = good(&[("lengths_age", "60"), ("lengths_incr", "5"), ("msg_rates_age", "60")]);
         assert_eq!((both.lengths, both.messages), (Some(Range { age: 60, step: 5 }), None));
-        let odd = wanted(&[("lengths_age", "99999999999"), ("lengths_incr", "1"), ("data_rates_incr", "x")]);
-        assert_eq!((odd.lengths, odd.octets), (Some(Range { age: 10_000, step: 5 }), None));
-        assert!(wanted(&[("disable_stats", "true")]).nothing() && !both.nothing());
+        let odd = good(&[("lengths_age", "500"), ("lengths_incr", "1"), ("data_rates_incr", "x")]);
+        assert_eq!((odd.lengths, odd.octets), (Some(Range { age: 500, step: 5 }), None));
+        for (age, step) in [("501", "1"), ("60", "0"), ("0", "5"), ("-1", "5"), ("60", "-5")] {
+            let refused = wanted(&[("msg_rates_age", age), ("msg_rates_incr", step)]).err();
+            assert_eq!(refused, Some(format!("age {age}, incr {step}")));
+        }
+        assert!(good(&[("disable_stats", "true")]).nothing() && !both.nothing());
     }
 
     #[test]

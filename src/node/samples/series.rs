@@ -128,7 +128,7 @@ impl<const N: usize> Series<N> {
     pub fn forget(&mut self) {
         self.levels.truncate(1);
         if let Some(level) = self.levels.first_mut() {
-            level.cut |= level.samples.len() > 0;
+            level.cut |= !level.samples.is_empty();
             level.samples.drain(..level.samples.len().saturating_sub(1));
         }
     }
