@@ -44,7 +44,8 @@ impl Rig {
         let mut all = table(arguments);
         all.insert("x-queue-type".into(), text("stream"));
         let (durable, exclusive, auto_delete) = (true, false, false);
-        let stream = Declaration { name: "s".into(), durable, exclusive, auto_delete, arguments: all };
+        let (name, arguments, creator) = ("s".into(), all, None);
+        let stream = Declaration { name, durable, exclusive, auto_delete, arguments, creator };
         vhost.declare_queue(None, stream).expect("a stream");
         let connection = vhost.connect();
         let channel = vhost.open_channel(connection, 1);
