@@ -240,7 +240,8 @@ impl World {
         let name = format!("s-{key}");
         self.vhost.delete_queue(None, name.as_bytes(), false, false, &mut self.outside).expect("deleted");
         let (durable, exclusive, auto_delete, arguments) = (true, false, false, of_stream());
-        let declaration = Declaration { name: name.into(), durable, exclusive, auto_delete, arguments };
+        let (name, creator) = (name.into(), None);
+        let declaration = Declaration { name, durable, exclusive, auto_delete, arguments, creator };
         self.vhost.declare_queue(None, declaration).expect("a stream");
         for (_, of, _) in self.members.values_mut().flat_map(|member| &mut member.unacked) {
             // It says nothing of the new one.
