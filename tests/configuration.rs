@@ -102,10 +102,21 @@ impl Server {
 
     /// What the API says: a status and JSON.
     fn get(&self, path: &str, user: &str, password: &str) -> (u16, Value) {
+        self.ask("GET", path, "", user, password)
+    }
+
+    /// The same as guest, who sends something.
+    fn send(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        self.ask(method, path, &body.to_string(), "guest", "guest")
+    }
+
+    fn ask(&self, method: &str, path: &str, body: &str, user: &str, password: &str) -> (u16, Value) {
         let mut socket = TcpStream::connect(("127.0.0.1", self.port("HTTP API on"))).expect("connected");
         let login = STANDARD.encode(format!("{user}:{password}"));
         let head = format!(
-            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Basic {login}\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Basic {login}\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
         );
         socket.write_all(head.as_bytes()).expect("sent");
         let mut reply = String::new();
@@ -283,6 +294,133 @@ fn logs_go_where_they_are_sent_and_levels_change_while_it_runs() {
     folder.put("rabbitmq.conf", &(text("info") + "heartbeat = 5\n"));
     server.signal("-HUP");
     wait("needs a restart: heartbeat");
+}
+
+/// A message of the queue `q`, once there is one like this.
+fn wait_for_message(server: &Server, fits: impl Fn(&Value) -> bool) -> Value {
+    let get = json!({ "count": 1, "ackmode": "ack_requeue_false", "encoding": "auto" });
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        assert!(Instant::now() < end, "no such message comes");
+        match server.send("POST", "/api/queues/%2F/q/get", &get).1.get(0) {
+            Some(message) if fits(message) => return message.clone(),
+            Some(_) => {}
+            None => std::thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}
+
+#[test]
+fn the_log_goes_to_an_exchange() {
+    let folder = Folder::new("exchange");
+    folder.put("rabbitmq.conf", "log.exchange = true\nlog.exchange.level = warning\ncluster_name = hares\n");
+    let server = Server::start(&mut folder.server(&PORTS));
+    let (_, named) = server.get("/api/global-parameters/cluster_name", "guest", "guest");
+    assert_eq!(named["value"], "hares");
+    let (_, exchange) = server.get("/api/exchanges/%2F/amq.rabbitmq.log", "guest", "guest");
+    for (key, wanted) in [("type", json!("topic")), ("internal", json!(true)), ("durable", json!(true))] {
+        assert_eq!(exchange[key], wanted, "{exchange}");
+    }
+    assert_eq!(server.send("PUT", "/api/queues/%2F/q", &json!({})).0, 201);
+    let binding = json!({ "routing_key": "warning" });
+    assert_eq!(server.send("POST", "/api/bindings/%2F/e/amq.rabbitmq.log/q/q", &binding).0, 201);
+    assert_eq!(server.get("/api/whoami", "guest", "wrong").0, 401);
+    let is_wanted = |message: &Value| message["payload"].as_str().is_some_and(|text| text.contains("guest"));
+    let message = wait_for_message(&server, is_wanted);
+    let text = message["payload"].as_str().expect("text");
+    assert!(text.contains(" [warning] <0.") && text.ends_with('\n'), "{text}");
+    assert_eq!(message["routing_key"], "warning");
+    let properties = &message["properties"];
+    assert_eq!(properties["content_type"], "text/plain");
+    assert_eq!(properties["headers"], json!({ "node": "rabbit@localhost" }));
+    assert!(properties["timestamp"].as_u64().is_some_and(|at| at > 1_700_000_000), "{properties}");
+    let (_, nodes) = server.get("/api/nodes", "guest", "guest");
+    assert_eq!(nodes[0]["log_files"], json!(["<stdout>", "exchange:amq.rabbitmq.log"]));
+}
+
+#[test]
+fn messages_are_stamped_as_they_come() {
+    let folder = Folder::new("stamps");
+    let stamps = "message_interceptors.incoming";
+    folder.put(
+        "rabbitmq.conf",
+        &format!(
+            "{stamps}.set_header_timestamp.overwrite = false\n{stamps}.set_header_routing_node.overwrite = true\n"
+        ),
+    );
+    let server = Server::start(&mut folder.server(&PORTS));
+    assert_eq!(server.send("PUT", "/api/queues/%2F/q", &json!({})).0, 201);
+    let message = json!({
+        "routing_key": "q", "payload": "a", "payload_encoding": "string",
+        "properties": { "timestamp": 5, "headers": { "x-routed-by": "nobody" } },
+    });
+    assert_eq!(server.send("POST", "/api/exchanges/%2F/amq.default/publish", &message).0, 200);
+    let came = wait_for_message(&server, |_| true);
+    assert_eq!(came["properties"]["timestamp"], 5);
+    assert_eq!(came["properties"]["headers"]["x-routed-by"], "rabbit@localhost");
+    assert!(came["properties"]["headers"]["timestamp_in_ms"].is_u64(), "{came}");
+}
+
+#[test]
+fn the_log_goes_to_a_syslog_server() {
+    let folder = Folder::new("syslog");
+    let syslog = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+    syslog.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
+    let port = syslog.local_addr().expect("an address").port();
+    folder.put(
+        "rabbitmq.conf",
+        &format!(
+            "log.syslog = true\nlog.syslog.ip = 127.0.0.1\nlog.syslog.port = {port}\nlog.syslog.protocol = rfc5424\n\
+             log.syslog.identity = hare\nlog.syslog.facility = local0\nlog.console.level = error\n"
+        ),
+    );
+    let mut server = Server::start(&mut folder.server(&PORTS));
+    let next = |text: &str| {
+        let mut octets = [0; 2000];
+        loop {
+            let size = syslog.recv(&mut octets).unwrap_or_else(|_| panic!("no line with {text}"));
+            let line = String::from_utf8_lossy(&octets[..size]).into_owned();
+            if line.contains(text) {
+                return line;
+            }
+        }
+    };
+    let line = next("Server startup complete");
+    let pid = server.child.id();
+    assert!(line.starts_with("<134>1 20") && line.contains(&format!(" hare {pid} <0.")), "{line}");
+    assert!(!server.has_said("startup complete;"), "{:#?}", server.said);
+    server.signal("-TERM");
+    assert!(server.child.wait().expect("it ends").success());
+    next("Successfully stopped");
+}
+
+#[test]
+fn a_category_has_a_file_of_its_own() {
+    let folder = Folder::new("category");
+    let dir = folder.0.join("log");
+    folder.put(
+        "rabbitmq.conf",
+        &format!(
+            "log.dir = {}\nlog.file = main.log\nlog.console = true\nlog.connection.file = c.log\n\
+             log.connection.level = debug\n",
+            dir.display()
+        ),
+    );
+    let server = Server::start(&mut folder.server(&PORTS));
+    drop(TcpStream::connect(("127.0.0.1", server.port("AMQP on"))).expect("connected"));
+    let own = dir.join("c.log");
+    let end = Instant::now() + Duration::from_secs(20);
+    let wanted = "connection_closed_with_no_data_received";
+    while !std::fs::read_to_string(&own).expect("a file").contains(wanted) {
+        assert!(Instant::now() < end, "{:?}", std::fs::read_to_string(&own));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let main = std::fs::read_to_string(dir.join("main.log")).expect("a file");
+    assert!(main.contains("Server startup complete") && !main.contains(wanted), "{main}");
+    let (_, nodes) = server.get("/api/nodes", "guest", "guest");
+    let files = ["main.log", "c.log"].map(|name| dir.join(name).display().to_string());
+    assert_eq!(nodes[0]["log_files"], json!([files[0], files[1], "<stdout>"]));
+    assert_eq!(nodes[0]["config_files"], json!([folder.0.join("rabbitmq.conf").display().to_string()]));
 }
 
 #[test]

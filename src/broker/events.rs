@@ -91,10 +91,10 @@ impl Vhost {
         self.events.get_or_insert_default();
     }
 
-    /// Adds the exchange that events go to.
-    pub fn open_event_exchange(&mut self) {
-        if self.exchange(EXCHANGE.as_bytes()).is_none() {
-            let (name, arguments) = (EXCHANGE.into(), FieldTable::default());
+    /// Adds an exchange for what the node tells, if there is none of that name.
+    pub fn open_exchange(&mut self, name: &str) {
+        if self.exchange(name.as_bytes()).is_none() {
+            let (name, arguments) = (name.into(), FieldTable::default());
             self.insert_exchange(Exchange::new(name, Kind::Topic, true, false, true, arguments));
         }
     }

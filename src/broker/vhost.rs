@@ -228,6 +228,11 @@ impl Vhost {
         self.node = node.into();
     }
 
+    /// What the node is called.
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
     /// Greets a connection.
     pub fn connect(&mut self) -> ConnectionId {
         count(&self.churn.connection_created);

@@ -114,6 +114,12 @@ impl Limits {
             ["quorum_queue", "property_equivalence", "relaxed_checks_on_redeclaration"] => {
                 self.node.permits.relaxed_checks = values::boolean(value)?;
             }
+            ["message_interceptors", "incoming", "set_header_timestamp", "overwrite"] => {
+                self.node.stamps.time = Some(values::boolean(value)?);
+            }
+            ["message_interceptors", "incoming", "set_header_routing_node", "overwrite"] => {
+                self.node.stamps.node = Some(values::boolean(value)?);
+            }
             _ => return Ok(false),
         }
         Ok(true)

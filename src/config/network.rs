@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Layer;
 use super::settings::Group;
 use super::values::{self, Allowed, Place};
+use crate::net::listener::SocketOptions;
 use crate::net::tls::{AlternativeName, LoginFrom, TlsSettings};
 
 pub const AMQP_PORT: u16 = 5672;
@@ -48,6 +49,8 @@ pub struct Network {
     tls: TlsSettings,
     certificate_login: CertificateLogin,
     pub proxy_protocol: bool,
+    /// What the sockets of AMQP are like.
+    pub options: SocketOptions,
     /// Sockets in the file system, and who may use them, as file permissions say it.
     pub unix: Group<PathBuf>,
     pub unix_mode: u32,
@@ -148,6 +151,7 @@ impl Default for Network {
             tls: TlsSettings::default(),
             certificate_login: CertificateLogin::default(),
             proxy_protocol: false,
+            options: SocketOptions::default(),
             unix: Group::default(),
             unix_mode: 0o660,
             http: HttpPlaces::default(),
@@ -193,6 +197,10 @@ impl Network {
             ["leveret", "unix_listen", name] => self.unix.put(layer, name, value.into()),
             ["leveret", "unix_mode"] => self.unix_mode = mode(value)?,
             ["proxy_protocol"] => self.proxy_protocol = values::boolean(value)?,
+            ["tcp_listen_options"] => self.options = SocketOptions::default(),
+            ["tcp_listen_options", option @ ..] => return socket(&mut self.options, option, value),
+            // There is one that lets clients in, which waits for nobody.
+            ["num_acceptors", _] => {}
             ["ssl_handshake_timeout"] => {
                 self.tls.handshake_timeout = Duration::from_millis(values::between(value, 1, i64::MAX)?);
             }
@@ -207,6 +215,23 @@ impl Network {
         }
         Ok(true)
     }
+}
+
+fn socket(options: &mut SocketOptions, option: &[&str], value: &str) -> Result<bool, Allowed> {
+    let lingers = options.linger.unwrap_or_default();
+    match option {
+        ["backlog"] => options.backlog = values::between(value, 0, i64::from(i32::MAX))?,
+        ["nodelay"] => options.nodelay = values::boolean(value)?,
+        ["keepalive"] => options.keepalive = values::boolean(value)?,
+        ["linger", "on"] => options.linger = values::boolean(value)?.then_some(lingers),
+        ["linger", "timeout"] => {
+            options.linger = Some(Duration::from_secs(values::between(value, 0, 65535)?));
+        }
+        ["sndbuf"] => options.send_buffer = Some(values::between(value, 1, i64::from(i32::MAX))?),
+        ["recbuf"] => options.receive_buffer = Some(values::between(value, 1, i64::from(i32::MAX))?),
+        _ => return Ok(false),
+    }
+    Ok(true)
 }
 
 /// The permissions of a file.

@@ -8,6 +8,7 @@ use super::Layer;
 use super::settings::Group;
 use super::values::{self, Allowed};
 use crate::auth::sasl::{Mechanism, Mechanisms};
+use crate::net::tls::ClientSettings;
 
 /// Everything that the default user may do, unless somebody says otherwise.
 const EVERYTHING: &str = ".*";
@@ -49,8 +50,44 @@ pub struct MoreUser {
 pub struct Definitions {
     /// Files, or folders of files.
     pub paths: Vec<PathBuf>,
+    url: Option<String>,
+    /// Whether they are at that address.
+    remote: bool,
+    pub tls: ClientSettings,
     /// Whether files are left alone that have not changed since they were imported.
     pub skip_if_unchanged: bool,
+}
+
+impl Definitions {
+    /// Where a file of them is to be had.
+    pub fn url(&self) -> Option<&str> {
+        self.url.as_deref().filter(|_| self.remote)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.paths.is_empty() && self.url().is_none()
+    }
+
+    fn apply(&mut self, key: &[&str], value: &str) -> Result<bool, Allowed> {
+        match key {
+            ["local", "path"] => {
+                let path = PathBuf::from(value);
+                if !self.paths.contains(&path) {
+                    self.paths.push(path);
+                }
+            }
+            ["import_backend"] => self.remote = !value.contains("local"),
+            ["https", "url"] => self.url = Some(value.to_owned()),
+            ["tls", "cacertfile"] => self.tls.cacertfile = Some(value.into()),
+            ["tls", "certfile"] => self.tls.certfile = Some(value.into()),
+            ["tls", "keyfile"] => self.tls.keyfile = Some(value.into()),
+            ["tls", "password"] => self.tls.password = Some(value.to_owned()),
+            ["tls", "verify"] => self.tls.trusts_anybody = value == "verify_none",
+            ["skip_if_unchanged"] => self.skip_if_unchanged = values::boolean(value)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
 }
 
 /// Which passwords users may be given.
@@ -146,16 +183,10 @@ impl People {
             ["auth_mechanisms", name] => self.mechanisms.put(layer, name, mechanism(value)?),
             ["anonymous_login_user"] => self.anonymous = (value != "none").then(|| value.to_owned()),
             ["anonymous_login_pass"] => self.anonymous_password = password(value)?,
-            ["load_definitions"] | ["management", "load_definitions"] | ["definitions", "local", "path"] => {
-                let path = PathBuf::from(value);
-                if !self.definitions.paths.contains(&path) {
-                    self.definitions.paths.push(path);
-                }
+            ["load_definitions"] | ["management", "load_definitions"] => {
+                return self.definitions.apply(&["local", "path"], value);
             }
-            ["definitions", "import_backend"] if value.contains("local") => {}
-            ["definitions", "skip_if_unchanged"] => {
-                self.definitions.skip_if_unchanged = values::boolean(value)?;
-            }
+            ["definitions", rest @ ..] => return self.definitions.apply(rest, value),
             ["credential_validator", setting] => self.validator(setting, value)?,
             _ => return Ok(false),
         }

@@ -16,7 +16,7 @@ use super::properties;
 use super::refusal::Refusal;
 use super::resource::{Names, exchange_name, resource};
 use crate::broker::publish::Outcome;
-use crate::node::Node;
+use crate::node::{Node, now};
 use crate::session::direct;
 use crate::wire::content::{self, Message};
 use crate::wire::reply::Exception;
@@ -47,6 +47,7 @@ async fn publish(
     }
     let body = payload(fields.get("payload"), fields.get("payload_encoding"))?;
     let properties = properties::from_json(fields.get("properties").unwrap_or(&Value::Null))?;
+    let properties = node.offer.stamps.on(properties.into(), now(), node.name());
     if node.alarms.any() {
         return Err(Refusal::Unavailable("resource_alarm"));
     }

@@ -20,7 +20,7 @@ use tokio::time::{sleep, timeout};
 
 use super::patience::{PatientBody, PatientStream};
 use super::settings::{HttpSettings, MetricsSettings};
-use crate::net::listener::bind_again;
+use crate::net::listener::{SocketOptions, bind_again};
 use crate::net::tls::Tls;
 use crate::node::Node;
 use crate::node::control::{Entrance, Port};
@@ -93,7 +93,7 @@ impl HttpListener {
         drop(self);
         port.is(false);
         port.to_be_open().await;
-        let listener = bind_again(address).await;
+        let listener = bind_again(address, &SocketOptions::default()).await;
         port.is(true);
         match tls {
             Some(tls) => Self::Tls(listener, tls),

@@ -1,4 +1,4 @@
-//! The node's own log: lines as RabbitMQ writes them, to the console and to a file.
+//! The node's own log: lines as RabbitMQ writes them, to the console, to files, to a syslog server and to an exchange.
 //!
 //! Whoever logs hands a record to a thread that writes, and never waits for it: when too much waits already, lines are lost,
 //! and the log says how many.
@@ -7,9 +7,13 @@
 //! - [`settings`][]: what is logged, and where to
 //! - [`record`][]: how a line looks
 //! - [`writer`][]: the thread that writes
+//! - [`file`][], [`syslog`][], [`posts`][]: outputs beside the console
 
+pub mod file;
+pub mod posts;
 pub mod record;
 pub mod settings;
+pub mod syslog;
 pub mod writer;
 
 use std::fmt::{self, Write as _};
@@ -25,6 +29,7 @@ use tracing::span::{Attributes, Id, Record as Values};
 use tracing::subscriber::Interest;
 use tracing::{Event, Metadata, Subscriber};
 
+use posts::Posts;
 use record::Record;
 use settings::{Category, Level, LogSettings};
 use writer::{Order, Writer};
@@ -42,13 +47,16 @@ type Thresholds = [Level; Category::ALL.len()];
 pub struct Logs {
     orders: SyncSender<Order>,
     thresholds: Arc<ArcSwap<Thresholds>>,
+    /// What is to be published.
+    pub posts: Arc<Posts>,
 }
 
 impl Logs {
     /// Starts the thread that writes, and has everything that is logged from now on go there. `who` tells the number of the
     /// task that is running. An error is one of the file's.
     pub fn start(settings: &LogSettings, node_name: &str, who: fn() -> u64) -> io::Result<Self> {
-        let writer = Writer::new(settings, node_name)?;
+        let posts = Arc::default();
+        let writer = Writer::new(settings, node_name, &posts)?;
         let (orders, ordered) = sync_channel(WAITING_MAX);
         std::thread::Builder::new().name("log".to_owned()).spawn(move || writer.run(&ordered))?;
         let thresholds = Arc::new(ArcSwap::from_pointee(thresholds(settings)));
@@ -60,7 +68,7 @@ impl Logs {
         };
         // Only tests have another one already, and keep it.
         let _ = tracing::subscriber::set_global_default(taker);
-        Ok(Self { orders, thresholds })
+        Ok(Self { orders, thresholds, posts })
     }
 
     /// A line for whoever started the process, on standard output whatever is logged where.
@@ -87,11 +95,7 @@ impl Drop for Logs {
 }
 
 fn thresholds(settings: &LogSettings) -> Thresholds {
-    Category::ALL.map(|category| {
-        let console = settings.has_console().then(|| settings.threshold(&settings.console, category));
-        let file = settings.path("").map(|_| settings.threshold(&settings.file, category));
-        console.into_iter().chain(file).min().unwrap_or(Level::None)
-    })
+    Category::ALL.map(|category| settings.lowest(category))
 }
 
 /// Takes what is logged anywhere.

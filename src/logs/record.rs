@@ -25,6 +25,17 @@ impl Record {
         if output.json { self.json(to) } else { self.plain(to, output.single_line, colours) }
     }
 
+    /// Without what tells of it in a line, for outputs that have places of their own for that.
+    pub fn bare(&self, output: &Output) -> String {
+        if output.json {
+            let mut json = String::new();
+            self.json(&mut json);
+            return json.trim_end().to_owned();
+        }
+        let text = Clean(&self.message).to_string();
+        if output.single_line { text.replace('\n', ", ") } else { text }
+    }
+
     /// Each line of the message with the same things before it.
     fn plain(&self, to: &mut String, single_line: bool, colours: bool) {
         let colour = match self.level {
@@ -102,8 +113,35 @@ impl std::fmt::Display for Time {
     }
 }
 
+/// A time as syslog has it: `2026-01-31T23:59:59.000000Z`, or `Jan 31 23:59:59`.
+pub enum SyslogTime {
+    Rfc5424(SystemTime),
+    Rfc3164(SystemTime),
+}
+
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+impl std::fmt::Display for SyslogTime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Rfc5424(at) => {
+                let time = Time(*at).to_string().replace(' ', "T");
+                write!(f, "{}Z", time.trim_end_matches("+00:00"))
+            }
+            Self::Rfc3164(at) => {
+                let seconds = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+                let (_, month, day) = date(seconds / 86400);
+                let month = MONTHS.get(month as usize - 1).unwrap_or(&"Jan");
+                let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+                write!(f, "{month} {day:2} {hour:02}:{minute:02}:{second:02}")
+            }
+        }
+    }
+}
+
 /// Year, month and day of a number of days since 1970.
-fn date(days: u64) -> (u64, u64, u64) {
+pub(super) fn date(days: u64) -> (u64, u64, u64) {
     // Years begin in March here, so that a leap day is a year's last, and months are 153 days for five.
     let days = days + 719_468;
     let (era, day) = (days / 146_097, days % 146_097);

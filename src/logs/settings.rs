@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::file::Rotation;
+use super::syslog::Syslog;
 use crate::config::values::{self, Allowed};
 
 /// How bad something is. What is logged goes up to [`Level::Error`]; those above are thresholds of RabbitMQ's which nothing
@@ -85,13 +87,34 @@ impl Category {
     }
 }
 
-/// An output, as far as both kinds have it in common.
+/// An output, as far as all kinds have it in common.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Output {
     pub level: Option<Level>,
     pub json: bool,
     /// All lines of a message in one.
     pub single_line: bool,
+}
+
+impl Output {
+    pub(super) fn apply(&mut self, key: &[&str], value: &str) -> Result<bool, Allowed> {
+        match key {
+            ["level"] => self.level = Some(Level::parse(value)?),
+            ["formatter"] => self.json = value == "json",
+            ["formatter", "single_line"] => self.single_line = values::boolean(value)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+/// What is said of one category.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct CategorySettings {
+    level: Option<Level>,
+    /// A file of its own: its lines go there, and nowhere else.
+    file: Option<PathBuf>,
+    rotation: Rotation,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,12 +128,13 @@ pub struct LogSettings {
     pub file: Output,
     file_named: Option<FileName>,
     dir: Option<PathBuf>,
-    /// Octets after which a file is put aside; none if 0.
-    pub rotate_at: u64,
-    /// Files put aside that stay.
-    pub rotate_count: usize,
+    pub rotation: Rotation,
+    /// Lines are published in `amq.rabbitmq.log`.
+    pub exchange_on: bool,
+    pub exchange: Output,
+    pub syslog: Syslog,
     default: Option<Level>,
-    categories: BTreeMap<String, Level>,
+    categories: BTreeMap<Category, CategorySettings>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,8 +153,10 @@ impl Default for LogSettings {
             file: Output::default(),
             file_named: None,
             dir: None,
-            rotate_at: 0,
-            rotate_count: 0,
+            rotation: Rotation::default(),
+            exchange_on: false,
+            exchange: Output::default(),
+            syslog: Syslog::default(),
             default: None,
             categories: BTreeMap::new(),
         }
@@ -148,64 +174,125 @@ impl LogSettings {
 
     /// The file that lines go to. Without a word of one there is none.
     pub fn path(&self, node_name: &str) -> Option<PathBuf> {
-        let folder = self.dir.clone().unwrap_or_else(|| FOLDER.into());
         match (&self.file_named, &self.dir) {
-            (Some(FileName::Path(path)), _) => Some(folder.join(path)),
-            (None, Some(_)) => Some(folder.join(format!("{node_name}.log"))),
+            (Some(FileName::Path(path)), _) => Some(self.folder().join(path)),
+            (None, Some(_)) => Some(self.folder().join(format!("{node_name}.log"))),
             (Some(FileName::Off), _) | (None, None) => None,
         }
     }
 
+    /// The file that lines of this category go to instead of everywhere else.
+    pub fn own_path(&self, category: Category) -> Option<PathBuf> {
+        let file = self.categories.get(&category)?.file.as_ref()?;
+        Some(self.folder().join(file))
+    }
+
+    pub fn own_rotation(&self, category: Category) -> Rotation {
+        self.categories.get(&category).map(|settings| settings.rotation).unwrap_or_default()
+    }
+
+    /// All files that lines go to.
+    pub fn paths(&self, node_name: &str) -> Vec<PathBuf> {
+        let own = Category::ALL.into_iter().filter_map(|category| self.own_path(category));
+        self.path(node_name).into_iter().chain(own).collect()
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.dir.clone().unwrap_or_else(|| FOLDER.into())
+    }
+
+    fn own_level(&self, category: Category) -> Option<Level> {
+        self.categories.get(&category).and_then(|settings| settings.level)
+    }
+
     /// From which level on lines of a category go to an output. A category's own level counts unless the output's is higher.
     pub fn threshold(&self, output: &Output, category: Category) -> Level {
-        let own = self.categories.get(category.name()).copied();
-        match (output.level, own) {
+        match (output.level, self.own_level(category)) {
             (Some(output), Some(own)) => output.max(own),
             (Some(level), None) | (None, Some(level)) => level,
             (None, None) => self.default.unwrap_or(Level::Info),
         }
     }
 
+    /// From which level on lines of a category go to its own file.
+    pub fn own_threshold(&self, category: Category) -> Level {
+        self.own_level(category).or(self.default).unwrap_or(Level::Info)
+    }
+
+    /// The lowest level at which lines of a category go anywhere.
+    pub fn lowest(&self, category: Category) -> Level {
+        if self.own_path(category).is_some() {
+            return self.own_threshold(category);
+        }
+        let outputs = [
+            (self.has_console(), &self.console),
+            (self.path("").is_some(), &self.file),
+            (self.exchange_on, &self.exchange),
+            (self.syslog.on, &self.syslog.output),
+        ];
+        let on = outputs.into_iter().filter(|(on, _)| *on);
+        on.map(|(_, output)| self.threshold(output, category)).min().unwrap_or(Level::None)
+    }
+
+    fn outputs(&mut self) -> [&mut Output; 4] {
+        [&mut self.console, &mut self.file, &mut self.exchange, &mut self.syslog.output]
+    }
+
     /// Takes the levels of other settings over.
     pub fn levels_of(&mut self, other: &Self) {
-        self.console.level = other.console.level;
-        self.file.level = other.file.level;
+        let mut other = other.clone();
+        for (output, other) in self.outputs().into_iter().zip(other.outputs()) {
+            output.level = other.level;
+        }
         self.default = other.default;
-        self.categories.clone_from(&other.categories);
+        for category in Category::ALL {
+            self.categories.entry(category).or_default().level = other.own_level(category);
+        }
     }
 
     /// Has one level for everything.
     pub fn log_from(&mut self, level: &str) -> Result<(), Allowed> {
         let level = Level::parse(level)?;
-        self.console.level = Some(level);
-        self.file.level = Some(level);
+        self.outputs().into_iter().for_each(|output| output.level = Some(level));
         self.default = Some(level);
-        self.categories.clear();
+        self.categories.values_mut().for_each(|category| category.level = None);
         Ok(())
     }
 
     pub(crate) fn apply(&mut self, key: &[&str], value: &str) -> Result<bool, Allowed> {
+        let ["log", rest @ ..] = key else { return Ok(false) };
+        match rest {
+            ["console"] => self.console_on = Some(values::boolean(value)?),
+            ["console", "stdio"] => self.stderr = value == "stderr",
+            ["console", "use_colors"] => self.colours = values::boolean(value)?,
+            ["console", rest @ ..] => return self.console.apply(rest, value),
+            ["file"] if value == "false" => self.file_named = Some(FileName::Off),
+            ["file"] => self.file_named = Some(FileName::Path(value.into())),
+            ["file", "rotation", rest @ ..] => return self.rotation.apply(rest, value),
+            ["file", rest @ ..] => return self.file.apply(rest, value),
+            ["dir"] => self.dir = Some(value.into()),
+            ["exchange"] => self.exchange_on = values::boolean(value)?,
+            ["exchange", rest @ ..] => return self.exchange.apply(rest, value),
+            ["syslog", rest @ ..] => return self.syslog.apply(rest, value),
+            ["default", "level"] => self.default = Some(Level::parse(value)?),
+            [category, rest @ ..] => {
+                let known = Category::ALL.into_iter().filter(|known| *known != Category::Default);
+                let Some(category) = known.into_iter().find(|known| known.name() == *category) else {
+                    return Ok(false);
+                };
+                return self.of_category(category, rest, value);
+            }
+            [] => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn of_category(&mut self, category: Category, key: &[&str], value: &str) -> Result<bool, Allowed> {
+        let settings = self.categories.entry(category).or_default();
         match key {
-            ["log", "console"] => self.console_on = Some(values::boolean(value)?),
-            ["log", "console", "level"] => self.console.level = Some(Level::parse(value)?),
-            ["log", "console", "stdio"] => self.stderr = value == "stderr",
-            ["log", "console", "use_colors"] => self.colours = values::boolean(value)?,
-            ["log", "console", "formatter"] => self.console.json = value == "json",
-            ["log", "console", "formatter", "single_line"] => {
-                self.console.single_line = values::boolean(value)?;
-            }
-            ["log", "file"] if value == "false" => self.file_named = Some(FileName::Off),
-            ["log", "file"] => self.file_named = Some(FileName::Path(value.into())),
-            ["log", "dir"] => self.dir = Some(value.into()),
-            ["log", "file", "level"] => self.file.level = Some(Level::parse(value)?),
-            ["log", "file", "formatter"] => self.file.json = value == "json",
-            ["log", "file", "formatter", "single_line"] => self.file.single_line = values::boolean(value)?,
-            ["log", "file", "rotation", "size"] => self.rotate_at = values::between(value, 0, i64::MAX)?,
-            ["log", "file", "rotation", "count"] => self.rotate_count = values::between(value, 0, 10_000)?,
-            ["log", "default", "level"] => self.default = Some(Level::parse(value)?),
-            ["log", category, "level"] if Category::ALL.iter().any(|known| known.name() == *category) => {
-                self.categories.insert((*category).to_owned(), Level::parse(value)?);
-            }
+            ["level"] => settings.level = Some(Level::parse(value)?),
+            ["file"] => settings.file = Some(value.into()).filter(|_| value != "false"),
+            ["rotation", rest @ ..] => return settings.rotation.apply(rest, value),
             _ => return Ok(false),
         }
         Ok(true)
@@ -239,7 +326,34 @@ mod tests {
         ] {
             let settings = settings(text);
             assert_eq!(settings.threshold(&settings.console, category), wanted, "{text}");
+            assert_eq!(settings.lowest(category), wanted, "{text}");
         }
+    }
+
+    #[test]
+    fn the_lowest_level_of_all_outputs() {
+        for (text, category, wanted) in [
+            ("log.console=false", Category::Queue, Level::None),
+            ("log.console=false log.exchange=true log.exchange.level=error", Category::Queue, Level::Error),
+            ("log.console.level=error log.syslog=true log.syslog.level=debug", Category::Queue, Level::Debug),
+            ("log.console.level=error log.syslog.level=debug", Category::Queue, Level::Error),
+            ("log.console.level=debug log.queue.file=q.log", Category::Queue, Level::Info),
+            ("log.queue.level=warning log.queue.file=q.log", Category::Queue, Level::Warning),
+        ] {
+            assert_eq!(settings(text).lowest(category), wanted, "{text}");
+        }
+        let mut some = settings("log.queue.level=warning log.queue.file=q.log log.console.level=error");
+        some.levels_of(&settings("log.queue.level=debug log.console.level=notice"));
+        assert_eq!(
+            (some.own_threshold(Category::Queue), some.console.level),
+            (Level::Debug, Some(Level::Notice))
+        );
+        assert_eq!(some.own_path(Category::Queue), Some("/var/log/rabbitmq/q.log".into()));
+        assert_eq!(some.log_from("error"), Ok(()));
+        assert_eq!(
+            (some.own_threshold(Category::Queue), some.console.level),
+            (Level::Error, Some(Level::Error))
+        );
     }
 
     #[test]

@@ -1,15 +1,22 @@
 //! The thread that writes the log.
 
-use std::fs::{self, File, OpenOptions};
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
+use std::time::Duration;
 
+use super::file::LogFile;
+use super::posts::{Post, Posts};
 use super::record::Record;
 use super::settings::{Category, LogSettings, Output};
+use super::syslog;
 
 /// Octets that are written at once, if so many wait.
 const PIECE: usize = 64 << 10;
+/// How long the end waits for a syslog server.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// What the thread is to do.
 #[derive(Debug)]
@@ -27,22 +34,36 @@ pub struct Writer {
     /// Whether the console is a terminal.
     terminal: bool,
     file: Option<LogFile>,
-    /// What is to be written next to standard output, standard error, and the file.
+    /// Files of categories that have their own.
+    own: BTreeMap<Category, LogFile>,
+    exchange: Option<Arc<Posts>>,
+    syslog: Option<syslog::Sender>,
+    /// What is to be written next to standard output and standard error.
     stdout: String,
     stderr: String,
-    to_file: String,
 }
 
 impl Writer {
-    /// Opens what is to be written to.
-    pub fn new(settings: &LogSettings, node_name: &str) -> io::Result<Self> {
-        let file = match settings.path(node_name) {
-            Some(path) => Some(LogFile::open(path, settings)?),
-            None => None,
-        };
+    /// Opens what is to be written to. What is to be published is left in `posts`.
+    pub fn new(settings: &LogSettings, node_name: &str, posts: &Arc<Posts>) -> io::Result<Self> {
+        let file = settings.path(node_name).map(|path| LogFile::open(path, settings.rotation)).transpose()?;
+        let mut own = BTreeMap::new();
+        for category in Category::ALL {
+            if let Some(path) = settings.own_path(category) {
+                own.insert(category, LogFile::open(path, settings.own_rotation(category))?);
+            }
+        }
         let terminal = if settings.stderr { io::stderr().is_terminal() } else { io::stdout().is_terminal() };
-        let [stdout, stderr, to_file] = Default::default();
-        Ok(Self { settings: settings.clone(), terminal, file, stdout, stderr, to_file })
+        Ok(Self {
+            settings: settings.clone(),
+            terminal,
+            file,
+            own,
+            exchange: settings.exchange_on.then(|| Arc::clone(posts)),
+            syslog: settings.syslog.on.then(|| syslog::Sender::start(&settings.syslog)).transpose()?,
+            stdout: String::new(),
+            stderr: String::new(),
+        })
     }
 
     /// Writes until nobody can log any more.
@@ -66,23 +87,39 @@ impl Writer {
             Order::Reload(settings) => self.reload(&settings),
             Order::Flush(done) => {
                 self.flush();
+                if let Some(syslog) = &self.syslog {
+                    syslog.flush(PATIENCE);
+                }
                 let _ = done.send(());
             }
         }
-        if self.stdout.len().max(self.stderr.len()).max(self.to_file.len()) >= PIECE {
+        let files = self.file.iter_mut().chain(self.own.values_mut()).map(|file| file.waiting().len());
+        if files.chain([self.stdout.len(), self.stderr.len()]).any(|waiting| waiting >= PIECE) {
             self.flush();
         }
     }
 
     fn take(&mut self, record: &Record) {
-        let wants =
-            |output: &Output, category: Category| record.level >= self.settings.threshold(output, category);
-        if self.settings.has_console() && wants(&self.settings.console, record.category) {
-            let to = if self.settings.stderr { &mut self.stderr } else { &mut self.stdout };
-            record.write(to, &self.settings.console, self.settings.colours && self.terminal);
+        let (settings, category) = (&self.settings, record.category);
+        if let Some(file) = self.own.get_mut(&category) {
+            if record.level >= settings.own_threshold(category) {
+                record.write(file.waiting(), &settings.file, false);
+            }
+            return;
         }
-        if self.file.is_some() && wants(&self.settings.file, record.category) {
-            record.write(&mut self.to_file, &self.settings.file, false);
+        let wants = |output: &Output| record.level >= settings.threshold(output, category);
+        if settings.has_console() && wants(&settings.console) {
+            let to = if settings.stderr { &mut self.stderr } else { &mut self.stdout };
+            record.write(to, &settings.console, settings.colours && self.terminal);
+        }
+        if let Some(file) = self.file.as_mut().filter(|_| wants(&settings.file)) {
+            record.write(file.waiting(), &settings.file, false);
+        }
+        if let Some(posts) = self.exchange.as_ref().filter(|_| wants(&settings.exchange)) {
+            posts.put(Post::of(record, &settings.exchange));
+        }
+        if let Some(syslog) = self.syslog.as_mut().filter(|_| wants(&settings.syslog.output)) {
+            syslog.take(record);
         }
     }
 
@@ -91,9 +128,10 @@ impl Writer {
         self.flush();
         self.settings.levels_of(settings);
         if let Some(file) = &mut self.file {
-            if let Err(error) = file.reopen(settings) {
-                self.complain(&error);
-            }
+            complain(&file.path.clone(), file.reopen(settings.rotation));
+        }
+        for (category, file) in &mut self.own {
+            complain(&file.path.clone(), file.reopen(settings.own_rotation(*category)));
         }
     }
 
@@ -105,97 +143,14 @@ impl Writer {
         let _ = io::stderr().write_all(self.stderr.as_bytes());
         self.stdout.clear();
         self.stderr.clear();
-        if let Some(Err(error)) = self.file.as_mut().map(|file| file.write(&self.to_file)) {
-            self.complain(&error);
+        for file in self.file.iter_mut().chain(self.own.values_mut()) {
+            complain(&file.path.clone(), file.flush());
         }
-        self.to_file.clear();
-    }
-
-    fn complain(&self, error: &io::Error) {
-        let path = self.file.as_ref().map(|file| file.path.display().to_string()).unwrap_or_default();
-        let _ = writeln!(io::stderr(), "leveret: cannot write the log file {path}: {error}");
     }
 }
 
-/// A file that is put aside when it is large: `x.log` becomes `x.log.0`, that `x.log.1`, and so on.
-#[derive(Debug)]
-struct LogFile {
-    path: PathBuf,
-    file: File,
-    size: u64,
-    rotate_at: u64,
-    keep: usize,
-}
-
-impl LogFile {
-    fn open(path: PathBuf, settings: &LogSettings) -> io::Result<Self> {
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let file = OpenOptions::new().create(true).append(true).open(&path)?;
-        let size = file.metadata()?.len();
-        Ok(Self { path, file, size, rotate_at: settings.rotate_at, keep: settings.rotate_count })
-    }
-
-    /// Opens what goes by the name now: somebody else may have put the file aside.
-    fn reopen(&mut self, settings: &LogSettings) -> io::Result<()> {
-        *self = Self::open(self.path.clone(), settings)?;
-        Ok(())
-    }
-
-    fn write(&mut self, text: &str) -> io::Result<()> {
-        if text.is_empty() {
-            return Ok(());
-        }
-        self.file.write_all(text.as_bytes())?;
-        self.size += text.len() as u64;
-        if self.rotate_at > 0 && self.size >= self.rotate_at {
-            self.rotate()?;
-        }
-        Ok(())
-    }
-
-    fn rotate(&mut self) -> io::Result<()> {
-        let aside = |number: usize| PathBuf::from(format!("{}.{number}", self.path.display()));
-        for number in (1..self.keep).rev() {
-            match fs::rename(aside(number - 1), aside(number)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
-        if self.keep > 0 {
-            fs::rename(&self.path, aside(0))?;
-        } else {
-            fs::remove_file(&self.path)?;
-        }
-        self.file = OpenOptions::new().create(true).append(true).open(&self.path)?;
-        self.size = 0;
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn files_are_put_aside() {
-        let folder = std::env::temp_dir().join(format!("leveret-logs-{}", std::process::id()));
-        let mut settings = LogSettings::default();
-        (settings.rotate_at, settings.rotate_count) = (10, 2);
-        let mut file = LogFile::open(folder.join("a/x.log"), &settings).expect("a file");
-        for text in ["first\n", "second\n", "third\n", "fourth\n", "fifth\n", "sixth\n", "last\n"] {
-            file.write(text).expect("written");
-        }
-        let read = |name: &str| fs::read_to_string(folder.join("a").join(name)).unwrap_or_default();
-        assert_eq!(read("x.log"), "last\n");
-        assert_eq!(read("x.log.0"), "fifth\nsixth\n");
-        assert_eq!(read("x.log.1"), "third\nfourth\n");
-        assert!(!folder.join("a/x.log.2").exists());
-        fs::rename(folder.join("a/x.log"), folder.join("a/mine")).expect("renamed");
-        file.reopen(&settings).expect("opened again");
-        file.write("new\n").expect("written");
-        assert_eq!((read("x.log").as_str(), read("mine").as_str()), ("new\n", "last\n"));
-        fs::remove_dir_all(folder).expect("removed");
+fn complain(path: &Path, outcome: io::Result<()>) {
+    if let Err(error) = outcome {
+        let _ = writeln!(io::stderr(), "leveret: cannot write the log file {}: {error}", path.display());
     }
 }

@@ -11,6 +11,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use super::connection;
+use super::listener::SocketOptions;
 use super::proxy;
 use super::stream::{Octets, Other};
 use super::tls::{Tls, describe};
@@ -27,6 +28,8 @@ pub struct Approach {
     pub tls: Option<Arc<Tls>>,
     /// Whether a proxy says first where a client comes from, by the PROXY protocol.
     pub proxy: bool,
+    /// What the sockets are like.
+    pub options: SocketOptions,
 }
 
 /// A connection that AMQP can begin on.
@@ -50,7 +53,7 @@ pub(super) fn over_tcp(socket: TcpStream, peer: SocketAddr, approach: &Approach,
         Ok(local) => local,
         Err(e) => return tracing::debug!(%peer, "gone at once: {e}"),
     };
-    if let Err(e) = socket.set_nodelay(true) {
+    if let Err(e) = socket.set_nodelay(approach.options.nodelay) {
         tracing::debug!(%peer, "no TCP_NODELAY: {e}");
     }
     let (ends, node) = (Ends::new(peer, local), Arc::clone(node));

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream, UnixStream};
+use rustix::net::sockopt::set_socket_linger;
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixStream};
 
 use super::arrival::{self, Approach};
 use super::unix::LocalListener;
@@ -21,6 +22,52 @@ use crate::node::process::is_one_too_many;
 pub struct ListenError {
     address: String,
     source: io::Error,
+}
+
+/// What the sockets of a listener are like: `tcp_listen_options`. Those of clients are as the one that listens is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketOptions {
+    /// So many clients may wait to be let in.
+    pub backlog: u32,
+    pub nodelay: bool,
+    /// How long the system tries to send what is unsent when a connection ends, or as it likes.
+    pub linger: Option<Duration>,
+    pub keepalive: bool,
+    /// Octets that the system keeps to be sent, or that have come.
+    pub send_buffer: Option<u32>,
+    pub receive_buffer: Option<u32>,
+}
+
+impl Default for SocketOptions {
+    fn default() -> Self {
+        Self {
+            backlog: 1024,
+            nodelay: true,
+            linger: None,
+            keepalive: false,
+            send_buffer: None,
+            receive_buffer: None,
+        }
+    }
+}
+
+impl SocketOptions {
+    fn listen(&self, address: SocketAddr) -> io::Result<TcpListener> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.set_keepalive(self.keepalive)?;
+        if let Some(size) = self.send_buffer {
+            socket.set_send_buffer_size(size)?;
+        }
+        if let Some(size) = self.receive_buffer {
+            socket.set_recv_buffer_size(size)?;
+        }
+        if self.linger.is_some() {
+            set_socket_linger(&socket, self.linger)?;
+        }
+        socket.bind(address)?;
+        socket.listen(self.backlog)
+    }
 }
 
 /// Where clients come from.
@@ -44,15 +91,20 @@ impl From<LocalListener> for AmqpListener {
 
 /// Takes a port.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
-    let bound = TcpListener::bind(address).await;
+    bind_with(address, &SocketOptions::default())
+}
+
+/// Takes a port for sockets like this.
+pub fn bind_with(address: SocketAddr, options: &SocketOptions) -> Result<TcpListener, ListenError> {
+    let bound = options.listen(address);
     bound.map_err(|source| ListenError { address: address.to_string(), source })
 }
 
 /// Takes a port of all addresses, those of IPv6 included where the machine has it.
-pub async fn bind_all_addresses(port: u16) -> Result<TcpListener, ListenError> {
-    match bind((Ipv6Addr::UNSPECIFIED, port).into()).await {
+pub fn bind_all_addresses(port: u16, options: &SocketOptions) -> Result<TcpListener, ListenError> {
+    match bind_with((Ipv6Addr::UNSPECIFIED, port).into(), options) {
         Err(e) if e.source.kind() != io::ErrorKind::AddrInUse => {
-            bind((Ipv4Addr::UNSPECIFIED, port).into()).await
+            bind_with((Ipv4Addr::UNSPECIFIED, port).into(), options)
         }
         other => other,
     }
@@ -82,7 +134,7 @@ pub async fn accept_by(listener: impl Into<AmqpListener>, approach: Approach, no
         };
         let Some(accepted) = accepted else {
             listener = tokio::select! {
-                again = opened_again(listener, &mut port) => again,
+                again = opened_again(listener, &approach.options, &mut port) => again,
                 _ = going_down.wait_for(|down| *down) => return,
             };
             continue;
@@ -104,7 +156,7 @@ pub async fn accept_by(listener: impl Into<AmqpListener>, approach: Approach, no
 }
 
 /// Closes a port until it may be open again. A socket of this machine stays, and nobody is let in.
-async fn opened_again(listener: AmqpListener, port: &mut Port<'_>) -> AmqpListener {
+async fn opened_again(listener: AmqpListener, options: &SocketOptions, port: &mut Port<'_>) -> AmqpListener {
     let address = match &listener {
         AmqpListener::Tcp(listener) => listener.local_addr().ok(),
         AmqpListener::Unix(_) => None,
@@ -114,7 +166,7 @@ async fn opened_again(listener: AmqpListener, port: &mut Port<'_>) -> AmqpListen
     port.to_be_open().await;
     let again = match (kept, address) {
         (Some(listener), _) => listener,
-        (None, Some(address)) => bind_again(address).await.into(),
+        (None, Some(address)) => bind_again(address, options).await.into(),
         (None, None) => std::future::pending().await,
     };
     port.is(true);
@@ -122,9 +174,9 @@ async fn opened_again(listener: AmqpListener, port: &mut Port<'_>) -> AmqpListen
 }
 
 /// Takes a port that we have had, as soon as it can be had.
-pub async fn bind_again(address: SocketAddr) -> TcpListener {
+pub async fn bind_again(address: SocketAddr, options: &SocketOptions) -> TcpListener {
     loop {
-        match bind(address).await {
+        match bind_with(address, options) {
             Ok(listener) => return listener,
             Err(e) => tracing::error!("{e}; it is tried again"),
         }
@@ -153,6 +205,40 @@ async fn next(listener: &AmqpListener) -> io::Result<Accepted> {
         }
         AmqpListener::Unix(listener) => {
             listener.accept().await.map(|(socket, ends)| Accepted::Unix(socket, ends))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::sockopt;
+
+    use super::*;
+
+    /// Sockets of clients are like the one that listens, which the system sees to.
+    #[tokio::test]
+    async fn sockets_are_as_they_are_set() {
+        let options = SocketOptions {
+            backlog: 3,
+            nodelay: false,
+            linger: Some(Duration::from_secs(2)),
+            keepalive: true,
+            send_buffer: Some(50_000),
+            receive_buffer: Some(60_000),
+        };
+        for options in [options, SocketOptions::default()] {
+            let listener = bind_with(([127, 0, 0, 1], 0).into(), &options).expect("a port");
+            let address = listener.local_addr().expect("an address");
+            let (_client, accepted) =
+                tokio::join!(tokio::net::TcpStream::connect(address), listener.accept());
+            let (socket, _) = accepted.expect("a client");
+            assert_eq!(sockopt::socket_linger(&socket).expect("an option"), options.linger);
+            assert_eq!(sockopt::socket_keepalive(&socket).expect("an option"), options.keepalive);
+            // Linux doubles what is asked for.
+            let send = sockopt::socket_send_buffer_size(&socket).expect("an option");
+            assert_eq!(send == 100_000, options.send_buffer.is_some(), "{send}");
+            let receive = sockopt::socket_recv_buffer_size(&socket).expect("an option");
+            assert_eq!(receive == 120_000, options.receive_buffer.is_some(), "{receive}");
         }
     }
 }

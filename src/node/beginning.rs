@@ -52,6 +52,11 @@ impl Node {
         self
     }
 
+    /// The vhost that a new node begins with.
+    pub fn default_vhost(&self) -> &str {
+        self.beginning.vhosts.first().map_or("/", String::as_str)
+    }
+
     /// Makes what a node has that has never been used.
     pub fn begin(&self) -> Result<(), InvalidPattern> {
         for (number, vhost) in self.beginning.vhosts.iter().enumerate() {

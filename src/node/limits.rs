@@ -10,6 +10,7 @@ use crate::auth::limits::{Limit, VhostLimits};
 use crate::broker::compatibility::Permits;
 use crate::broker::events::Facts;
 use crate::broker::queue::arguments::QueueType;
+use crate::session::stamps::Stamps;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NodeLimits {
@@ -30,6 +31,8 @@ pub struct NodeLimits {
     pub consumer_timeout: Option<u64>,
     /// What vhosts get that are not told.
     pub default_queue_type: QueueType,
+    /// What messages get added.
+    pub stamps: Stamps,
 }
 
 impl Default for NodeLimits {
@@ -45,6 +48,7 @@ impl Default for NodeLimits {
             handshake_timeout: Some(Duration::from_secs(10)),
             consumer_timeout: None,
             default_queue_type: QueueType::Classic,
+            stamps: Stamps::default(),
         }
     }
 }
@@ -58,6 +62,7 @@ impl Node {
         offer.consumer_max = limits.consumer_max;
         offer.frame_max = limits.frame_max;
         offer.heartbeat = limits.heartbeat;
+        offer.stamps = limits.stamps;
         self.connection_max = limits.connection_max.map(|max| Limit(max.into()));
         self.default_queue_type = limits.default_queue_type;
         self.vhost_max = limits.vhost_max;

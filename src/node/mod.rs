@@ -21,7 +21,7 @@
 //! - [`traffic`][]: what has gone over a socket
 //! - [`samples`][]: what was counted before
 //! - [`looking`][]: what there is, for people to look at
-//! - [`events`][]: what happens, for those who listen
+//! - [`events`][], [`log_exchange`][]: what happens and what is logged, for those who listen
 //! - [`alarms`][]: what the node is short of
 //! - [`memory`][], [`process`][]: what the process takes, and may
 //! - [`attempts`][]: how often somebody has logged in
@@ -59,6 +59,7 @@ pub mod events;
 pub mod folder;
 pub mod limits;
 pub mod listeners;
+pub mod log_exchange;
 pub mod logins;
 pub mod looking;
 pub mod memory;
@@ -93,6 +94,7 @@ use crate::broker::counts::{Churn, Counts};
 use crate::broker::queue::arguments::QueueType;
 use crate::log::budget::Budget;
 use crate::session::handshake::Offer;
+use crate::session::stamps::Stamps;
 use crate::wire::reply::{Exception, ReplyCode};
 use alarms::Alarms;
 use attempts::AllAttempts;
@@ -191,6 +193,7 @@ impl Node {
             heartbeat: 60,
             message_size_max,
             consumer_max: None,
+            stamps: Stamps::default(),
             version: Compatibility::default().version().to_owned(),
             cluster_name: NODE_NAME.to_owned(),
             mechanisms: Mechanisms::default(),

@@ -110,6 +110,11 @@ impl Node {
         set.unwrap_or_else(|| self.offer.cluster_name.clone())
     }
 
+    /// Whether somebody has set this name.
+    pub fn is_cluster_named(&self, name: &str) -> bool {
+        self.parameter(CLUSTER_NAME).is_some_and(|set| set == *name)
+    }
+
     pub fn set_cluster_name(&self, name: &str) {
         self.put_parameter(CLUSTER_NAME, name.into());
     }

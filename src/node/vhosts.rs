@@ -7,9 +7,10 @@ use std::sync::atomic::Ordering;
 use super::cell::VhostCell;
 use super::events::acting;
 use super::parameters::restored_policies;
-use super::{Node, random, vhost_deleted};
+use super::{Node, log_exchange, random, vhost_deleted};
 use crate::auth::{Auth, Pattern, Permission};
 use crate::broker::Vhost;
+use crate::broker::events::EXCHANGE as EVENT_EXCHANGE;
 use crate::catalog::{About, Definitions, NodeChange, PermissionDefinition, VhostDefinition};
 use crate::log::LogId;
 
@@ -99,10 +100,13 @@ impl Node {
             vhost.seed(u64::from_le_bytes(seed));
             vhost.consumer_timeout = self.consumer_timeout;
             vhost.live_on(&self.name);
+            if name == self.default_vhost() {
+                vhost.open_exchange(log_exchange::EXCHANGE);
+            }
             if self.events.is_on() {
                 vhost.note_events();
                 if name == "/" {
-                    vhost.open_event_exchange();
+                    vhost.open_exchange(EVENT_EXCHANGE);
                 }
             }
         });

@@ -51,6 +51,7 @@ mod tests {
     use crate::broker::queue::declare::Declaration;
     use crate::broker::{ConnectionId, Vhost};
     use crate::session::outbox::Outboxes;
+    use crate::session::stamps::Stamps;
     use crate::session::{Context, Session, Settings, State};
     use crate::wire::frame::{self, BODY, END, HEADER, METHOD};
     use crate::wire::method;
@@ -87,6 +88,7 @@ mod tests {
                 heartbeat: 0,
                 message_size_max: 1 << 20,
                 consumer_max: None,
+                stamps: Stamps::default(),
             };
             let queue = Declaration {
                 name: "q".into(),

@@ -10,6 +10,7 @@ use amq_protocol::protocol::{AMQPClass, connection};
 use amq_protocol::types::{AMQPValue, FieldTable};
 
 use super::Settings;
+use super::stamps::Stamps;
 use crate::auth::sasl::{Certified, Credentials, Mechanisms};
 use crate::auth::{Refused, User};
 use crate::wire::frame::{self, HEARTBEAT, METHOD};
@@ -28,6 +29,8 @@ pub struct Offer {
     pub message_size_max: u64,
     /// How many consumers a channel may have.
     pub consumer_max: Option<u32>,
+    /// What messages get added.
+    pub stamps: Stamps,
     /// RabbitMQ's version that clients are told.
     pub version: String,
     pub cluster_name: String,
@@ -355,6 +358,7 @@ impl Handshake {
             heartbeat: login.heartbeat,
             message_size_max: self.offer.message_size_max,
             consumer_max: self.offer.consumer_max,
+            stamps: self.offer.stamps,
         };
         let cancel_notify = capability(&login.client_properties, "consumer_cancel_notify");
         let blocked_notify = capability(&login.client_properties, "connection.blocked");

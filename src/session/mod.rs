@@ -15,6 +15,7 @@
 //! - [`transaction`][]: `tx`
 //! - [`direct`][]: publishing for somebody without a connection
 //! - [`properties`][]: what a message's properties may be
+//! - [`stamps`][]: what messages get added
 //! - [`copies`][], [`reply_to`][]: more keys for a message, replies without a queue
 //! - [`exchange`], [`queue`][], [`consume`][]: the other methods, one file a class
 //! - [`access`][]: may this user do that
@@ -40,6 +41,7 @@ mod queue;
 mod reply_to;
 pub mod run;
 pub mod staged;
+pub mod stamps;
 mod transaction;
 
 use std::sync::Arc;
@@ -51,6 +53,7 @@ use assemble::{Assembler, Parsed};
 use channel::Channel;
 use command::Command;
 use outbox::Outboxes;
+use stamps::Stamps;
 
 /// What a batch is run against.
 pub struct Context<'a> {
@@ -80,6 +83,8 @@ pub struct Settings {
     pub message_size_max: u64,
     /// How many consumers a channel may have.
     pub consumer_max: Option<u32>,
+    /// What messages get added.
+    pub stamps: Stamps,
 }
 
 /// How far a connection is.

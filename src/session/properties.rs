@@ -83,6 +83,7 @@ fn expiration_ms(octets: &[u8]) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::stamps::Stamps;
 
     #[test]
     fn expirations_as_rabbitmq_reads_them() {
@@ -128,6 +129,7 @@ mod tests {
             consumer_max: None,
             heartbeat: 0,
             message_size_max: 1,
+            stamps: Stamps::default(),
         };
         for (raw, honest) in
             [(&b"\0\x10\x05guest"[..], true), (b"\0\x10\x01x", false), (b"\0\x10\0", false), (b"\0\0", true)]

@@ -56,7 +56,7 @@ impl Session {
         }
         cx.vhost.count_received(incoming.size, !matches!(channel.mode, Mode::Plain));
         let message = &incoming.message;
-        if is_special(message.properties) {
+        if is_special(message.properties) || self.settings.stamps.any() {
             return self.publish_special(number, incoming, cx);
         }
         let known = channel.routes.get(cx.vhost, cx.auth.version(), incoming.names);
@@ -137,8 +137,8 @@ impl Session {
         Ok(())
     }
 
-    /// Publishes what does not go on as it came: what asks for replies, names more routing keys than one, or has an
-    /// expiration that is written otherwise than RabbitMQ writes it. The checks come in RabbitMQ's order here too.
+    /// Publishes what does not go on as it came: what asks for replies, names more routing keys than one, has an
+    /// expiration that is written otherwise than RabbitMQ writes it, or is to be stamped. The checks come in RabbitMQ's order here too.
     fn publish_special(
         &mut self,
         number: u16,
@@ -152,6 +152,7 @@ impl Session {
         let channel = self.channel(number)?.id;
         let raw = reply_to::with_reply_to(sent.properties, channel, cx)?;
         let raw = with_plain_expiration(raw)?;
+        let raw = self.settings.stamps.on(raw, cx.now, cx.vhost.node());
         let copies = Copies::find(&raw)?;
         let keys = copies.as_ref().map(|copies| &*copies.keys).unwrap_or_default();
         for routing_key in std::iter::once(sent.routing_key).chain(keys.iter().copied()) {

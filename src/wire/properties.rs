@@ -5,6 +5,7 @@
 
 use super::table;
 
+pub const CONTENT_TYPE: u16 = 1 << 15;
 pub const HEADERS: u16 = 1 << 13;
 pub const DELIVERY_MODE: u16 = 1 << 12;
 pub const PRIORITY: u16 = 1 << 11;
@@ -135,6 +136,24 @@ pub fn with_short(raw: &[u8], wanted: u16, octets: &[u8]) -> Result<Vec<u8>, Mal
             out.extend_from_slice(piece);
         }
     })?;
+    Ok(out)
+}
+
+/// A raw list, which has no timestamp, with one.
+pub fn with_timestamp(raw: &[u8], seconds: u64) -> Result<Vec<u8>, Malformed> {
+    let mut out = Vec::with_capacity(raw.len() + 8);
+    out.extend_from_slice(&(flags(raw) | TIMESTAMP).to_be_bytes());
+    let mut is_put = false;
+    pieces(raw, |flag, piece| {
+        if flag < TIMESTAMP && !is_put {
+            out.extend_from_slice(&seconds.to_be_bytes());
+            is_put = true;
+        }
+        out.extend_from_slice(piece);
+    })?;
+    if !is_put {
+        out.extend_from_slice(&seconds.to_be_bytes());
+    }
     Ok(out)
 }
 

@@ -74,7 +74,7 @@ async fn refused() {
     }
     let reply = ask(&broker, "PUT", "/api/exchanges/%2F/amq.direct", json!({ "durable": true })).await;
     assert_eq!(reply.status, 204, "the same as it is");
-    assert_eq!(get(&broker, "/api/exchanges/%2F").await.as_array().map(Vec::len), Some(8));
+    assert_eq!(get(&broker, "/api/exchanges/%2F").await.as_array().map(Vec::len), Some(9));
 }
 
 #[tokio::test]

@@ -190,7 +190,7 @@ async fn overview() {
     }
     assert_eq!(overview["product_name"], "RabbitMQ");
     assert_eq!(overview["node"], "rabbit@localhost");
-    let totals = json!({ "channels": 0, "connections": 1, "consumers": 0, "exchanges": 7, "queues": 1 });
+    let totals = json!({ "channels": 0, "connections": 1, "consumers": 0, "exchanges": 8, "queues": 1 });
     assert_eq!(overview["object_totals"], totals);
     put_user(&broker, "m", "management").await;
     let (_, less) = get_as(&broker, "m", "/api/overview").await;

@@ -123,7 +123,7 @@ async fn exchanges() {
     });
     assert_eq!(get(&broker, "/api/exchanges/%2F/amq.topic").await, expected);
     let all = get(&broker, "/api/exchanges/%2F").await;
-    assert_eq!((all.as_array().map(Vec::len), &all[0]["name"]), (Some(7), &json!("")));
+    assert_eq!((all.as_array().map(Vec::len), &all[0]["name"]), (Some(8), &json!("")));
     assert_eq!(get(&broker, "/api/exchanges").await, all);
     assert_eq!(status(&broker, "GET", "/api/exchanges/%2F/missing", Value::Null).await, 404);
 }

@@ -21,7 +21,7 @@ fn those_who_stall_and_those_who_speak_no_tls() {
     });
     let listener = range.broker.block_on(listener::bind("127.0.0.1:0".parse().unwrap())).unwrap();
     let address = listener.local_addr().unwrap();
-    let approach = Approach { tls: Some(tls), proxy: false };
+    let approach = Approach { tls: Some(tls), proxy: false, ..Approach::default() };
     range.broker.spawn(listener::accept_by(listener, approach, Arc::clone(&range.broker.node)));
     let huge = [&b"\x16\x03\x01\xff\xff"[..], &[1; 70_000]].concat();
     let mut stalling = Vec::new();

@@ -9,6 +9,7 @@ mod common;
 
 mod binary;
 mod external;
+mod fetched;
 mod http;
 mod local;
 mod proxies;
@@ -35,7 +36,7 @@ fn listen(broker: &Broker, approach: Approach) -> SocketAddr {
 }
 
 fn listen_tls(broker: &Broker, tls: &Arc<Tls>) -> SocketAddr {
-    listen(broker, Approach { tls: Some(Arc::clone(tls)), proxy: false })
+    listen(broker, Approach { tls: Some(Arc::clone(tls)), proxy: false, ..Approach::default() })
 }
 
 /// A port for clients that know no TLS.

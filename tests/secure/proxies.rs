@@ -15,8 +15,8 @@ fn a_client_has_the_address_that_the_proxy_says() {
     let broker = Broker::start();
     broker.add_user("app", (".*", ".*", ".*"));
     let (tls, authority, _folder) = server();
-    let plain = listen(&broker, Approach { tls: None, proxy: true });
-    let secure = listen(&broker, Approach { tls: Some(tls), proxy: true });
+    let plain = listen(&broker, Approach { tls: None, proxy: true, ..Approach::default() });
+    let secure = listen(&broker, Approach { tls: Some(tls), proxy: true, ..Approach::default() });
     let config = authority.trusted(None, &[&TLS13]);
     let tunnel = broker.block_on(certificates::tunnel(secure, config, LINE.to_vec()));
     for (address, first, is_secure) in [(plain, LINE, false), (tunnel, b"", true)] {
@@ -36,7 +36,7 @@ fn a_client_has_the_address_that_the_proxy_says() {
 #[test]
 fn who_may_only_come_from_here() {
     let broker = Broker::start();
-    let address = listen(&broker, Approach { tls: None, proxy: true });
+    let address = listen(&broker, Approach { tls: None, proxy: true, ..Approach::default() });
     let mut client = Client::raw(address);
     client.send_bytes(&[LINE, PROTOCOL_HEADER].concat());
     client.next(0);
@@ -51,7 +51,7 @@ fn who_may_only_come_from_here() {
 #[test]
 fn whoever_is_no_proxy_is_dropped() {
     let broker = Broker::start();
-    let address = listen(&broker, Approach { tls: None, proxy: true });
+    let address = listen(&broker, Approach { tls: None, proxy: true, ..Approach::default() });
     for wrong in [PROTOCOL_HEADER, b"PROXY TCP4 192.0.2.7\r\n", b"\x16\x03\x01\x02\0\x01", b""] {
         let mut client = Client::raw(address);
         client.send_bytes(wrong);

@@ -10,6 +10,7 @@ use leveret::broker::effects::Effects;
 use leveret::broker::queue::dispatch::Fetched;
 use leveret::broker::{ConnectionId, Vhost};
 use leveret::session::outbox::{Meter, Outboxes};
+use leveret::session::stamps::Stamps;
 use leveret::session::{Context, Session, Settings};
 use leveret::wire::content::Message;
 
@@ -102,6 +103,7 @@ impl Bench {
             heartbeat: 0,
             consumer_max: None,
             message_size_max: 1 << 20,
+            stamps: Stamps::default(),
         };
         let session = Session::new(id, settings);
         let (rest, unwritten, received) = (Vec::new(), Vec::new(), Vec::new());

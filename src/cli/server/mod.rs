@@ -3,7 +3,7 @@
 //! - this file: starting, serving, stopping
 //! - [`flags`][]: the flags of the command line
 //! - [`begin`][]: settings become a node
-//! - [`definitions`][]: what it is given at its start
+//! - [`definitions`][], [`fetch`][]: what it is given at its start
 //! - [`ports`][]: where it listens
 //! - [`reload`][]: what changes while it runs
 //! - [`detached`][]: `rabbitmq-server`, and its `-detached`
@@ -11,6 +11,7 @@
 pub mod begin;
 pub mod definitions;
 pub mod detached;
+pub mod fetch;
 pub mod flags;
 pub mod ports;
 pub mod reload;
@@ -33,7 +34,8 @@ use crate::node::folder::{Folder, FolderError};
 use crate::node::process::Files;
 use crate::node::samples::sampler;
 use crate::node::storage::{Storage, StorageError};
-use crate::node::{clock, events, memory, sweep};
+use crate::node::{clock, events, log_exchange, memory, sweep};
+use fetch::FetchError;
 pub use flags::ServerArgs;
 use ports::Ports;
 use rustix::fs::Mode;
@@ -55,6 +57,8 @@ pub enum ServerError {
     Storage(#[from] StorageError),
     #[error(transparent)]
     Definitions(#[from] LoadError),
+    #[error("cannot get definitions from {url}: {why}")]
+    Fetch { url: String, why: FetchError },
     #[error("definitions are not on disk: {0}")]
     NotKept(String),
     #[error(transparent)]
@@ -121,6 +125,9 @@ async fn serve(args: &ServerArgs, configuration: &Configuration, logs: &Logs) ->
     let folder = if settings.place.in_memory { None } else { Some(Folder::open(&settings.place.data_dir)?) };
     let node = Arc::new(begin::node(settings)?);
     node.process.set_files(Files { log: outputs(settings), config: configuration.files.clone() });
+    if settings.logs.exchange_on {
+        tokio::spawn(log_exchange::run(Arc::clone(&node), Arc::clone(&logs.posts)));
+    }
     if settings.place.event_exchange {
         node.events.turn_on();
         tokio::spawn(events::run(Arc::clone(&node)));
@@ -135,14 +142,19 @@ async fn serve(args: &ServerArgs, configuration: &Configuration, logs: &Logs) ->
             None
         }
     };
-    definitions::load(&node, &settings.people)?;
-    if !settings.people.definitions.paths.is_empty() {
+    // What the configuration says counts more than what was set once, as in RabbitMQ.
+    if let Some(name) = settings.place.cluster_name.as_deref().filter(|name| !node.is_cluster_named(name)) {
+        tracing::info!("Setting cluster name to '{name}' as configured");
+        node.set_cluster_name(name);
+    }
+    definitions::load(&node, &settings.people).await?;
+    if !settings.people.definitions.is_empty() {
         node.kept().await.map_err(|error| ServerError::NotKept(error.to_string()))?;
     }
     tokio::spawn(sweep::sweep(Arc::clone(&node)));
     tokio::spawn(clock::run(Arc::clone(&node)));
     tokio::spawn(sampler::run(Arc::clone(&node)));
-    let ports = Ports::bind(&settings.network).await?;
+    let ports = Ports::bind(&settings.network)?;
     let memory_limit = settings.limits.memory.octets();
     if let Some(limit) = memory_limit {
         tracing::info!("publishers are blocked while more than {limit} octets of memory are used");
@@ -211,8 +223,10 @@ fn introduce(configuration: &Configuration) {
 fn outputs(settings: &Settings) -> Vec<String> {
     let logs = &settings.logs;
     let console = logs.has_console().then(|| if logs.stderr { "<stderr>" } else { "<stdout>" }.to_owned());
-    let file = logs.path(&settings.place.node_name).map(|path| absolute(&path));
-    file.into_iter().chain(console).collect()
+    let files = logs.paths(&settings.place.node_name).into_iter().map(|path| absolute(&path));
+    let exchange = logs.exchange_on.then(|| format!("exchange:{}", log_exchange::EXCHANGE));
+    let syslog = logs.syslog.on.then(|| format!("syslog:{}", logs.syslog.host()));
+    files.chain(console).chain(exchange).chain(syslog).collect()
 }
 
 fn absolute(path: &Path) -> String {

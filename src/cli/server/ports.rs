@@ -14,7 +14,7 @@ use crate::http::socket::{self, ControlSocket};
 use crate::http::{self, HttpListener};
 use crate::logs::Logs;
 use crate::net::arrival::Approach;
-use crate::net::listener::{self, ListenError};
+use crate::net::listener::{self, ListenError, SocketOptions};
 use crate::net::tls::{Tls, TlsSettings};
 use crate::net::unix::LocalListener;
 use crate::node::Node;
@@ -38,12 +38,13 @@ pub struct Ports {
 
 impl Ports {
     /// Takes all ports, or says which one cannot be had, or what is wrong with a certificate.
-    pub async fn bind(network: &Network) -> Result<Self, ServerError> {
+    pub fn bind(network: &Network) -> Result<Self, ServerError> {
         let http: Vec<_> = network.http.of_api();
         let (http_tls, http): (Vec<_>, Vec<_>) = http.into_iter().partition(|(_, tls)| *tls);
         let metrics: Vec<_> = network.metrics.of_metrics();
         let (metrics_tls, metrics): (Vec<_>, Vec<_>) = metrics.into_iter().partition(|(_, tls)| *tls);
         let amqp_tls = network.amqps();
+        let other = SocketOptions::default();
         Ok(Self {
             amqp_certificates: load("ssl_options", network.tls(), !amqp_tls.is_empty())?,
             http_certificates: load("management.ssl", network.http.tls.clone(), !http_tls.is_empty())?,
@@ -52,13 +53,13 @@ impl Ports {
                 network.metrics.tls.clone(),
                 !metrics_tls.is_empty(),
             )?,
-            metrics: bind_metrics(network, metrics.into_iter().map(|(place, _)| place)).await?,
-            metrics_tls: bind_all(metrics_tls.into_iter().map(|(place, _)| place)).await?,
-            amqp: bind_all(network.amqp()).await?,
-            amqp_tls: bind_all(amqp_tls).await?,
+            metrics: bind_metrics(network, metrics.into_iter().map(|(place, _)| place))?,
+            metrics_tls: bind_all(metrics_tls.into_iter().map(|(place, _)| place), &other)?,
+            amqp: bind_all(network.amqp(), &network.options)?,
+            amqp_tls: bind_all(amqp_tls, &network.options)?,
             amqp_local: bind_local(network)?,
-            http: bind_all(http.into_iter().map(|(place, _)| place)).await?,
-            http_tls: bind_all(http_tls.into_iter().map(|(place, _)| place)).await?,
+            http: bind_all(http.into_iter().map(|(place, _)| place), &other)?,
+            http_tls: bind_all(http_tls.into_iter().map(|(place, _)| place), &other)?,
         })
     }
 
@@ -119,7 +120,8 @@ impl Ports {
             serving.push(tokio::spawn(http::serve_metrics(listener, Arc::clone(node), Arc::clone(&metrics))));
         }
         tracing::info!("Ready to start client connection listeners");
-        let plain = Approach { tls: None, proxy: settings.network.proxy_protocol };
+        let Network { proxy_protocol, options, .. } = settings.network;
+        let plain = Approach { tls: None, proxy: proxy_protocol, options };
         for listener in self.amqp {
             if let Some(address) = note(node, "amqp", "AMQP", &listener, None, logs) {
                 tracing::info!("started TCP listener on {address}");
@@ -165,12 +167,15 @@ fn load(group: &'static str, settings: TlsSettings, is_used: bool) -> Result<Opt
     is_used.then(|| Tls::new(settings).map(Arc::new).map_err(failed)).transpose()
 }
 
-async fn bind_all(places: impl IntoIterator<Item = Place>) -> Result<Vec<TcpListener>, ListenError> {
+fn bind_all(
+    places: impl IntoIterator<Item = Place>,
+    options: &SocketOptions,
+) -> Result<Vec<TcpListener>, ListenError> {
     let mut listeners = Vec::new();
     for place in places {
         listeners.push(match place {
-            Place::Everywhere(port) => listener::bind_all_addresses(port).await?,
-            Place::At(address) => listener::bind(address).await?,
+            Place::Everywhere(port) => listener::bind_all_addresses(port, options)?,
+            Place::At(address) => listener::bind_with(address, options)?,
         });
     }
     Ok(listeners)
@@ -178,11 +183,11 @@ async fn bind_all(places: impl IntoIterator<Item = Place>) -> Result<Vec<TcpList
 
 /// Takes the ports of metrics. One that nobody has asked for and that is taken, as by another node on this machine, is
 /// done without.
-async fn bind_metrics(
+fn bind_metrics(
     network: &Network,
     places: impl IntoIterator<Item = Place>,
 ) -> Result<Vec<TcpListener>, ListenError> {
-    match bind_all(places).await {
+    match bind_all(places, &SocketOptions::default()) {
         Err(e) if !network.metrics.is_asked_for() => {
             tracing::warn!("metrics are not served: {e}");
             Ok(Vec::new())

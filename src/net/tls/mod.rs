@@ -7,8 +7,10 @@
 //! - [`certificate`][]: what they say, and whose they are
 //! - [`follow`][]: files that change
 //! - [`describe`][]: what a connection has agreed on
+//! - [`client`][]: TLS with other servers
 
 mod certificate;
+mod client;
 mod describe;
 mod files;
 mod follow;
@@ -16,6 +18,7 @@ mod suites;
 mod verify;
 
 pub use certificate::{AlternativeName, LoginFrom};
+pub use client::ClientSettings;
 pub(super) use describe::describe;
 pub use follow::follow;
 pub use suites::suites;
