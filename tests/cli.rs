@@ -296,6 +296,67 @@ fn sigterm_closes_connections_and_exits_with_0() {
     assert_eq!(running.exit_status(), 0);
 }
 
+/// A frame of a channel.
+fn frame(kind: u8, channel: u16, payload: &[u8]) -> Vec<u8> {
+    let size = u32::try_from(payload.len()).expect("short").to_be_bytes();
+    [&[kind][..], &channel.to_be_bytes(), &size, payload, &[0xCE]].concat()
+}
+
+/// A client that has a channel, and a durable queue `q` with so many messages in it.
+fn with_queue(running: &Running) -> (TcpStream, u32) {
+    let mut client = TcpStream::connect(("127.0.0.1", running.port)).expect("connected");
+    client.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
+    client.write_all(b"AMQP\0\0\x09\x01").expect("sent");
+    send(&mut client, b"\0\x0a\0\x0b\0\0\0\0\x05PLAIN\0\0\0\x0c\0guest\0guest\x05en_US");
+    send(&mut client, b"\0\x0a\0\x1f\x07\xff\0\x02\0\0\0\0");
+    send(&mut client, b"\0\x0a\0\x28\x01/\0\0");
+    client.write_all(&frame(1, 1, b"\0\x14\0\x0a\0")).expect("sent");
+    client.write_all(&frame(1, 1, b"\0\x32\0\x0a\0\0\x01q\x02\0\0\0\0")).expect("sent");
+    let ok = read_up_to(&mut client, [0, 50, 0, 11]);
+    (client, u32::from_be_bytes(ok[2..6].try_into().expect("a number")))
+}
+
+/// Whoever publishes while the node is asked to end hears of everything that was taken: nothing has to be sent twice.
+#[test]
+fn what_was_read_before_sigterm_is_confirmed() {
+    let folder = TempFolder::new("confirms");
+    let mut running = Running::start(&folder.0);
+    let (mut client, _) = with_queue(&running);
+    client.write_all(&frame(1, 1, b"\0\x55\0\x0a\0")).expect("sent");
+    read_up_to(&mut client, [0, 85, 0, 11]);
+    let message = [
+        frame(1, 1, b"\0\x3c\0\x28\0\0\0\x01q\0"),
+        frame(2, 1, b"\0\x3c\0\0\0\0\0\0\0\0\0\x01\x10\0\x02"),
+        frame(3, 1, b"m"),
+    ];
+    let messages = message.concat().repeat(100);
+    let mut socket = client.try_clone().expect("a socket");
+    let publisher = std::thread::spawn(move || while socket.write_all(&messages).is_ok() {});
+    let mut confirmed = 0;
+    let mut asked = false;
+    loop {
+        let mut head = [0; 7];
+        client.read_exact(&mut head).expect("a frame, up to the close");
+        let mut payload = vec![0; u32::from_be_bytes([head[3], head[4], head[5], head[6]]) as usize + 1];
+        client.read_exact(&mut payload).expect("a frame");
+        match payload[..4] {
+            [0, 60, 0, 80] => confirmed = u64::from_be_bytes(payload[4..12].try_into().expect("a tag")),
+            [0, 10, 0, 50] => break,
+            _ => panic!("{payload:?}"),
+        }
+        if !asked && confirmed > 1000 {
+            running.terminate();
+            asked = true;
+        }
+    }
+    // No answer to the close: the node ends all the same.
+    client.shutdown(std::net::Shutdown::Both).expect("shut");
+    publisher.join().expect("it ends");
+    assert_eq!(running.exit_status(), 0);
+    let (_client, kept) = with_queue(&Running::start(&folder.0));
+    assert_eq!(u64::from(kept), confirmed);
+}
+
 #[test]
 fn the_load_generator_measures_a_server() {
     let folder = TempFolder::new("perf");

@@ -35,6 +35,8 @@ const SILENCE: Duration = Duration::from_secs(3);
 /// How long the broker waits for the answer to its `connection.close` (as RabbitMQ does), and for a client that has
 /// left to end the TCP connection.
 const CLOSING: Duration = Duration::from_secs(30);
+/// How long the end of a connection waits for the disk when the node goes down.
+const CONFIRMING: Duration = Duration::from_secs(2);
 /// Octets a handshake may have unread; its frames are limited to 8 KiB.
 const HANDSHAKE_BUFFER: usize = 16 << 10;
 
@@ -300,7 +302,10 @@ impl Driver {
             let silent_at = silence_max.map(|silence| heard + silence);
             tokio::select! {
                 biased;
-                why = info.asked_to_close() => self.close(&why),
+                why = info.asked_to_close() => {
+                    self.await_confirms().await;
+                    self.close(&why);
+                }
                 () = port.progress(), if held.backlog => heard = Instant::now(),
                 () = port.may_retry(), if held.waiting || held.paced => {
                     self.end_pause();
@@ -433,6 +438,18 @@ impl Driver {
         self.vhost.with(|vhost, outboxes| {
             run(session, &mut Context { vhost, outboxes, auth: &auth, now: now(), random });
         });
+    }
+
+    /// Before the node goes down what has been read is confirmed, if that does not take long: else its publisher would have
+    /// to send it once more.
+    async fn await_confirms(&mut self) {
+        let mut last = None;
+        if self.node.is_going_down() {
+            self.with_session(|session, cx| last = cx.outboxes.last_unconfirmed(session.id()));
+        }
+        if let Some(commit) = last {
+            let _ = timeout(CONFIRMING, self.vhost.committed(commit)).await;
+        }
     }
 
     /// Somebody asked for the connection to be closed. One that is being closed already is so again only if what it

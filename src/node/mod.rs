@@ -308,7 +308,7 @@ impl Node {
             connection.close(vhost_deleted(&connection.vhost));
         } else if self.auth().user(&connection.user).is_none() {
             connection.close(user_deleted(&connection.user));
-        } else if *self.shutdown.borrow() || matches!(self.control.doors(), Doors::Closed | Doors::Drained) {
+        } else if self.is_going_down() {
             connection.close(going_down());
         }
     }
@@ -328,6 +328,11 @@ impl Node {
     pub fn shut_down(&self) {
         self.shutdown.send_replace(true);
         self.connections.close_where(&going_down(), |_| true);
+    }
+
+    /// Whether it is going down, or has closed its ports for everybody.
+    pub fn is_going_down(&self) -> bool {
+        *self.shutdown.borrow() || matches!(self.control.doors(), Doors::Closed | Doors::Drained)
     }
 
     /// Becomes true when the node goes down.

@@ -46,6 +46,11 @@ impl Unconfirmed {
         self.count == 0
     }
 
+    /// The commit that all that waits is confirmed with.
+    pub fn last(&self) -> Option<Commit> {
+        self.channels.values().filter_map(|waiting| Some(waiting.runs.back()?.1)).max()
+    }
+
     /// How many messages of a channel wait.
     pub fn waiting(&self, channel: u16) -> u64 {
         let waiting = self.channels.get(&channel);

@@ -242,6 +242,11 @@ impl Outboxes {
         self.boxes.get(id).map_or(0, |outbox| outbox.unconfirmed.waiting(channel))
     }
 
+    /// The commit that everything is confirmed with that a connection has published, if it is not confirmed yet.
+    pub fn last_unconfirmed(&self, id: ConnectionId) -> Option<Commit> {
+        self.boxes.get(id).and_then(|outbox| outbox.unconfirmed.last())
+    }
+
     /// The channels that the broker has closed since the last call.
     pub fn take_closed(&mut self, id: ConnectionId) -> Vec<u16> {
         self.boxes.get_mut(id).map(|outbox| std::mem::take(&mut outbox.closed)).unwrap_or_default()
