@@ -210,6 +210,9 @@ async fn both_ports() {
     assert_eq!(samples(&reply)["rabbitmq_cluster_vhost_status{vhost=\"/\"}"], 1.0);
 
     let port = open(&broker, MetricsSettings::default()).await;
+    for path in ["/metrics/", "/metrics/default"] {
+        assert_eq!(samples(&ask(port, path).await)["rabbitmq_queues"], 0.0, "{path}");
+    }
     let unknown = ask(port, "/metrics/nosuch").await;
     assert_eq!((unknown.status, unknown.body), (404, json!("Unknown Registry")));
     for path in ["/", "/metricsx", "/metrics/per-object/x", "/api/whoami"] {
@@ -226,7 +229,15 @@ async fn both_ports() {
         ..MetricsSettings::default()
     };
     let port = open(&broker, settings).await;
-    assert_eq!(ask(port, "/own/{path}").await.status, 401);
+    for path in ["/own/{path}", "/own/{path}/nosuch"] {
+        let refused = ask(port, path).await;
+        let realm = refused.header("www-authenticate");
+        assert_eq!((refused.status, realm), (401, Some("Basic realm=\"RabbitMQ Prometheus\"")), "{path}");
+        assert_eq!(Request::new("GET", path).user("manager", "pw").send(port).await.status, 401, "{path}");
+    }
+    for path in ["/metrics", "/own/{path}/a/b", "/own"] {
+        assert_eq!(ask(port, path).await.status, 404, "{path}: before anybody logs in");
+    }
     let reply = Request::new("GET", "/own/{path}/").user("monitor", "pw").send(port).await;
     let endpoint = "rabbitmq_endpoint=\"per-object\"}";
     assert!(samples(&reply).keys().any(|series| series.ends_with(endpoint)));

@@ -1,6 +1,6 @@
 //! The binary with the flags for all this.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
 
 use rustls::version::TLS13;
@@ -77,5 +77,51 @@ fn errors_are_one_line() {
         let output = command(&folder, flags).output().unwrap();
         assert_eq!(String::from_utf8_lossy(&output.stderr), wanted);
         assert_eq!(output.status.code(), Some(1));
+    }
+}
+
+/// The status of a reply, and its body.
+fn get(address: SocketAddr, path: &str, authorization: &str) -> (String, String) {
+    let mut socket = std::net::TcpStream::connect(address).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let head = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{authorization}\r\n");
+    socket.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap_or_default().to_owned(), body.to_owned())
+}
+
+#[test]
+fn metrics_as_a_file_sets_them() {
+    let (authority, folder) = (Authority::new(), Folder::new());
+    authority.server(&folder);
+    let settings = "listeners.tcp = none\nleveret.http_listen = none\n\
+        prometheus.tcp.ip = 127.0.0.1\nprometheus.tcp.port = 0\n\
+        prometheus.ssl.ip = 127.0.0.1\nprometheus.ssl.port = 0\n\
+        prometheus.ssl.certfile = cert.pem\nprometheus.ssl.keyfile = key.pem\n\
+        prometheus.path = /own\nprometheus.return_per_object_metrics = true\n\
+        prometheus.authentication.enabled = true\n";
+    std::fs::write(folder.0.join("rabbitmq.conf"), settings).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
+    command.args(["server", "--in-memory", "--config", "rabbitmq.conf"]).current_dir(&folder.0);
+    command.env("HOME", &folder.0).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = Running(command.spawn().unwrap());
+    let lines = BufReader::new(child.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let said: Vec<_> = lines.take_while(|line| !line.starts_with("ready")).collect();
+    let address = |words: &str| -> SocketAddr {
+        let address = said.iter().find_map(|line| line.strip_prefix(words)).expect("an address");
+        address.parse().unwrap()
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let config = authority.trusted(None, &[&TLS13]);
+    let secure = runtime.block_on(certificates::tunnel(address("Metrics over TLS on "), config, Vec::new()));
+    for address in [address("Metrics on "), secure] {
+        let status = |path: &str, authorization: &str| get(address, path, authorization).0;
+        let guest = "authorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n";
+        assert_eq!(["/own", "/metrics"].map(|path| status(path, guest)), ["200", "404"]);
+        assert_eq!(status("/own", ""), "401");
+        let text = get(address, "/own", guest).1;
+        assert!(text.contains("rabbitmq_endpoint=\"per-object\"} 1\n"), "{text}");
     }
 }

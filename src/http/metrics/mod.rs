@@ -20,8 +20,8 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Path, Query, Request, State};
-use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, VARY};
-use axum::http::{StatusCode, Uri};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, VARY, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
@@ -81,10 +81,20 @@ async fn registry_for_monitors(
 async fn own_for_monitors(
     state: State<Arc<Node>>,
     settings: Extension<Arc<MetricsSettings>>,
-    _: Monitor,
+    caller: Result<Monitor, Refusal>,
     request: Request,
 ) -> Response {
-    own(state, settings, request).await
+    match caller {
+        // What is not there is not there for anybody.
+        Err(why) if registry(&settings, request.uri()).is_some() => {
+            let mut response = why.into_response();
+            if let Some(realm) = response.headers_mut().get_mut(WWW_AUTHENTICATE) {
+                *realm = HeaderValue::from_static("Basic realm=\"RabbitMQ Prometheus\"");
+            }
+            response
+        }
+        _ => own(state, settings, request).await,
+    }
 }
 
 async fn own(
@@ -93,24 +103,26 @@ async fn own(
     request: Request,
 ) -> Response {
     let uri = request.uri();
-    let rest = uri.path().strip_prefix(&*settings.path).map(|rest| rest.trim_end_matches('/'));
-    let registry = match rest {
-        Some("") => "",
-        Some(rest) => match rest.strip_prefix('/') {
-            Some(registry) if !registry.contains('/') => registry,
-            _ => return Refusal::NotFound.into_response(),
-        },
-        None => return Refusal::NotFound.into_response(),
+    let Some(registry) = registry(&settings, uri).map(str::to_owned) else {
+        return Refusal::NotFound.into_response();
     };
-    let (registry, query) = (registry.to_owned(), uri.query().map(str::to_owned));
+    let query = uri.query().map(str::to_owned);
     let packed = packing::is_wanted(request.headers());
     reply(node, Wanted { registry, query, per_object: settings.per_object, packed }).await
 }
 
+/// What is behind the path of metrics, if it is that one.
+fn registry<'a>(settings: &MetricsSettings, uri: &'a Uri) -> Option<&'a str> {
+    match uri.path().strip_prefix(&*settings.path)?.trim_end_matches('/') {
+        "" => Some(""),
+        rest => rest.strip_prefix('/').filter(|registry| !registry.contains('/')),
+    }
+}
+
 async fn reply(node: Arc<Node>, wanted: Wanted) -> Response {
     let endpoint = match &*wanted.registry {
-        "" if !wanted.per_object => Endpoint::Aggregated,
-        "" | "per-object" => Endpoint::PerObject,
+        "" | "default" if !wanted.per_object => Endpoint::Aggregated,
+        "" | "default" | "per-object" => Endpoint::PerObject,
         "detailed" => Endpoint::Detailed,
         "memory-breakdown" => Endpoint::Memory,
         _ => {
