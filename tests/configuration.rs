@@ -172,6 +172,18 @@ fn files_variables_and_flags_in_their_order() {
     assert_eq!((status, &overview["cluster_name"]), (200, &json!("three")), "{overview}");
     let (_, nodes) = server.get("/api/nodes", "bob", "from a file");
     assert_eq!(nodes[0]["name"], "hare@box");
+    assert_eq!(nodes[0]["log_files"], json!(["<stdout>"]));
+    let conf = folder.0.join("rabbitmq.conf").display().to_string();
+    assert!(nodes[0]["config_files"].as_array().expect("a list").contains(&json!(conf)), "{nodes}");
+    assert!(nodes[0]["disk_free"].as_u64() > Some(0), "{nodes}");
+    // What tools switch on is there at once.
+    assert_eq!(nodes[0]["enabled_plugins"], json!(["rabbitmq_management"]));
+    folder.put("enabled_plugins", "[rabbitmq_management,rabbitmq_top].\n");
+    let (_, nodes) = server.get("/api/nodes", "bob", "from a file");
+    assert_eq!(nodes[0]["enabled_plugins"], json!(["rabbitmq_management", "rabbitmq_top"]));
+    let names: Vec<_> =
+        nodes[0]["applications"].as_array().expect("a list").iter().map(|one| one["name"].clone()).collect();
+    assert_eq!(names, ["rabbit", "rabbitmq_management", "rabbitmq_top"]);
     let (_, who) = server.get("/api/whoami", "bob", "from a file");
     assert_eq!(who["tags"], json!(["monitoring"]));
     let (_, vhosts) = server.get("/api/vhosts", "bob", "from a file");

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::environment::Environment;
+use super::settings::Place;
 use super::syntax::{self, Said};
 use super::{Configuration, Entry, Origin, Problems, erlang, key, plugins, settle, terms};
 
@@ -43,7 +44,7 @@ fn read(mut environment: Environment, flags: Vec<Entry>) -> Result<Configuration
     let mut warnings = [reader.warnings, warnings].concat();
     let names = match &settings.place.plugins {
         Some(names) => names.clone(),
-        None => enabled(settings.place.plugins_file.as_deref(), &mut reader.files, &mut warnings)?,
+        None => enabled(&settings.place, &mut reader.files, &mut warnings)?,
     };
     let unknown = names.iter().filter(|name| !plugins::is_known(name));
     warnings.extend(unknown.map(|name| format!("nobody knows the plugin {name}, it is not enabled")));
@@ -52,13 +53,28 @@ fn read(mut environment: Environment, flags: Vec<Entry>) -> Result<Configuration
     Ok(Configuration { settings, effective, warnings, files: reader.files })
 }
 
+/// Where the list of plugins is: where somebody says, where RabbitMQ's packages and images have it, or else in the data
+/// folder, where the tools put it.
+fn plugins_file(place: &Place) -> PathBuf {
+    let usual = Path::new(FOLDER);
+    let folder = if usual.is_dir() { usual } else { &place.data_dir };
+    place.plugins_file.clone().unwrap_or_else(|| folder.join("enabled_plugins"))
+}
+
+/// The plugins that are switched on now: tools change the list while the node runs.
+pub fn plugins_now(place: &Place) -> Vec<Box<str>> {
+    let read = || enabled(place, &mut Vec::new(), &mut Vec::new()).unwrap_or_default();
+    let names = place.plugins.clone().unwrap_or_else(read);
+    names.into_iter().filter(|name| plugins::is_known(name)).collect()
+}
+
 /// The plugins that the file names, or those that are on where there is none.
 fn enabled(
-    named: Option<&Path>,
+    place: &Place,
     files: &mut Vec<String>,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Box<str>>, Problems> {
-    let path = named.map_or_else(|| Path::new(FOLDER).join("enabled_plugins"), Path::to_owned);
+    let path = plugins_file(place);
     match fs::read_to_string(&path) {
         Ok(text) => {
             files.push(path.display().to_string());
@@ -66,7 +82,7 @@ fn enabled(
             plugins::list(&text).map_err(broken)
         }
         Err(error) => {
-            if named.is_some() && error.kind() != io::ErrorKind::NotFound {
+            if place.plugins_file.is_some() && error.kind() != io::ErrorKind::NotFound {
                 warnings.push(format!("cannot read {}: {error}", path.display()));
             }
             Ok(plugins::DEFAULT.map(Box::from).to_vec())

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::body::Body;
 use super::caller::{Administrator, Caller};
-use super::nodes::{PLUGINS, check_name};
+use super::nodes::check_name;
 use super::refusal::Refusal;
 use super::resource::{Names, READ, resource};
 use super::settings::HttpSettings;
@@ -106,7 +106,7 @@ fn term(node: &Node, settings: &HttpSettings) -> String {
         // Writing into a text does not fail.
         let _ = write!(text, "{begin}{{{application},\n     [{}]}},\n", values.join(",\n      "));
     }
-    let plugins: Vec<_> = PLUGINS.iter().map(|plugin| format!(" {{{plugin},[]}}")).collect();
+    let plugins: Vec<_> = node.plugins.names().iter().map(|plugin| format!(" {{{plugin},[]}}")).collect();
     text + &plugins.join(",\n") + "]\n"
 }
 

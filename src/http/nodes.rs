@@ -19,6 +19,7 @@ use super::overview::{ERLANG_VERSION, exchange_types};
 use super::refusal::Refusal;
 use super::resource::{Names, READ, resource};
 use super::stats::{Past, Wanted, fields};
+use crate::auth::sasl::Mechanism;
 use crate::node::Node;
 use crate::node::alarms::Alarm;
 use crate::node::disk_use::Used;
@@ -28,17 +29,6 @@ use crate::node::samples::{self, CHURN, FIGURES, VHOST, churn};
 
 /// The processes an Erlang node may have by default.
 const PROCESSES_MAX: u64 = 1 << 20;
-/// Plugins of RabbitMQ's whose work is done here.
-pub(super) const PLUGINS: [&str; 8] = [
-    "rabbitmq_consistent_hash_exchange",
-    "rabbitmq_delayed_message_exchange",
-    "rabbitmq_event_exchange",
-    "rabbitmq_management",
-    "rabbitmq_message_deduplication",
-    "rabbitmq_random_exchange",
-    "rabbitmq_recent_history_exchange",
-    "rabbitmq_sharding",
-];
 
 pub(super) fn routes() -> Router<Arc<Node>> {
     let attempts = || resource("HEAD, GET, DELETE, OPTIONS", get(attempts).delete(reset_attempts));
@@ -94,6 +84,7 @@ fn to_json(node: &Node, wanted: &Wanted) -> Value {
     let process = &node.process;
     let alarms: Vec<_> = node.alarms.in_effect().iter().collect();
     let now = Figures::read(&node.disk_use);
+    let plugins = node.plugins.names();
     let files = process.files();
     let mut json = json!({
         "name": node.name(),
@@ -109,15 +100,13 @@ fn to_json(node: &Node, wanted: &Wanted) -> Value {
         "run_queue": now.running,
         "processors": available_parallelism().map_or(1, usize::from),
         "exchange_types": exchange_types(),
-        "auth_mechanisms": mechanisms(),
-        "applications": [{
-            "name": "rabbit", "description": "RabbitMQ", "version": node.offer.version,
-        }],
+        "auth_mechanisms": mechanisms(node),
+        "applications": applications(node, &plugins),
         "contexts": contexts(&node.listeners.all()),
         "db_dir": process.folder().map(|path| path.to_string_lossy()).unwrap_or_default(),
         "log_files": files.log,
         "config_files": files.config,
-        "enabled_plugins": PLUGINS,
+        "enabled_plugins": plugins,
         "rabbitmq_version": node.offer.version,
     });
     add_neutral(node, &mut json);
@@ -212,12 +201,30 @@ fn average(used: Used) -> f64 {
     if used.count == 0 { 0.0 } else { used.microseconds as f64 / used.count as f64 / 1000.0 }
 }
 
-fn mechanisms() -> Value {
-    json!([
-        { "name": "AMQPLAIN", "description": "QPid AMQPLAIN mechanism", "enabled": true },
-        { "name": "PLAIN", "description": "SASL PLAIN authentication mechanism", "enabled": true },
-        { "name": "ANONYMOUS", "description": "SASL ANONYMOUS authentication mechanism", "enabled": true },
-    ])
+/// All there are, and whether clients may use them.
+fn mechanisms(node: &Node) -> Value {
+    let external = "TLS peer verification-based authentication plugin. Used in combination with the EXTERNAL SASL mechanism.";
+    let all = [
+        (Mechanism::Amqplain, "QPid AMQPLAIN mechanism"),
+        (Mechanism::Plain, "SASL PLAIN authentication mechanism"),
+        (Mechanism::Anonymous, "SASL ANONYMOUS authentication mechanism"),
+        (Mechanism::External, external),
+    ];
+    let shown = all.map(|(mechanism, description)| {
+        let enabled = node.offer.mechanisms.offered.contains(&mechanism);
+        json!({ "name": mechanism.name(), "description": description, "enabled": enabled })
+    });
+    shown.to_vec().into()
+}
+
+/// The broker, and what plugins it has in it.
+fn applications(node: &Node, plugins: &[Box<str>]) -> Value {
+    let version = &node.offer.version;
+    let broker = json!({ "name": "rabbit", "description": "RabbitMQ", "version": version });
+    let plugins = plugins
+        .iter()
+        .map(|name| json!({ "name": name, "description": "Built into Leveret", "version": version }));
+    std::iter::once(broker).chain(plugins).collect()
 }
 
 /// What is served over HTTP, as nodes show it.

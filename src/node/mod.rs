@@ -27,6 +27,7 @@
 //! - [`attempts`][]: how often somebody has logged in
 //! - [`logins`][]: logging in, and not too fast
 //! - [`reset`][]: making it new again
+//! - [`plugins`][]: what people have switched on
 //! - [`congestion`][]: whether publishers are to wait
 //! - [`clock`][]: when something is to be done
 //!
@@ -65,6 +66,7 @@ pub mod looking;
 pub mod memory;
 pub mod parameters;
 pub mod people;
+pub mod plugins;
 pub mod port;
 pub mod process;
 pub mod reader;
@@ -113,6 +115,7 @@ use logins::Logins;
 use looking::Gone;
 use parameters::Parameters;
 use process::Process;
+use plugins::Plugins;
 use samples::{Samples, StatsSettings};
 
 /// What a node is called, and its cluster, that has no other name.
@@ -136,6 +139,7 @@ pub struct Node {
     gone: Mutex<Gone>,
     pub control: Control,
     pub process: Process,
+    pub plugins: Plugins,
     pub attempts: AllAttempts,
     logins: Logins,
     /// How many connections there are, and may be.
@@ -213,6 +217,7 @@ impl Node {
             gone: Mutex::default(),
             control: Control::default(),
             process: Process::default(),
+            plugins: Plugins::default(),
             attempts: AllAttempts::default(),
             logins: Logins::default(),
             connection_count: Arc::default(),
@@ -252,6 +257,13 @@ impl Node {
     #[must_use]
     pub fn with_mechanisms(mut self, mechanisms: Mechanisms) -> Self {
         Arc::make_mut(&mut self.offer).mechanisms = mechanisms;
+        self
+    }
+
+    /// The same node, whose plugins are those that these say.
+    #[must_use]
+    pub fn with_plugins(mut self, plugins: Plugins) -> Self {
+        self.plugins = plugins;
         self
     }
 

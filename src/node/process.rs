@@ -125,12 +125,18 @@ impl Figures {
             threads: number("Threads:"),
             running: running(),
             switches: number("voluntary_ctxt_switches:") + number("nonvoluntary_ctxt_switches:"),
-            disk_free: disk.free(),
+            disk_free: disk_free(disk),
             reads: disk.reads(),
             writes: disk.writes(),
             syncs: disk.syncs(),
         }
     }
+}
+
+/// Octets that are free on the data folder's disk; where there is no such folder on the one where the node was started.
+fn disk_free(disk: &DiskUse) -> u64 {
+    let here = || rustix::fs::statvfs(".").map_or(0, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+    Some(disk.free()).filter(|free| *free > 0).unwrap_or_else(here)
 }
 
 /// How many files the process has open. Since Linux 6.2 their folder says so; before, they are counted.

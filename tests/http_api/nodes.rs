@@ -37,6 +37,9 @@ async fn the_node() {
         "cowboy_opts": "[{sendfile,false}]",
     });
     assert_eq!(node["contexts"], json!([context]));
+    let mechanisms = node["auth_mechanisms"].as_array().expect("a list").iter();
+    let enabled = mechanisms.filter(|one| one["enabled"] == true).map(|one| one["name"].clone());
+    assert_eq!(enabled.collect::<Value>(), json!(["AMQPLAIN", "PLAIN", "ANONYMOUS"]));
     assert_eq!((node.get("memory"), node.get("binary")), (None, None));
     broker.node.alarms.raise(Alarm::Memory);
     let more = get(

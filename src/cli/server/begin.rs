@@ -4,10 +4,12 @@ use crate::auth::{InvalidPattern, Pattern, Permission};
 use crate::config::limits::{Limits, OperatorPolicy};
 use crate::config::management::Management;
 use crate::config::people::People;
-use crate::config::settings::Settings;
+use crate::config::files::plugins_now;
+use crate::config::settings::{Place, Settings};
 use crate::node::Node;
 use crate::node::beginning::{Beginning, FirstUser};
 use crate::node::defaults::{DefaultUser, Defaults, Passwords};
+use crate::node::plugins::Plugins;
 use crate::node::samples::StatsSettings;
 
 /// The node that these settings describe, before it has anything.
@@ -24,10 +26,17 @@ pub fn node(settings: &Settings) -> Result<Node, InvalidPattern> {
         .with_limits(&limits.node)
         .with_mechanisms(people.mechanisms())
         .with_stats(stats(&settings.management))
+        .with_plugins(plugins(place))
         .with_loopback_users(people.loopback_users())
         .beginning_with(beginning(people))
         .with_defaults(defaults(people, limits)?);
     Ok(node)
+}
+
+/// Those that are switched on, whenever somebody asks.
+fn plugins(place: &Place) -> Plugins {
+    let place = place.clone();
+    Plugins::new(move || plugins_now(&place))
 }
 
 /// What the node tells of what it counts.
