@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use amq_protocol::types::{AMQPValue, FieldTable};
 use axum::extract::{ConnectInfo, FromRequestParts, Request};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
@@ -108,6 +109,19 @@ impl Caller {
             return Ok(());
         }
         Err(Refusal::access_refused())
+    }
+
+    /// Refuses whoever may not have messages go on from what they declare to the exchange that an argument names.
+    pub(super) fn check_way(
+        &self,
+        vhost: &str,
+        name: &str,
+        arguments: &FieldTable,
+        key: &str,
+    ) -> Result<(), Refusal> {
+        let Some(AMQPValue::LongString(exchange)) = arguments.inner().get(key) else { return Ok(()) };
+        self.check(vhost, Access::Read, name)?;
+        self.check(vhost, Access::Write, &String::from_utf8_lossy(exchange.as_bytes()))
     }
 }
 

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use amq_protocol::types::AMQPValue;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use serde_json::Value;
@@ -11,15 +10,11 @@ use serde_json::Value;
 use super::body::{Body, Fields, term};
 use super::caller::Caller;
 use super::refusal::Refusal;
-use super::resource::{Names, exchange_name};
+use super::resource::{Names, declared_name, exchange_name};
 use super::table;
 use crate::auth::Access;
-use crate::broker::Vhost;
 use crate::broker::exchange::declare::{self, Declaration, check_not_default};
 use crate::node::Node;
-
-/// Octets a name may have (AMQP 0-9-1, short strings).
-const NAME_MAX: usize = 255;
 
 /// Declares an exchange; without a word about it, it is a transient one of the type `direct`.
 pub(super) async fn put(
@@ -36,7 +31,7 @@ pub(super) async fn put(
         let is_new = vhost.exchange(declaration.name.as_bytes()).is_none();
         if is_new {
             vhost.check_new_exchange(&declaration)?;
-            check_alternate(&caller, vhost, &declaration)?;
+            caller.check_way(&vhost.name, &declaration.name, &declaration.arguments, "alternate-exchange")?;
         }
         vhost.declare_exchange(declaration)?;
         Ok::<_, Refusal>(if is_new { StatusCode::CREATED } else { StatusCode::NO_CONTENT })
@@ -54,11 +49,7 @@ fn declaration(caller: &Caller, fields: &Fields, name: &str) -> Result<Declarati
     };
     let kind = declare::kind(kind)?;
     let flag = |key| Ok::<_, Refusal>(fields.flag(key)?.unwrap_or(false));
-    let name = exchange_name(name).replace(['\r', '\n'], "");
-    if name.len() > NAME_MAX {
-        let text = format!("exchange should be less than {NAME_MAX} bytes, actually was {}\n", name.len());
-        return Err(Refusal::bad_request(text));
-    }
+    let name = declared_name("exchange", exchange_name(name))?;
     Ok(Declaration {
         name: name.into(),
         kind,
@@ -68,15 +59,6 @@ fn declaration(caller: &Caller, fields: &Fields, name: &str) -> Result<Declarati
         arguments: fields.get("arguments").map(table::from_json).transpose()?.unwrap_or_default(),
         creator: Some(Arc::clone(&caller.user.name)),
     })
-}
-
-/// An alternate exchange takes what this one cannot route, so it takes leave to read here and to write there.
-fn check_alternate(caller: &Caller, vhost: &Vhost, wanted: &Declaration) -> Result<(), Refusal> {
-    let Some(AMQPValue::LongString(alternate)) = wanted.arguments.inner().get("alternate-exchange") else {
-        return Ok(());
-    };
-    caller.check(&vhost.name, Access::Read, &wanted.name)?;
-    caller.check(&vhost.name, Access::Write, &String::from_utf8_lossy(alternate.as_bytes()))
 }
 
 /// Deletes an exchange; with `if-unused=true` not if it has bindings.

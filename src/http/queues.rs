@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use amq_protocol::types::AMQPValue;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 
 use super::body::{Body, Fields};
 use super::caller::Caller;
 use super::refusal::Refusal;
-use super::resource::Names;
+use super::resource::{Names, declared_name};
 use super::table;
 use crate::auth::Access;
 use crate::broker::Vhost;
@@ -18,9 +17,6 @@ use crate::broker::exchange::declare::check_not_reserved;
 use crate::broker::queue::arguments::Declared;
 use crate::broker::queue::declare::Declaration;
 use crate::node::Node;
-
-/// Octets a name may have (AMQP 0-9-1, short strings).
-const NAME_MAX: usize = 255;
 
 /// Declares a queue; without a word about it, it is a transient one.
 pub(super) async fn declare(
@@ -38,7 +34,7 @@ pub(super) async fn declare(
         vhost.add_default_type(&mut declaration.arguments, &Declared { durable, exclusive, auto_delete });
         let is_new = vhost.queue(declaration.name.as_bytes()).is_none();
         if is_new {
-            check_dead_letter_exchange(&caller, vhost, &declaration)?;
+            caller.check_way(&vhost.name, &declaration.name, &declaration.arguments, "x-dead-letter-exchange")?;
         }
         vhost.declare_queue(None, declaration)?;
         Ok::<_, Refusal>(if is_new { StatusCode::CREATED } else { StatusCode::NO_CONTENT })
@@ -54,22 +50,9 @@ fn declaration(node: &Node, caller: &Caller, fields: &Fields, name: &str) -> Res
     if let Some(other) = fields.text("node")?.filter(|other| *other != node.name()) {
         return Err(Refusal::bad_request(format!("Node {other} is not a cluster member")));
     }
-    let name = name.replace(['\r', '\n'], "");
-    if name.len() > NAME_MAX {
-        let text = format!("queue should be less than {NAME_MAX} bytes, actually was {}\n", name.len());
-        return Err(Refusal::bad_request(text));
-    }
+    let name = declared_name("queue", name)?;
     let creator = Some(Arc::clone(&caller.user.name));
     Ok(Declaration { name: name.into(), durable, exclusive: false, auto_delete, arguments, creator })
-}
-
-/// Dead-lettering moves messages, so it takes leave to read from the queue and to write to the exchange.
-fn check_dead_letter_exchange(caller: &Caller, vhost: &Vhost, wanted: &Declaration) -> Result<(), Refusal> {
-    let Some(AMQPValue::LongString(exchange)) = wanted.arguments.inner().get("x-dead-letter-exchange") else {
-        return Ok(());
-    };
-    caller.check(&vhost.name, Access::Read, &wanted.name)?;
-    caller.check(&vhost.name, Access::Write, &String::from_utf8_lossy(exchange.as_bytes()))
 }
 
 /// Deletes a queue; the conditions `if-empty` and `if-unused` hold where they are `true`.

@@ -38,6 +38,9 @@ pub(super) fn resource(allowed: &'static str, methods: MethodRouter<Arc<Node>>) 
     methods.fallback(other_method).layer(map_response(label))
 }
 
+/// Octets a name may have (AMQP 0-9-1, short strings).
+const NAME_MAX: usize = 255;
+
 /// When settings close a resource, and what whoever comes is told then.
 pub(super) type Closed = (fn(&HttpSettings) -> bool, &'static str);
 
@@ -63,6 +66,16 @@ pub(super) async fn other_method(method: Method) -> StatusCode {
 /// The name of an exchange as a path has it: the default one, whose name is empty, is called `amq.default` there.
 pub(super) fn exchange_name(name: &str) -> &str {
     if name == "amq.default" { "" } else { name }
+}
+
+/// The name of what is declared as RabbitMQ takes it: without the ends of lines in it, and not too long.
+pub(super) fn declared_name(kind: &str, name: &str) -> Result<String, Refusal> {
+    let name = name.replace(['\r', '\n'], "");
+    if name.len() > NAME_MAX {
+        let text = format!("{kind} should be less than {NAME_MAX} bytes, actually was {}\n", name.len());
+        return Err(Refusal::bad_request(text));
+    }
+    Ok(name)
 }
 
 /// The names in a path, percent-decoded. One that is not UTF-8 names nothing.
