@@ -123,6 +123,32 @@ async fn members_share_partitions_and_nothing_is_skipped() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_are_consumers_of_what_they_read() {
+    let broker = start().await;
+    make_orders(&broker, 2).await;
+    let (_a, _b) = (member(&broker, "orders", "billing", "a"), member(&broker, "orders", "billing", "b"));
+    let owners = owners(&broker).await;
+    assert_eq!(owners.len(), 2, "{owners:?}");
+    let consumers = get(&broker, "/api/consumers/%2F").await;
+    for consumer in consumers.as_array().expect("a list") {
+        let tag = consumer["consumer_tag"].as_str().expect("a text");
+        let shown = (consumer["queue"]["name"].as_str(), &consumer["activity_status"]);
+        assert_eq!(shown, (Some(&*owners[tag]), &json!("single_active")), "{tag}");
+    }
+    for (owner, stream) in &owners {
+        let queue = get(&broker, &format!("/api/queues/%2F/{stream}")).await;
+        let details = queue["consumer_details"].as_array().expect("a list");
+        assert_eq!(details.len(), 2, "{queue}");
+        for consumer in details {
+            let reads = consumer["consumer_tag"] == **owner;
+            let status = if reads { "single_active" } else { "waiting" };
+            assert_eq!((&consumer["queue"]["name"], &consumer["active"]), (&json!(stream), &json!(reads)));
+            assert_eq!(consumer["activity_status"], status);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_group_is_set_and_forgotten() {
     let broker = start().await;
     make_orders(&broker, 1).await;

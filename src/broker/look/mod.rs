@@ -153,7 +153,7 @@ impl Vhost {
     /// Those of a queue, in the order in which they came.
     pub fn consumers_of_queue(&self, id: QueueId) -> Vec<ConsumerLook> {
         let ids = self.queues.get(id).map(|queue| &*queue.consumers).unwrap_or_default();
-        ids.iter().filter_map(|id| self.look_at_consumer(*id)).collect()
+        ids.iter().filter_map(|consumer| self.look_at_consumer_of(*consumer, id)).collect()
     }
 
     /// Those of a channel, by tag.
@@ -164,10 +164,18 @@ impl Vhost {
         found
     }
 
-    /// A consumer, unless it is that of somebody's replies.
+    /// A consumer, unless it is that of somebody's replies. One that shares a super stream with others is shown with the
+    /// first partition that it reads.
     pub fn look_at_consumer(&self, id: ConsumerId) -> Option<ConsumerLook> {
         let consumer = self.consumers.get(id)?;
-        let queue = self.queues.get(consumer.queue).filter(|queue| !queue.hidden)?;
+        let read = consumer.reading.as_ref().and_then(|reading| reading.readers.first());
+        self.look_at_consumer_of(id, read.map_or(consumer.queue, |reader| reader.stream))
+    }
+
+    /// The same with one of the queues that it is on.
+    fn look_at_consumer_of(&self, id: ConsumerId, on: QueueId) -> Option<ConsumerLook> {
+        let consumer = self.consumers.get(id)?;
+        let queue = self.queues.get(on).filter(|queue| !queue.hidden)?;
         let own = consumer.arguments.inner().get("x-consumer-timeout");
         let own = own.and_then(super::exchange::arguments::integer).and_then(|own| u64::try_from(own).ok());
         Some(ConsumerLook {
@@ -180,7 +188,7 @@ impl Vhost {
             prefetch: consumer.prefetch,
             timeout: own.or(queue.settings.consumer_timeout).unwrap_or(TIMEOUT),
             arguments: consumer.arguments.clone(),
-            activity: activity(id, consumer, queue),
+            activity: activity(id, consumer, (on, queue)),
         })
     }
 
@@ -189,7 +197,12 @@ impl Vhost {
     }
 }
 
-fn activity(id: ConsumerId, consumer: &Consumer, queue: &Queue) -> Activity {
+fn activity(id: ConsumerId, consumer: &Consumer, (on, queue): (QueueId, &Queue)) -> Activity {
+    let of_group = consumer.reading.as_ref().filter(|reading| reading.member.is_some());
+    if let Some(reading) = of_group {
+        let reads = reading.readers.iter().any(|reader| reader.stream == on);
+        return if reads { Activity::SingleActive } else { Activity::Waiting };
+    }
     if queue.settings.single_active_consumer {
         return if queue.active == Some(id) { Activity::SingleActive } else { Activity::Waiting };
     }
