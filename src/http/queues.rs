@@ -34,7 +34,12 @@ pub(super) async fn declare(
         vhost.add_default_type(&mut declaration.arguments, &Declared { durable, exclusive, auto_delete });
         let is_new = vhost.queue(declaration.name.as_bytes()).is_none();
         if is_new {
-            caller.check_way(&vhost.name, &declaration.name, &declaration.arguments, "x-dead-letter-exchange")?;
+            caller.check_way(
+                &vhost.name,
+                &declaration.name,
+                &declaration.arguments,
+                "x-dead-letter-exchange",
+            )?;
         }
         vhost.declare_queue(None, declaration)?;
         Ok::<_, Refusal>(if is_new { StatusCode::CREATED } else { StatusCode::NO_CONTENT })

@@ -114,8 +114,8 @@ use listeners::Listeners;
 use logins::Logins;
 use looking::Gone;
 use parameters::Parameters;
-use process::Process;
 use plugins::Plugins;
+use process::Process;
 use samples::{Samples, StatsSettings};
 
 /// What a node is called, and its cluster, that has no other name.

@@ -1,10 +1,10 @@
 //! Settings become a node.
 
 use crate::auth::{InvalidPattern, Pattern, Permission};
+use crate::config::files::plugins_now;
 use crate::config::limits::{Limits, OperatorPolicy};
 use crate::config::management::Management;
 use crate::config::people::People;
-use crate::config::files::plugins_now;
 use crate::config::settings::{Place, Settings};
 use crate::node::Node;
 use crate::node::beginning::{Beginning, FirstUser};
