@@ -4,6 +4,7 @@
 
 use super::table;
 use super::terms::{self, Term};
+use super::unseal::SEALED;
 
 /// A key and a value.
 pub type Pair = (Vec<String>, String);
@@ -160,7 +161,19 @@ impl Read {
             }),
             (_, Term::List(items)) => self.list(name, items),
             (_, Term::Map(items)) => items.iter().all(|(key, value)| self.named(name, key.word(), value)),
-            (_, Term::Tuple(_)) => false,
+            (_, Term::Tuple(parts)) => match &parts[..] {
+                [Term::Atom(how), value] if how == "encrypted" => {
+                    let sealed = value.word().map(|sealed| Term::Text(format!("{SEALED}{sealed}")));
+                    sealed.is_some_and(|sealed| self.one(name, &sealed))
+                }
+                // It is read where files are.
+                [Term::Atom(how), Term::Text(path)]
+                    if how == "file" && name == "config_entry_decoder.passphrase" =>
+                {
+                    self.one(name, &Term::Text(format!("$(<{path})")))
+                }
+                _ => false,
+            },
             _ => self.one(name, value),
         }
     }
@@ -257,6 +270,15 @@ mod tests {
         ] {
             assert_eq!(told(&arguments(text)), wanted, "{text}");
         }
+    }
+
+    #[test]
+    fn encrypted_values() {
+        let text = r#"[{rabbit, [{default_pass, {encrypted, <<"abc=">>}},
+            {config_entry_decoder, [{passphrase, {file, "/p"}}, {cipher, aes_256_cbc}, {iterations, 3}]}]}]."#;
+        let wanted = "default_pass=encrypted:abc= config_entry_decoder.passphrase=$(</p) \
+                      config_entry_decoder.cipher=aes_256_cbc config_entry_decoder.iterations=3";
+        assert_eq!(told(&settings(&terms::file(text).expect("terms"))), wanted);
     }
 
     #[test]

@@ -10,6 +10,9 @@ use super::settings::Place;
 use super::syntax::{self, Said};
 use super::{Configuration, Entry, Origin, Problems, erlang, key, plugins, settle, terms};
 
+/// What may be in a file of its own in `advanced.config` too.
+const PASSPHRASE: [&str; 2] = ["config_entry_decoder", "passphrase"];
+
 /// Where RabbitMQ's packages and images have what.
 const FOLDER: &str = "/etc/rabbitmq";
 /// Files may include others, but not without end.
@@ -168,9 +171,10 @@ impl Reader {
             Ok(terms) => {
                 let read = erlang::settings(&terms);
                 let origin = Origin::Advanced(Arc::clone(&name));
-                let entries =
-                    read.pairs.into_iter().map(|(key, value)| Entry { key, value, origin: origin.clone() });
-                self.entries.extend(entries);
+                for (key, value) in read.pairs {
+                    let value = if key == PASSPHRASE { self.value(path, &origin, value) } else { value };
+                    self.entries.push(Entry { key, value, origin: origin.clone() });
+                }
                 let strange =
                     read.strange.iter().map(|what| format!("{name}: {what} is not understood, and ignored"));
                 self.warnings.extend(strange);

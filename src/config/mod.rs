@@ -7,7 +7,7 @@
 //! - this file: entries, and putting them together
 //! - [`syntax`][]: the syntax of `rabbitmq.conf`
 //! - [`terms`][], [`erlang`][]: Erlang's terms, and the settings in them
-//! - [`external`][], [`sealed`][]: terms as Erlang encodes them; values that are encrypted in files
+//! - [`external`][], [`sealed`][], [`unseal`][]: terms as Erlang encodes them; values that are encrypted in files
 //! - [`environment`][]: environment variables
 //! - [`files`][]: which files there are, and reading them
 //! - [`table`][]: all keys, with their types; [`values`][]: the types
@@ -28,6 +28,7 @@ pub mod settings;
 pub mod syntax;
 pub mod table;
 pub mod terms;
+pub mod unseal;
 pub mod values;
 
 use std::collections::BTreeMap;
@@ -141,6 +142,7 @@ pub fn settle(
     let mut problems = Vec::new();
     let mut warnings = Vec::new();
     interpolate(&mut entries, environment, &mut problems);
+    unseal::unseal(&mut entries, &mut problems);
     let mut effective: BTreeMap<String, Entry> = BTreeMap::new();
     let mut settings = Settings::default();
     let mut idle: Vec<String> = Vec::new();

@@ -168,7 +168,7 @@ impl People {
     pub(super) fn apply(&mut self, key: &[&str], value: &str, layer: Layer) -> Result<bool, Allowed> {
         match key {
             ["default_user"] => self.user = value.to_owned(),
-            ["default_pass"] => self.password = password(value)?,
+            ["default_pass"] => self.password = value.to_owned(),
             ["default_vhost"] => self.vhost = value.to_owned(),
             ["default_user_tags", tag] => self.tags.put(layer, tag, values::boolean(value)?),
             ["default_permissions", which] => {
@@ -182,7 +182,7 @@ impl People {
             ["loopback_users", user] => self.loopback.put(layer, user, values::boolean(value)?),
             ["auth_mechanisms", name] => self.mechanisms.put(layer, name, mechanism(value)?),
             ["anonymous_login_user"] => self.anonymous = (value != "none").then(|| value.to_owned()),
-            ["anonymous_login_pass"] => self.anonymous_password = password(value)?,
+            ["anonymous_login_pass"] => self.anonymous_password = value.to_owned(),
             ["load_definitions"] | ["management", "load_definitions"] => {
                 return self.definitions.apply(&["local", "path"], value);
             }
@@ -196,7 +196,7 @@ impl People {
     fn more_user(&mut self, user: &str, setting: &str, value: &str) -> Result<(), Allowed> {
         let user = self.more.entry(user.to_owned()).or_default();
         match setting {
-            "password" => user.password = Some(password(value)?),
+            "password" => user.password = Some(value.to_owned()),
             "tags" => user.tags = values::list(value),
             "vhost_pattern" => user.vhost_pattern = Some(pattern(value)?),
             which => {
@@ -247,12 +247,4 @@ fn mechanism(value: &str) -> Result<Option<Mechanism>, Allowed> {
         "RABBIT-CR-DEMO" => Ok(None),
         _ => value.parse().map(Some).map_err(|_| "PLAIN, AMQPLAIN, ANONYMOUS or EXTERNAL".to_owned()),
     }
-}
-
-/// A password as it is. What only RabbitMQ's own tools can read is none.
-fn password(value: &str) -> Result<String, Allowed> {
-    if value.starts_with("encrypted:") {
-        return Err("a password that is not encrypted".to_owned());
-    }
-    Ok(value.to_owned())
 }

@@ -77,6 +77,8 @@ impl Place {
     fn apply(&mut self, key: &[&str], value: &str) -> Result<bool, Allowed> {
         match key {
             ["cluster_name"] => self.cluster_name = Some(value.to_owned()),
+            // They are there before everything else is.
+            ["config_entry_decoder", _] => {}
             ["leveret", "node_name"] => self.node_name = node_name(value)?,
             ["leveret", "data_dir"] => self.data_dir = value.into(),
             ["leveret", "in_memory"] => self.in_memory = values::boolean(value)?,

@@ -44,7 +44,7 @@ fn wrong_values_are_told_with_their_place() {
         ),
         (
             "default_pass = encrypted:abc",
-            "x.conf:1: default_pass = ********: not allowed, it is to be a password that is not encrypted",
+            "x.conf:1: default_pass is encrypted, and no config_entry_decoder.passphrase is set",
         ),
         (
             "default_user = $(NOPE)",
@@ -112,6 +112,31 @@ fn values_name_others_and_variables() {
     ] {
         let (settings, ..) = settled(text, Vec::new()).expect(text);
         assert_eq!(settings.people.user, wanted, "{text}");
+    }
+}
+
+/// As `rabbitmqctl encrypt_conf_value` wrote them, with the passphrase `pass`.
+#[test]
+fn encrypted_values_are_opened() {
+    let binary = "encrypted:BlyDqSs/zTmHe9rzXcXy8nf8+qs5mcB1uFlh2yQwlO+OThlEUVPHSGteyGJrKUEq";
+    let string = "encrypted:Liik/qg3wzulFJIL/2LO/xg7blaCX2fZ4/MO8Jf/vfmh6+u5ExgYTf0ZLN8raVw+";
+    let passphrase = "config_entry_decoder.passphrase = pass\n";
+    let text = format!("default_pass = {binary}\ndefault_vhost = {string}\n{passphrase}");
+    let (settings, _, warnings) = settled(&text, Vec::new()).expect("all good");
+    assert_eq!((&*settings.people.password, &*settings.people.vhost), ("ab", "ab"));
+    assert!(warnings.is_empty(), "{warnings:?}");
+    for (decoder, wanted) in [
+        ("passphrase = Pass", "config_entry_decoder has another passphrase or method, or it is damaged"),
+        ("passphrase = pass\nconfig_entry_decoder.iterations = 2", "config_entry_decoder has another"),
+        (
+            "passphrase = pass\nconfig_entry_decoder.cipher = rot13",
+            "config_entry_decoder names a cipher or a hash that there is not",
+        ),
+    ] {
+        let text = format!("default_pass = {binary}\nconfig_entry_decoder.{decoder}\n");
+        let problems = settled(&text, Vec::new()).expect_err(decoder);
+        let wanted = format!("x.conf:1: default_pass is encrypted, and {wanted}");
+        assert!(problems.0[0].starts_with(&wanted), "{problems}");
     }
 }
 
