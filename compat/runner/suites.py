@@ -34,7 +34,7 @@ class Suite:
 def junit(report, _):
     """The report of pytest or PHPUnit."""
     tests = {}
-    if not report.exists():
+    if not report.exists() or not report.stat().st_size:  # it was ended before it could write one
         return tests
     for case in xml.parse(report).getroot().iter("testcase"):
         kinds = {child.tag for child in case}
@@ -47,7 +47,7 @@ def junit(report, _):
 
 
 def rspec(report, _):
-    if not report.exists():
+    if not report.exists() or not report.stat().st_size:
         return {}
     kinds = {"passed": "ok", "failed": "FAILED", "pending": "skipped"}
     examples = json.loads(report.read_text())["examples"]
