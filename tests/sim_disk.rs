@@ -232,6 +232,13 @@ fn operations_fail_when_they_are_told_to() {
         disk.fail_after(0, Failure::Read);
         disk.write(A, 0, b"a").unwrap();
         assert_eq!(content(&disk, A).unwrap_err().raw_os_error(), Some(5));
+        disk.unreadable(true);
+        assert_eq!(content(&disk, A).unwrap_err().raw_os_error(), Some(5));
+        disk.unreadable(false);
+        content(&disk, A).expect("read");
+        disk.fail_after(0, Failure::Remove);
+        disk.sync(&[A], true).unwrap();
+        assert_eq!(disk.remove(A).unwrap_err().raw_os_error(), Some(5));
         for n in 0..4 {
             let disk = disk_with(A, b"a");
             disk.fail_after(n, Failure::Io);

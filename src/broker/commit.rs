@@ -44,6 +44,11 @@ impl Commits {
         self.definitions = self.closed + 1;
     }
 
+    /// The last commit that is on disk, with all before it; 0 if none is.
+    pub fn announced(&self) -> Commit {
+        self.announced
+    }
+
     /// The commit with the last change of a definition, unless that is on disk.
     pub fn definitions(&self) -> Option<Commit> {
         (self.on && self.definitions > self.announced).then_some(self.definitions)

@@ -192,6 +192,14 @@ impl Vhost {
         requests
     }
 
+    /// Asks once more for what could not be read, and says whether it is still waited for.
+    pub fn ask_again(&mut self, id: QueueId, first: Position) -> bool {
+        let lane = self.queues.get_mut(id).and_then(|queue| queue.lane_at_mut(first));
+        let is_awaited = lane.is_some_and(|lane| lane.log.ask_again(inside(first)));
+        self.heed(id);
+        is_awaited
+    }
+
     /// Takes records that were read from disk, and goes on with what waited for them. Returns how many ready messages
     /// turned out to be lost.
     pub fn arrive(&mut self, id: QueueId, first: Position, data: Data, fx: &mut impl Effects) -> usize {

@@ -45,6 +45,8 @@ pub struct Batch {
     remaining: BTreeSet<FileName>,
     /// Those of them that have to be there until this commit is durable.
     late: BTreeSet<FileName>,
+    /// Those, of this commit and of earlier ones, that are still there and may go at any time.
+    idle: BTreeSet<FileName>,
     freed: Vec<Extent>,
     records: BTreeSet<FileName>,
     settled: BTreeSet<FileName>,
@@ -111,8 +113,8 @@ impl Batch {
         self.writes.push(Write { file, offset: offset.into(), what });
     }
 
-    /// A file that nobody needs any more, whatever is still to be written to it; if it is `late`, only once the rest
-    /// is durable.
+    /// A file that nobody needs any more, whatever is still to be written to it. That it is gone may be all that says that
+    /// what was in it is settled, so it goes before the commit is announced; if it is `late`, only once the rest is durable.
     pub(super) fn remove(&mut self, file: FileName, late: bool) {
         if self.removed.insert(file) {
             self.remaining.insert(file);
@@ -120,6 +122,13 @@ impl Batch {
         if late {
             self.late.insert(file);
         }
+    }
+
+    /// A file of which nothing counts, whether it is there or not: of a log that is not to be found any more, or the front of
+    /// one that only lasts. Nobody waits for it to go.
+    pub(super) fn discard(&mut self, file: FileName) {
+        self.removed.insert(file);
+        self.idle.insert(file);
     }
 
     /// Space of the spill files that nobody needs any more.
@@ -183,18 +192,39 @@ impl Batch {
         &self.removed
     }
 
-    /// Removes what is not needed any more, once the commit is durable.
+    /// Removes what is to be gone when the commit is announced, once it is durable.
     pub fn remove_files(&mut self, disk: &dyn Disk) -> io::Result<()> {
         self.late.clear();
-        self.make_room(disk)
+        self.remove_remaining(disk)
+    }
+
+    /// Removes so many files that nobody waits for, the oldest of a log first. They may come back after a crash, and go again.
+    pub fn remove_idle(&mut self, disk: &dyn Disk, count: usize) -> io::Result<()> {
+        for _ in 0..count {
+            let Some(file) = self.idle.first().copied() else { break };
+            disk.remove(file)?;
+            self.idle.remove(&file);
+        }
+        Ok(())
+    }
+
+    /// Whether files that nobody waits for are still there.
+    pub fn has_idle(&self) -> bool {
+        !self.idle.is_empty()
     }
 
     /// Removes what need not wait for this commit, since the disk is full.
+    pub fn make_room(&mut self, disk: &dyn Disk) -> io::Result<()> {
+        self.remove_idle(disk, usize::MAX)?;
+        self.remove_remaining(disk)
+    }
+
+    /// Removes what need not be there until the commit is durable.
     ///
     /// It is gone for good then: nothing else says that what was in it is settled and has been delivered. A crash may
     /// bring some files back and others not, so the last one of a log, where the mark is, goes after the others, and
     /// files of settlements go after the records beside them.
-    pub fn make_room(&mut self, disk: &dyn Disk) -> io::Result<()> {
+    fn remove_remaining(&mut self, disk: &dyn Disk) -> io::Result<()> {
         // Of those that have to be there for their marks, the last one of a log says what the others say.
         let late = &self.late;
         let is_kept = |file: &FileName| {
@@ -219,7 +249,7 @@ impl Batch {
         Ok(())
     }
 
-    /// Empties it for the next commit, and returns the freed extents.
+    /// Empties it for the next commit, but for files that nobody waits for, and returns the freed extents.
     pub fn clear(&mut self) -> Vec<Extent> {
         self.buffer.clear();
         self.buffer.shrink_to(KEEP);

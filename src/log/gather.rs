@@ -27,21 +27,25 @@ impl Log {
         self.gather_records(id, batch);
         self.gather_settled(id, batch);
         for file in self.removed.drain(..) {
+            if self.lasting.is_some() {
+                batch.discard(file);
+                continue;
+            }
             // What it says of deliveries may be said of what is before it too, unless a later one says it as well.
             let is_said = |segment: &Segment| segment.first > file.first && segment.is_durable;
             let late = self.segments.iter().any(|segment| segment.first < file.first && segment.size > 0)
-                && !self.segments.iter().any(is_said);
+                && !self.segments.iter().rev().any(is_said);
             batch.remove(file, late);
         }
     }
 
-    /// Everything that is written of it is to be removed.
+    /// Everything that is written of it is to be removed, now that nothing leads to it any more.
     pub fn remove(mut self, batch: &mut Batch) {
         batch.free(&mut self.freed);
         for chunk in &mut self.chunks {
             batch.free(&mut chunk.spilled.take().into_iter().collect());
         }
-        self.files().into_iter().for_each(|file| batch.remove(file, false));
+        self.files().into_iter().for_each(|file| batch.discard(file));
     }
 
     /// All files of this log that there are or will be.

@@ -43,7 +43,8 @@ pub struct Retention {
     pub max_octets: Option<u64>,
     /// Segments whose last record is older go, in milliseconds since 1970.
     pub since: Option<u64>,
-    /// Segments that end behind this position stay.
+    /// What is before this position is on disk. A segment goes only if the next one begins before it, and so is a file
+    /// there for certain: positions are known by files alone.
     pub before: Position,
 }
 
@@ -247,7 +248,7 @@ impl Log {
             if !too_much && !too_old {
                 return false;
             }
-            if first.end > retention.before {
+            if self.segments[1].first >= retention.before {
                 return true;
             }
             octets_left -= octets(first);

@@ -95,6 +95,18 @@ impl Log {
         wanted.into_iter().filter_map(|first| self.request(first)).collect()
     }
 
+    /// Asks once more for a chunk that was asked for and could not be read, and says whether it is still waited for.
+    pub fn ask_again(&mut self, first: Position) -> bool {
+        let chunk = self.index(first).map(|index| &self.chunks[index]);
+        let is_awaited =
+            chunk.is_some_and(|chunk| chunk.first == first && matches!(chunk.place, Place::Wanted));
+        if is_awaited {
+            self.wanted.push(first);
+            self.calls.read = true;
+        }
+        is_awaited
+    }
+
     /// Everything that is on disk and not in memory, asked for or not, for whoever looks at it and brings nothing back.
     pub fn all_requests(&self) -> Vec<Request> {
         let on_disk = self.chunks.iter().filter(|chunk| chunk.data().is_none());

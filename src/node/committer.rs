@@ -30,6 +30,8 @@ const SETTLED_DELAY: Duration = Duration::from_millis(250);
 const LOOK: Duration = Duration::from_secs(10);
 /// The same while there is too little of it.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// Files that nobody waits for are removed so many at a time, so that the next commit need not wait for long.
+const REMOVED_MAX: usize = 64;
 
 /// Why nothing is kept any more.
 #[derive(Debug, thiserror::Error)]
@@ -117,6 +119,9 @@ impl Committer {
     }
 
     fn patience(&self) -> Duration {
+        if self.batch.has_idle() {
+            return Duration::ZERO;
+        }
         let look = if self.disk_alarm() { LOOK_AGAIN } else { LOOK };
         match self.settled_since {
             Some(since) => look.min(SETTLED_DELAY.saturating_sub(since.elapsed()) + Duration::from_millis(1)),
@@ -141,10 +146,8 @@ impl Committer {
         }
         self.sync()?;
         self.batch.remove_files(&*self.means.disk).map_err(CommitError::Write)?;
-        for extent in self.batch.clear() {
-            self.spill.free(&*self.means.disk, extent).map_err(CommitError::Write)?;
-        }
         self.announce();
+        self.clean_up().map_err(CommitError::Write)?;
         self.write_spills();
         self.node.relieve();
         Ok(())
@@ -235,6 +238,16 @@ impl Committer {
         if let Some(commit) = self.node_commit.take() {
             self.node.changes().announce(commit);
         }
+    }
+
+    /// Gives back space of the disk that nobody waits for. What is left of it when the node stops, the next one finds and
+    /// removes.
+    fn clean_up(&mut self) -> io::Result<()> {
+        let disk = &*self.means.disk;
+        for extent in self.batch.clear() {
+            self.spill.free(disk, extent)?;
+        }
+        self.batch.remove_idle(disk, REMOVED_MAX)
     }
 
     /// Writes what has to leave memory. What cannot be written stays there, and publishers wait.

@@ -18,6 +18,7 @@ use crate::broker::QueueId;
 use crate::broker::queue::lane::queue_of;
 use crate::catalog::{Catalog, CatalogError};
 use crate::log::LogId;
+use crate::log::chunk::Data;
 use crate::log::disk::{Disk, FileName, Kind};
 use crate::log::files::Files;
 use crate::log::recover::{Damage, recover_as};
@@ -83,8 +84,7 @@ impl Storage {
             stop: Arc::clone(&stop),
         };
         let committer = Committer::new(Arc::clone(node), means);
-        let reader =
-            Reader { node: Arc::clone(node), disk, bell: Arc::clone(&bells.reader), stop: Arc::clone(&stop) };
+        let reader = Reader::new(Arc::clone(node), disk, Arc::clone(&bells.reader), Arc::clone(&stop));
         let mut storage = Self { stop, bells, threads: Vec::new() };
         storage.spawn("committer", || committer.run())?;
         storage.spawn("reader", || reader.run())?;
@@ -136,6 +136,7 @@ fn recover_all(node: &Node, disk: &dyn Disk) -> Result<(), StorageError> {
                 unsynced.extend_from_slice(&found.unsynced);
                 cell.with_vhost(|vhost| vhost.recover(queue, found));
             }
+            cell.with_vhost(|vhost| vhost.groups_found(queue));
             learn(&cell, queue, disk);
         }
     }
@@ -154,7 +155,8 @@ fn learn(cell: &VhostCell, queue: QueueId, disk: &dyn Disk) {
         return;
     }
     for (first, request) in cell.with_vhost(|vhost| vhost.requests_to_learn(queue)) {
-        let (data, trouble) = reader::read(disk, &request);
+        let (data, trouble) = reader::read(disk, &request)
+            .unwrap_or_else(|error| (Data::read(&[], &request.span).0, Some(error.to_string())));
         if let Some(trouble) = trouble {
             tracing::error!(vhost = &*cell.name, "duplicates of some messages will not be known: {trouble}");
         }

@@ -5,6 +5,7 @@
 //! - [`rig`]: a node on such a disk, and what it says
 //! - [`full`]: no space, and space again
 //! - [`failed`]: an error of a write or a sync
+//! - [`removed`]: an error of a removal, and many of them
 //! - [`unread`]: an error of a read
 //! - [`kept`]: what messages are kept with, found again after a loss of power
 //! - [`delayed`]: delayed messages, on disk and through every end of a node
@@ -34,6 +35,7 @@ mod full;
 mod kept;
 mod publisher;
 mod real;
+mod removed;
 mod rig;
 mod server;
 mod spilled;

@@ -8,9 +8,11 @@ mod random;
 #[path = "../support/sim_disk.rs"]
 mod sim_disk;
 
+mod commit;
 mod parts;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
 use std::sync::Arc;
 
 use amq_protocol::types::{AMQPValue, FieldTable};
@@ -25,6 +27,7 @@ use leveret::broker::{ChannelId, ConnectionId, Name, QueueId, Vhost};
 use leveret::log::LogId;
 use leveret::log::batch::Batch;
 use leveret::log::budget::{Budget, Sizes};
+use leveret::log::chunk::Data;
 use leveret::log::disk::Disk;
 use leveret::log::recover::recover_as;
 use leveret::log::resident::Request;
@@ -57,8 +60,14 @@ struct World {
     waiting: Vec<(Commit, u64)>,
     readings: BTreeMap<Vec<u8>, Reading>,
     requests: Vec<(QueueId, u64, Request)>,
-    gathered: Option<(Commit, Batch)>,
+    /// What is being committed, and what is left of it to be removed.
+    gathered: Option<Commit>,
+    batch: Batch,
+    /// Whether the disk has no room for anything more.
+    is_full: bool,
     first: u64,
+    /// What was before this has been dropped, though its files may be there again after a crash.
+    dropped: u64,
     names: usize,
     count: usize,
     /// The last number of each publisher that is stored, and that is known to be on disk.
@@ -105,7 +114,10 @@ impl World {
             readings: BTreeMap::new(),
             requests: Vec::new(),
             gathered: None,
+            batch: Batch::default(),
+            is_full: false,
             first: 0,
+            dropped: 0,
             names: 0,
             count: 0,
             numbers: [0; 2],
@@ -129,7 +141,8 @@ impl World {
             60..78 => self.acknowledge(),
             78..84 => self.resume(),
             84..90 => self.consume(),
-            90..93 => self.cancel(),
+            90..92 => self.cancel(),
+            92 => self.fill(!self.is_full),
             // What was gathered has to be written before.
             93..96 if self.gathered.is_none() => drop(self.vhost.trim(&mut Vec::new())),
             _ => self.wait(),
@@ -188,45 +201,12 @@ impl World {
         (publisher, if again { 1 + self.random.below(last as usize) as u64 } else { last + 1 })
     }
 
-    /// The catalog takes what has gathered.
-    fn keep(&mut self) {
-        for change in self.changes.drain(..) {
-            if let Change::PutMark(DurableMark { about, name, number, .. }) = change {
-                self.catalog.insert((about, name), number);
-            }
-        }
-    }
-
-    fn commit_step(&mut self) {
-        if let Some((commit, mut batch)) = self.gathered.take() {
-            self.keep();
-            batch.write(&self.disk).expect("written");
-            batch.sync(&self.disk, &BTreeSet::new()).expect("synced");
-            batch.remove_files(&self.disk).expect("removed");
-            self.vhost.announce(commit);
-            for (_, offset) in self.waiting.extract_if(.., |(at, _)| *at <= commit) {
-                if let Some(entry) = &mut self.entries[offset as usize] {
-                    entry.confirmed = true;
-                    if let Some((publisher, sequence)) = entry.numbered {
-                        self.safe_numbers[publisher] = sequence;
-                    }
-                }
-            }
-            self.vhost.dispatch_due(&mut self.outside);
-        } else if self.vhost.calls().gather {
-            let mut batch = Batch::default();
-            let (commit, _) = self.vhost.gather(true, &mut batch);
-            self.changes.extend(self.vhost.take_changes());
-            self.gathered = Some((commit, batch));
-        }
-    }
-
     fn read(&mut self) {
         self.requests.extend(self.vhost.take_requests());
         while !self.requests.is_empty() && self.random.chance(70) {
             let at = self.random.below(self.requests.len());
             let (queue, first, request) = self.requests.swap_remove(at);
-            let (data, trouble) = reader::read(&self.disk, &request);
+            let (data, trouble) = reader::read(&self.disk, &request).unwrap_or_else(gone(&request));
             let lost = self.vhost.arrive(queue, first, data, &mut self.outside);
             assert!(lost == 0 || trouble.is_none(), "{trouble:?}");
             assert_eq!(
@@ -380,16 +360,18 @@ impl World {
             reading.unacked.push_back((delivery, offset));
         }
         self.first = figures.first;
+        self.dropped = self.dropped.max(self.first);
     }
 
     /// Everything is committed and read.
     fn settle_down(&mut self) {
+        self.fill(false);
         for _ in 0..3000 {
             self.outside.credit = 1000;
             self.commit_step();
             self.requests.extend(self.vhost.take_requests());
             for (queue, first, request) in std::mem::take(&mut self.requests) {
-                let (data, trouble) = reader::read(&self.disk, &request);
+                let (data, trouble) = reader::read(&self.disk, &request).unwrap_or_else(gone(&request));
                 let lost = self.vhost.arrive(queue, first, data, &mut self.outside);
                 // What has gone meanwhile is no loss.
                 assert!(lost == 0 || trouble.is_none(), "{trouble:?}");
@@ -447,16 +429,19 @@ impl World {
     /// The machine goes off, or the process is killed, and another one takes over.
     fn crash(&mut self) {
         let lost_power = self.random.chance(60);
-        if let Some((_, mut batch)) = self.gathered.take() {
+        if self.gathered.take().is_some() {
             // In the middle of a commit.
             self.disk.crash_at(self.disk.operations() + self.random.below(6) as u64);
             if self.random.chance(80) {
                 self.keep();
-                let _ = batch.write(&self.disk).and_then(|()| batch.sync(&self.disk, &BTreeSet::new()));
+                let result = self.batch.write(&self.disk);
+                let _ = result.and_then(|()| self.batch.sync(&self.disk, &BTreeSet::new()));
             }
         }
         self.changes.clear();
         self.disk = if lost_power { self.disk.crash() } else { self.disk.kill() };
+        self.batch = Batch::default();
+        self.fill(false);
         self.requests.clear();
         self.readings.clear();
         self.waiting.clear();
@@ -480,9 +465,10 @@ impl World {
         let torn = !found.damage.is_empty();
         self.disk.sync(&found.unsynced, true).expect("synced");
         self.vhost.recover(self.queue, found);
+        self.vhost.groups_found(self.queue);
         if self.vhost.is_to_be_read(self.queue) {
             for (first, request) in self.vhost.requests_to_learn(self.queue) {
-                let (data, _) = reader::read(&self.disk, &request);
+                let (data, _) = reader::read(&self.disk, &request).expect("read");
                 let count = request.span.end - request.span.first;
                 self.vhost.learn(self.queue, first..first + count, &data);
             }
@@ -511,7 +497,7 @@ impl World {
         for (queue, position, request) in
             self.vhost.all_requests(self.queue).into_iter().map(|(at, request)| (self.queue, at, request))
         {
-            let (data, trouble) = reader::read(&self.disk, &request);
+            let (data, trouble) = reader::read(&self.disk, &request).expect("read");
             assert_eq!(trouble, None, "{queue:?}");
             let count = request.span.end - request.span.first;
             there.extend((0..count).filter(|at| data.get(*at as usize).is_some()).map(|at| position + at));
@@ -550,7 +536,7 @@ impl World {
         }
         for (_, offset) in groups {
             let began = self.group_began.expect("a group");
-            for passed in began.max(self.first)..offset {
+            for passed in began.max(self.dropped)..offset {
                 let there = self.entries.get(passed as usize).is_some_and(Option::is_some);
                 assert!(
                     !there || self.group_acked.contains(&passed),
@@ -559,6 +545,11 @@ impl World {
             }
         }
     }
+}
+
+/// What is read of a file that has gone: nobody wants it.
+fn gone(request: &Request) -> impl FnOnce(io::Error) -> (Data, Option<String>) {
+    |_| (Data::read(&[], &request.span).0, None)
 }
 
 fn play(seed: u64) {

@@ -37,6 +37,8 @@ pub enum Failure {
     Sync,
     /// A read fails with EIO.
     Read,
+    /// A removal fails with EIO.
+    Remove,
 }
 
 #[derive(Clone, Debug)]
@@ -77,6 +79,8 @@ struct Machine {
     crash_at: Option<u64>,
     is_off: bool,
     failure: Option<(u64, Failure)>,
+    /// Whether no file can be read.
+    is_unreadable: bool,
     capacity: Option<u64>,
 }
 
@@ -165,6 +169,11 @@ impl SimDisk {
         self.lock().failure.is_some()
     }
 
+    /// From now on all that is read of files fails with EIO, or nothing does.
+    pub fn unreadable(&self, unreadable: bool) {
+        self.lock().is_unreadable = unreadable;
+    }
+
     /// Sets how many octets all files may have together. Writes that need more fail, and may have written a part.
     pub fn set_capacity(&self, octets: Option<u64>) {
         self.lock().capacity = octets;
@@ -227,6 +236,9 @@ impl Disk for SimDisk {
     fn read(&self, file: FileName, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let mut machine = self.lock();
         machine.before_read()?;
+        if machine.is_unreadable {
+            return Err(Errno::IO.into());
+        }
         let seen = &machine.content(file)?.seen;
         let start = seen.len().min(offset as usize);
         let count = buffer.len().min(seen.len() - start);
@@ -271,6 +283,7 @@ impl Machine {
             crash_at: None,
             is_off: false,
             failure: None,
+            is_unreadable: false,
             capacity: None,
         }
     }
@@ -368,7 +381,7 @@ impl Machine {
     }
 
     fn remove(&mut self, file: FileName) -> io::Result<()> {
-        let course = self.begin(&[Failure::Io])?;
+        let course = self.begin(&[Failure::Io, Failure::Remove])?;
         let happens = course == Course::Done || self.random.chance(50);
         if happens && self.names.contains_key(&file) {
             self.rename((file, None));
@@ -563,7 +576,9 @@ impl Course {
             Self::Done => Ok(()),
             Self::Off => Err(off()),
             Self::Fails(Failure::Full | Failure::FullInside) => Err(Errno::NOSPC.into()),
-            Self::Fails(Failure::Io | Failure::Sync | Failure::Read) => Err(Errno::IO.into()),
+            Self::Fails(Failure::Io | Failure::Sync | Failure::Read | Failure::Remove) => {
+                Err(Errno::IO.into())
+            }
         }
     }
 }

@@ -187,6 +187,7 @@ impl Vhost {
 
     /// What has been committed of streams can be read.
     pub(super) fn announce_streams(&mut self, commit: Commit) {
+        let open = self.commits.current();
         for id in std::mem::take(&mut self.writing_streams) {
             let Some((stream, _)) = self.queues.get_mut(id).and_then(|queue| queue.stream_parts()) else {
                 continue;
@@ -196,7 +197,8 @@ impl Vhost {
                 self.writing_streams.push(id);
             }
             let held_back = grown && stream.held_back;
-            let marks = stream.publishers.take_kept(stream.committed);
+            stream.publishers.note_commit(commit);
+            let marks = stream.publishers.take_kept(stream.committed, open);
             if grown {
                 self.due.push(id);
             }
@@ -222,6 +224,17 @@ impl Vhost {
         if let Some((stream, log)) = self.queues.get_mut(id).and_then(|queue| queue.stream_parts()) {
             stream.stand_on(log);
             self.retain_stream(id);
+        }
+    }
+
+    /// All that there is of a stream has been recovered. Where what groups have read is not there any more, since a disk has
+    /// lost it, they go on behind what is: their offsets will be those of other messages.
+    pub fn groups_found(&mut self, id: QueueId) {
+        let Some((stream, log)) = self.queues.get_mut(id).and_then(|queue| queue.stream_parts()) else {
+            return;
+        };
+        if stream.tracking.end_at(log.next()) {
+            self.keep_soon(id);
         }
     }
 }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::marks::{About, Mark};
 use crate::broker::Name;
+use crate::broker::commit::Commit;
 use crate::log::Position;
 use crate::log::record::Record;
 use crate::wire::properties::{self, HEADERS};
@@ -40,6 +41,8 @@ pub struct Publishers {
     end: Option<Position>,
     /// What is to be kept as soon as what is before this offset is on disk.
     keeping: Option<(Position, Vec<Mark>)>,
+    /// With which commit it comes to be kept up to which offset.
+    kept: Option<(Commit, Position)>,
     /// Those whose numbers are not to be kept any longer.
     forgotten: Vec<Name>,
     /// How many messages have been dropped.
@@ -152,13 +155,20 @@ impl Publishers {
         self.keeping = Some((next, marks));
     }
 
-    /// What can be kept now that everything before an offset is on disk: a number for a message that is not there would
-    /// have a retry dropped.
-    pub fn take_kept(&mut self, committed: Position) -> Vec<Mark> {
+    /// What can be kept now, with a commit, that everything before an offset is on disk: a number for a message that is not
+    /// there would have a retry dropped.
+    pub fn take_kept(&mut self, committed: Position, commit: Option<Commit>) -> Vec<Mark> {
         let ready = self.keeping.take_if(|(end, _)| *end <= committed);
         let Some((end, marks)) = ready else { return Vec::new() };
-        self.end = Some(end);
+        self.kept = Some((commit.unwrap_or_default(), end));
         marks
+    }
+
+    /// All commits up to this one are on disk, and so is what was kept with them: the messages are not needed for it.
+    pub fn note_commit(&mut self, commit: Commit) {
+        if let Some((_, end)) = self.kept.take_if(|(kept_with, _)| *kept_with <= commit) {
+            self.end = Some(end);
+        }
     }
 
     /// All publishers with their last numbers.
@@ -185,8 +195,12 @@ mod tests {
         assert!(!publishers.has(&message("a", 11)) && !publishers.has(&message("b", 1)));
         publishers.begin_keeping(6);
         publishers.note(&message("a", 11), 6);
-        assert_eq!(publishers.take_kept(5), []);
-        let marks = publishers.take_kept(6);
+        assert_eq!(publishers.take_kept(5, Some(3)), []);
+        let marks = publishers.take_kept(6, Some(3));
+        publishers.note_commit(2);
+        assert_eq!(publishers.unread(), Some(5), "that is not on disk");
+        publishers.note_commit(3);
+        assert_eq!(publishers.unread(), Some(6));
         assert_eq!(marks, [(About::Publisher, "a".into(), 10), (About::Publishers, "".into(), 6)]);
         assert!(publishers.is_dirty());
     }
@@ -217,7 +231,7 @@ mod tests {
         publishers.note(&message("q", 1), 1);
         assert_eq!(publishers.all().len(), PUBLISHERS_MAX * 3 / 4 + 1);
         assert!(!publishers.has(&message("p00000", 1)), "it is among the first of those that are as old");
-        assert_eq!(publishers.take_kept(1), [(About::Publishers, "".into(), 1)]);
+        assert_eq!(publishers.take_kept(1, None), [(About::Publishers, "".into(), 1)]);
         assert_eq!(publishers.take_forgotten().len(), PUBLISHERS_MAX / 4);
     }
 }

@@ -52,6 +52,12 @@ impl Tracking {
         true
     }
 
+    /// No group goes on behind this offset. Returns whether one did.
+    pub fn end_at(&mut self, next: Position) -> bool {
+        let beyond = self.groups.values_mut().filter(|stored| stored.next > next);
+        beyond.map(|stored| *stored = Stored { next, dirty: true }).count() > 0
+    }
+
     fn take_dirty(&mut self) -> Vec<Mark> {
         let dirty = self.groups.iter_mut().filter_map(|(group, stored)| {
             let was_dirty = std::mem::take(&mut stored.dirty);
@@ -159,13 +165,15 @@ impl Vhost {
 
     /// Keeps what has changed of a stream's groups and publishers.
     pub(in crate::broker) fn keep_marks(&mut self, id: QueueId) {
+        let (announced, open) = (self.commits.announced(), self.commits.current());
         let Some((stream, log)) = self.queues.get_mut(id).and_then(|queue| queue.stream_parts()) else {
             return;
         };
         let mut marks = stream.tracking.take_dirty();
         stream.publishers.begin_keeping(log.next());
-        let kept = stream.publishers.take_kept(stream.committed);
-        let held_back = stream.held_back && !kept.is_empty();
+        stream.publishers.note_commit(announced);
+        let kept = stream.publishers.take_kept(stream.committed, open);
+        let held_back = stream.held_back;
         marks.extend(kept);
         self.record_marks(id, marks);
         if held_back {
@@ -225,6 +233,9 @@ impl Vhost {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::definitions::Change;
+    use crate::broker::stream::marks::DurableMark;
+    use amq_protocol::types::AMQPValue;
 
     #[test]
     fn what_is_behind_one_that_is_open_is_not_remembered() {
@@ -251,5 +262,32 @@ mod tests {
         tracked.settle(3, false);
         (0..9).for_each(|position| tracked.settle(position, true));
         assert_eq!((tracked.done(9), tracked.is_idle()), (3, true));
+    }
+
+    #[test]
+    fn what_a_disk_has_lost_is_not_waited_for() {
+        let mut vhost = Vhost::new("v");
+        vhost.keep(Default::default());
+        let mut arguments = amq_protocol::types::FieldTable::default();
+        arguments.insert("x-queue-type".into(), AMQPValue::LongString("stream".into()));
+        let declaration = crate::broker::queue::declare::Declaration {
+            name: "s".into(),
+            durable: true,
+            exclusive: false,
+            auto_delete: false,
+            arguments,
+        };
+        vhost.declare_queue(None, declaration).expect("a stream");
+        let (id, log) = vhost.kept_queues()[0];
+        let mark = |number| DurableMark { log, about: About::Group, name: "g".into(), number };
+        vhost.restore_marks(vec![mark(7)]);
+        vhost.groups_found(id);
+        assert_eq!(vhost.queues[id].tracking().and_then(|tracking| tracking.get("g")), Some(0));
+        vhost.take_changes();
+        vhost.keep_marks(id);
+        assert_eq!(vhost.take_changes(), [Change::PutMark(mark(0))], "it would be the old one again later");
+        vhost.groups_found(id);
+        vhost.keep_marks(id);
+        assert_eq!(vhost.take_changes(), []);
     }
 }
