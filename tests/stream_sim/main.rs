@@ -489,10 +489,12 @@ impl World {
         if self.max_octets.is_none() && self.max_age.is_none() {
             assert_eq!(first, 0);
         }
-        // What was not confirmed is taken as it is found.
-        let unsure: Vec<_> = (first as usize..end)
-            .filter(|at| self.entries[*at].as_ref().is_some_and(|e| !e.confirmed))
-            .collect();
+        // What was not confirmed, or had been dropped, is taken as it is found.
+        let is_unsure = |at: &usize| {
+            let dropped = (*at as u64) < self.dropped;
+            self.entries[*at].as_ref().is_some_and(|entry| !entry.confirmed || dropped)
+        };
+        let unsure: Vec<_> = (first as usize..end).filter(is_unsure).collect();
         let mut there = BTreeSet::new();
         for (queue, position, request) in
             self.vhost.all_requests(self.queue).into_iter().map(|(at, request)| (self.queue, at, request))
