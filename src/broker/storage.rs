@@ -24,6 +24,16 @@ use crate::log::{Calls, Log, LogId, Position};
 /// Queues that are looked at for memory at once.
 const TRIM_MAX: usize = 1000;
 
+/// How much memory is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// What nobody is going to use soon leaves.
+    Some,
+    /// Of streams nothing stays but where they are written to, and what somebody takes now: any number may read them, each at a
+    /// place of its own.
+    Much,
+}
+
 /// What a vhost knows of its queues' logs as a whole.
 #[derive(Debug, Default)]
 pub struct Storage {
@@ -240,26 +250,26 @@ impl Vhost {
     }
 
     /// Lets chunks leave memory where there are too many, of the next few queues: of those that are used what nobody is
-    /// going to read soon, of the others everything. Those that have to be spilled for that are added to `leavers`.
+    /// going to read soon, of the others everything; or more of streams, if there is more need. Those that have to be spilled for that are added to `leavers`.
     /// What was gathered has to be written. Returns how many queues were looked at; none once there is room.
-    pub fn trim(&mut self, leavers: &mut Vec<(QueueId, Leaver)>) -> usize {
+    pub fn trim(&mut self, need: Need, leavers: &mut Vec<(QueueId, Leaver)>) -> usize {
         for step in 0..self.storage.resident.len().min(TRIM_MAX) {
             if self.storage.budget.has_room() {
                 return step;
             }
             let Some(id) = self.storage.resident.pop_front() else { return step };
-            let windows = self.windows(id);
             let pinned = self.storage.pins.of(id, self.clock);
             let Some(queue) = self.queues.get_mut(id) else {
                 self.storage.gone = self.storage.gone.saturating_sub(1);
                 continue;
             };
-            let used = std::mem::take(&mut queue.storage.used);
             if queue.is_stream() {
-                queue.evict_stream(&windows, |leaver| leavers.push((id, leaver)));
-            } else {
+                self.trim_stream(id, need, &pinned, leavers);
+            } else if need == Need::Some {
+                let used = std::mem::take(&mut queue.storage.used);
                 queue.evict(used, &pinned, |leaver| leavers.push((id, leaver)));
             }
+            let queue = &mut self.queues[id];
             queue.storage.resident = queue.resident() > 0;
             if queue.storage.resident {
                 self.storage.resident.push_back(id);

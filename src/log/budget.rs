@@ -1,6 +1,6 @@
 //! How much memory all logs of a node take together.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -47,6 +47,8 @@ pub struct Budget {
     limit: usize,
     /// Above this many some have to leave: the limit, or more where it could not be reached.
     over_at: AtomicUsize,
+    /// Whether there was too little room for all that was about to be read.
+    is_short: AtomicBool,
     resident: AtomicUsize,
     /// Octets in full chunks that are still to be written.
     unwritten: AtomicUsize,
@@ -80,6 +82,7 @@ impl Budget {
             sizes,
             limit,
             over_at: AtomicUsize::new(limit),
+            is_short: AtomicBool::new(false),
             resident: AtomicUsize::new(0),
             unwritten: AtomicUsize::new(0),
             spare: Mutex::default(),
@@ -103,7 +106,22 @@ impl Budget {
 
     /// Whether so many chunks have left that no more need to for now.
     pub fn has_room(&self) -> bool {
-        self.resident() <= self.limit / 8 * 7
+        self.has_room_without(0)
+    }
+
+    /// Whether that is so once some octets have left that are about to.
+    pub fn has_room_without(&self, octets: usize) -> bool {
+        self.resident().saturating_sub(octets) <= self.limit / 8 * 7
+    }
+
+    /// There was enough room, or not, with all that somebody is about to read.
+    pub fn set_short(&self, is_short: bool) {
+        self.is_short.store(is_short, Ordering::Relaxed);
+    }
+
+    /// Whether those who read are to have in memory what they read and no more.
+    pub(super) fn is_short(&self) -> bool {
+        self.is_short.load(Ordering::Relaxed)
     }
 
     /// Everybody has been asked to leave once. If that was not enough it is tried again when there are more.
@@ -135,10 +153,12 @@ impl Budget {
         self.unwritten.fetch_sub(octets, Ordering::Relaxed);
     }
 
-    /// Empty memory for a chunk that is going to be full, used before if possible.
-    pub(super) fn full_data(&self) -> Data {
-        let mut data = self.spare.lock().full.pop().unwrap_or_default();
-        data.reserve_exact(self.sizes.chunk);
+    /// Empty memory for a chunk that is going to be full, used before if possible. Where segments are small it may be less
+    /// than usual.
+    pub(super) fn full_data(&self, chunk: usize) -> Data {
+        let used = (chunk == self.sizes.chunk).then(|| self.spare.lock().full.pop());
+        let mut data = used.flatten().unwrap_or_default();
+        data.reserve_exact(chunk);
         data
     }
 

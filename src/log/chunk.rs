@@ -300,6 +300,12 @@ impl Chunk {
         self.data().map_or(0, Data::weight)
     }
 
+    /// Octets that it takes in memory, or on disk while it is there.
+    pub fn octets(&self) -> usize {
+        let on_disk = self.spilled.map_or(self.size, |extent| extent.size);
+        self.data().map_or(on_disk as usize, Data::weight)
+    }
+
     /// Whether a record of so many octets is to be pushed here. `full` is what a chunk may hold.
     pub fn has_room(&self, weight: usize, full: usize) -> bool {
         match &self.place {

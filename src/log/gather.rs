@@ -33,7 +33,8 @@ impl Log {
             }
             // What it says of deliveries may be said of what is before it too, unless a later one says it as well.
             let is_said = |segment: &Segment| segment.first > file.first && segment.is_durable;
-            let late = self.segments.iter().any(|segment| segment.first < file.first && segment.size > 0)
+            let is_before = |segment: &&Segment| segment.first < file.first;
+            let late = self.segments.iter().take_while(is_before).any(|segment| segment.size > 0)
                 && !self.segments.iter().rev().any(is_said);
             batch.remove(file, late);
         }

@@ -2,14 +2,14 @@
 //! timestamps and their labels, and go by whole segments, the oldest first, when there are too many or they are too old.
 //!
 //! Positions are dense: each record's is one more than that of the record before it, also after a restart, unless
-//! something was lost. Timestamps never decrease.
+//! something was lost. Timestamps never decrease, unless the clock is set back by more than some minutes.
 
 use std::ops::Range;
 
 use super::chunk::Chunk;
 use super::labels::{Labels, Wanted};
 use super::record::{Parts, Record};
-use super::resident::AHEAD;
+use super::resident::{AHEAD, AHEAD_OCTETS};
 use super::segment::Segment;
 use super::{Log, Position};
 
@@ -27,14 +27,24 @@ const SKIP: usize = 8;
 /// Who reads ahead passes over at most so many chunks for each that is asked for.
 const FAR: usize = 64;
 
+/// What a record is labelled with, as whoever appends it says: told from what lies on disk.
+pub type Labeller = fn(&Parts<'_>) -> Option<u64>;
+
 /// What makes a log a lasting one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Lasting {
     /// Octets of a segment, if not the usual number. At least one chunk is in each.
     pub segment: Option<u64>,
     /// Octets for the labels of a chunk, 1 to 255.
     pub labels: u8,
+    /// So that labels are known of what is found without an index.
+    pub labeller: Option<Labeller>,
 }
+
+/// Milliseconds by which the clock may go back without the timestamps doing so.
+const BACK_MAX: u64 = 10 * 60 * 1000;
+/// Segments that are dropped at once.
+const DROPPED_MAX: usize = 16;
 
 /// How much of a log stays.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,9 +53,22 @@ pub struct Retention {
     pub max_octets: Option<u64>,
     /// Segments whose last record is older go, in milliseconds since 1970.
     pub since: Option<u64>,
+    /// The time now. What bears a later one is as old as what came after it.
+    pub now: u64,
     /// What is before this position is on disk. A segment goes only if the next one begins before it, and so is a file
     /// there for certain: positions are known by files alone.
     pub before: Position,
+}
+
+/// What [`Log::retain`] came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Retained {
+    #[default]
+    Done,
+    /// A segment stays for its position only.
+    HeldBack,
+    /// There are more to be dropped.
+    More,
 }
 
 /// What was found by [`Log::find`].
@@ -103,7 +126,7 @@ impl Log {
         self.lasting.is_some()
     }
 
-    /// Appends a record to a lasting log. Its timestamp is that of the record before it if it were less. Returns as
+    /// Appends a record to a lasting log. Its timestamp is that of the record before it if it were a little less. Returns as
     /// [`append`](Self::append) does.
     pub fn append_lasting(
         &mut self,
@@ -112,7 +135,9 @@ impl Log {
         label: Option<u64>,
         parts: &Parts<'_>,
     ) -> (Position, bool) {
-        let timestamp = timestamp.max(self.latest());
+        // A clock that was far ahead is not followed for years.
+        let latest = Some(self.latest()).filter(|latest| *latest <= timestamp.saturating_add(BACK_MAX));
+        let timestamp = timestamp.max(latest.unwrap_or_default());
         let (position, persistent) = self.append_marked(timestamp, true, marks, parts);
         if !persistent {
             if let Some(segment) = self.segments.back_mut() {
@@ -137,11 +162,6 @@ impl Log {
     /// The first position there is; the next one if there is none.
     pub fn first(&self) -> Position {
         self.chunks.front().map_or(self.next, |chunk| chunk.first)
-    }
-
-    /// How many segments there are.
-    pub fn segment_count(&self) -> usize {
-        self.segments.len()
     }
 
     /// Octets of all segments.
@@ -189,19 +209,23 @@ impl Log {
         Found::End
     }
 
-    /// Asks for the next few chunks that may have what is wanted, if they are not far.
+    /// Asks for the next few chunks that may have what is wanted, if they are not far; for one where memory is short.
     fn read_ahead_for(&mut self, from: usize, wanted: Option<&Wanted>) {
-        let Some(wanted) = wanted else { return self.read_ahead(from) };
-        let mut left = AHEAD;
+        let most = if self.budget.is_short() { 1 } else { AHEAD };
+        let (mut count, mut octets) = (0, 0);
         let end = self.chunks.len().min(from + AHEAD * FAR);
         for index in from..end {
-            if left == 0 {
+            if count == most {
                 return;
             }
-            if may_hold(&self.chunks[index], Some(wanted)) {
-                left -= 1;
-                let first = self.chunks[index].first;
-                self.fetch(first);
+            let chunk = &self.chunks[index];
+            if may_hold(chunk, wanted) {
+                octets += chunk.octets();
+                if count > 0 && octets > AHEAD_OCTETS {
+                    return;
+                }
+                count += 1;
+                self.want(index);
             }
         }
     }
@@ -234,32 +258,46 @@ impl Log {
 
     /// The positions of the last few chunks, where most readers are.
     pub fn tail(&self) -> Range<Position> {
-        let from = self.chunks.len().saturating_sub(AHEAD);
-        self.chunks.get(from).map_or(self.next, |chunk| chunk.first)..self.next
+        let mut octets = 0;
+        let last = self.chunks.iter().rev().take(AHEAD).take_while(|chunk| {
+            octets += chunk.octets();
+            octets <= AHEAD_OCTETS
+        });
+        last.last().map_or(self.next, |chunk| chunk.first)..self.next
     }
 
-    /// Drops the segments that are not to stay; the last one always does. Returns whether one stays for its position only.
-    pub fn retain(&mut self, retention: &Retention) -> bool {
+    /// Drops some of the segments that are not to stay; the last one always does.
+    pub fn retain(&mut self, retention: &Retention) -> Retained {
         let mut octets_left = self.octets();
+        let is_old = |log: &Self| {
+            let oldest = log.oldest(retention.now);
+            retention.since.is_some_and(|since| oldest.is_some_and(|oldest| oldest < since))
+        };
+        let mut dropped = 0;
         while self.segments.len() > 1 {
-            let first = &self.segments[0];
             let too_much = retention.max_octets.is_some_and(|max| octets_left > max);
-            let too_old = retention.since.is_some_and(|since| self.latest_of(first) < since);
-            if !too_much && !too_old {
-                return false;
+            if !too_much && !is_old(self) {
+                break;
             }
             if self.segments[1].first >= retention.before {
-                return true;
+                return Retained::HeldBack;
             }
-            octets_left -= octets(first);
+            if dropped == DROPPED_MAX {
+                return Retained::More;
+            }
+            octets_left -= octets(&self.segments[0]);
             self.drop_first();
+            dropped += 1;
         }
-        false
+        Retained::Done
     }
 
-    /// When the oldest segment that may go at all had its last record, in milliseconds since 1970.
-    pub fn oldest(&self) -> Option<u64> {
-        (self.segments.len() > 1).then(|| self.latest_of(&self.segments[0]))
+    /// When the oldest segment that may go at all had its last record, in milliseconds since 1970. A clock that was ahead of
+    /// `now` says nothing, what came after it does.
+    pub fn oldest(&self, now: u64) -> Option<u64> {
+        let latest = self.segments.iter().map(|segment| self.latest_of(segment));
+        let believed = || latest.clone().find(|latest| *latest <= now.saturating_add(BACK_MAX));
+        (self.segments.len() > 1).then(|| believed().unwrap_or(now))
     }
 
     fn latest_of(&self, segment: &Segment) -> u64 {
@@ -301,54 +339,4 @@ fn may_hold(chunk: &Chunk, wanted: Option<&Wanted>) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::wire::content::Body;
-
-    const LASTING: Lasting = Lasting { segment: Some(1), labels: 16 };
-
-    /// A log with a chunk for each record, as many as there are labels.
-    fn log(labels: impl Iterator<Item = u64>) -> Log {
-        let mut log = Log::default();
-        log.make_lasting(LASTING);
-        for label in labels {
-            let body = Body::Inline(&[0; 2000]);
-            let parts = Parts { exchange: b"", routing_key: b"s", properties: &[0, 0], body };
-            log.append_lasting(1, 0, Some(label), &parts);
-        }
-        log
-    }
-
-    fn wanted(label: u64) -> Wanted {
-        Wanted { bare: false, labels: vec![label] }
-    }
-
-    #[test]
-    fn a_long_hole_is_gone_through_in_turns() {
-        let mut log = log((0..500).map(|n| if n == 400 { 7 } else { 1 << 40 }));
-        let (mut from, mut turns) = (3, Vec::new());
-        let found = loop {
-            let mut looks = 100 * SKIP;
-            match log.find(from, Some(&wanted(7)), &mut looks) {
-                Found::Nothing(up_to) => turns.push(up_to),
-                found => break found,
-            }
-            from = turns[turns.len() - 1];
-        };
-        assert_eq!((turns, found), (vec![103, 203, 303], Found::Here(400)));
-        assert_eq!(log.find(401, Some(&wanted(7)), &mut 9999), Found::End);
-        assert_eq!(log.find(9, None, &mut 0), Found::Here(9), "what is wanted costs nothing");
-    }
-
-    #[test]
-    fn segments_grow_where_there_are_many() {
-        let mut log = log((0..20_000).map(|_| 7));
-        let octets = log.octets();
-        assert!((1025..6000).contains(&log.segment_count()), "{}", log.segment_count());
-        assert!(log.sizes.segment >= octets / SEGMENTS_MANY * 9 / 10, "{}", log.sizes.segment);
-        assert!(log.sizes.chunk as u64 >= log.sizes.segment / 5, "{}", log.sizes.chunk);
-        log.retain(&Retention { max_octets: Some(100_000), since: None, before: Position::MAX });
-        log.size_segment();
-        assert_eq!(log.sizes.segment, SEGMENT_MIN, "small again");
-    }
-}
+mod tests;

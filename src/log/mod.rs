@@ -211,7 +211,7 @@ impl Log {
         if weight > self.sizes.chunk {
             data.reserve_exact(size);
         } else if !self.chunks.is_empty() {
-            data = self.budget.full_data();
+            data = self.budget.full_data(self.sizes.chunk);
         }
         let before = self.chunks.back().filter(|tail| tail.data().is_some());
         self.warm.extend(before.map(|tail| tail.first));
@@ -226,7 +226,7 @@ impl Log {
             return;
         };
         let before = tail.weight();
-        let small = tail.move_to(self.budget.full_data());
+        let small = tail.move_to(self.budget.full_data(self.sizes.chunk));
         self.budget.take(tail.weight());
         self.budget.give(before);
         self.budget.keep(small);
@@ -331,8 +331,8 @@ impl Log {
         chunk.get(first)
     }
 
-    /// How many files of records there are.
-    pub fn segments(&self) -> usize {
+    /// How many segments there are.
+    pub fn segment_count(&self) -> usize {
         self.segments.len()
     }
 

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use super::budget::Budget;
 use super::chunk::{Chunk, Data, Gone, Span};
 use super::disk::{Disk, FileName, Kind};
+use super::labels::Labels;
 use super::lasting::Lasting;
 use super::segment::{self, Entry, Index, Segment};
 use super::{Log, LogId, Position, record};
@@ -260,8 +261,7 @@ impl Recovered {
     ) -> io::Result<Contents> {
         let size = disk.size(file)?;
         let image = read(disk, file, 0, size as usize)?;
-        let mut scan =
-            Scan { file, runs, chunks: Vec::new(), present: Vec::new(), begin: segment::HEAD, latest: 0 };
+        let mut scan = Scan::new(file, runs, self.log.lasting);
         let (mut at, mut mark, mut search, mut damaged) = (segment::HEAD, None, SEARCH_MAX, false);
         let mut end = file.first;
         while at < image.len() {
@@ -286,6 +286,7 @@ impl Recovered {
                     }
                     end = end.max(position + 1);
                     scan.latest = head.timestamp;
+                    scan.label(&image[at..]);
                     scan.present.push((position, (head.size - head.before_body()) as u64));
                 }
                 // Left behind by a run that came to index it and no further.
@@ -314,21 +315,39 @@ struct Scan<'a> {
     begin: usize,
     /// The timestamp of the last of them.
     latest: u64,
+    lasting: Option<Lasting>,
+    /// What they are labelled with, if that can be told.
+    labels: Option<Box<Labels>>,
 }
 
-impl Scan<'_> {
+impl<'a> Scan<'a> {
+    fn new(file: FileName, runs: &'a BTreeMap<u32, u32>, lasting: Option<Lasting>) -> Self {
+        let (chunks, present) = (Vec::new(), Vec::new());
+        Self { file, runs, chunks, present, begin: segment::HEAD, latest: 0, lasting, labels: None }
+    }
+
+    /// Notes what a record is labelled with, which begins these octets.
+    fn label(&mut self, octets: &[u8]) {
+        let Some(Lasting { labels: size, labeller: Some(label_of), .. }) = self.lasting else { return };
+        if let Some(record) = record::get(octets, &[]) {
+            self.labels.get_or_insert_with(|| Box::new(Labels::new(size))).add(label_of(&record.parts));
+        }
+    }
+
     fn end_chunk(&mut self, at: usize) {
         if let (Some(first), Some(last)) = (self.present.first(), self.present.last()) {
             let mut chunk = Chunk::on_disk(first.0, last.0 + 1, self.file.first);
             (chunk.offset, chunk.size) = (self.begin as u32, (at - self.begin) as u32);
             chunk.saved = self.present.len() as u32;
             chunk.latest = self.latest;
+            chunk.labels = self.labels.take();
             chunk.bytes = self.present.iter().map(|(_, bytes)| bytes).sum();
             if let Some(bytes) = take_stock(&mut chunk, &self.present, self.runs) {
                 self.chunks.push((chunk, bytes));
             }
         }
         self.present.clear();
+        self.labels = None;
         self.begin = at;
     }
 }

@@ -8,8 +8,10 @@ use super::disk::{FileName, Kind};
 use super::spill::Extent;
 use super::{Log, LogId, Position};
 
-/// Chunks that are asked for ahead of those who read.
+/// Chunks that are asked for ahead of those who read, at most.
 pub(super) const AHEAD: usize = 16;
+/// And octets of them, but for one chunk.
+pub(super) const AHEAD_OCTETS: usize = 1 << 20;
 
 /// A chunk to be read from disk.
 #[derive(Clone, Debug)]
@@ -57,30 +59,39 @@ impl Log {
 
     /// Asks for chunks from an index on, since somebody reads here.
     pub(super) fn read_ahead(&mut self, from: usize) {
-        let end = self.chunks.len().min(from + AHEAD);
-        for index in from..end {
-            let chunk = &mut self.chunks[index];
-            if matches!(chunk.place, Place::Disk) {
-                chunk.place = Place::Wanted;
-                self.wanted.push(chunk.first);
-                self.calls.read = true;
-            }
+        for index in from..self.ahead(from) {
+            self.want(index);
         }
     }
 
-    /// Asks for the one chunk with a position, and says whether it is in memory already.
-    pub fn fetch(&mut self, position: Position) -> bool {
-        let Some(index) = self.index(position) else { return true };
+    /// Asks for a chunk that is on disk.
+    pub(super) fn want(&mut self, index: usize) {
         let chunk = &mut self.chunks[index];
-        if chunk.data().is_some() {
-            return true;
-        }
         if matches!(chunk.place, Place::Disk) {
             chunk.place = Place::Wanted;
             self.wanted.push(chunk.first);
             self.calls.read = true;
         }
-        false
+    }
+
+    /// The index behind the chunks from one on that are to be in memory for whoever reads there.
+    fn ahead(&self, from: usize) -> usize {
+        let (mut end, mut octets) = (from, 0);
+        for chunk in self.chunks.iter().skip(from).take(AHEAD) {
+            octets += chunk.octets();
+            if end > from && octets > AHEAD_OCTETS {
+                break;
+            }
+            end += 1;
+        }
+        end
+    }
+
+    /// Asks for the one chunk with a position, and says whether it is in memory already.
+    pub fn fetch(&mut self, position: Position) -> bool {
+        let Some(index) = self.index(position) else { return true };
+        self.want(index);
+        self.chunks[index].data().is_some()
     }
 
     /// The chunk that a [`seek`](Self::seek) from here has to wait for, by its first position.
@@ -165,7 +176,7 @@ impl Log {
     /// The positions from one on that are to stay in memory for those who read there.
     pub fn window(&self, from: Position) -> Range<Position> {
         let begin = self.chunks.partition_point(|chunk| chunk.end <= from);
-        from..self.chunks.get(begin + AHEAD).map_or(self.next, |chunk| chunk.first)
+        from..self.chunks.get(self.ahead(begin)).map_or(self.next, |chunk| chunk.first)
     }
 
     /// Lets chunks leave memory, but for those that are kept, by their range of positions, and the last one if `keep_tail`.

@@ -6,14 +6,13 @@ use parking_lot::Mutex;
 use super::batch::Batch;
 use super::chunk::Data;
 use super::disk::{Disk, FileName, Kind};
-use super::lasting::Retention;
 use super::spill::Spill;
 use super::*;
 use crate::wire::content::Body;
 
 /// Files in memory that never fail; `tests/support` has a disk that does.
 #[derive(Default)]
-struct Memory(Mutex<BTreeMap<FileName, Vec<u8>>>);
+pub(super) struct Memory(pub Mutex<BTreeMap<FileName, Vec<u8>>>);
 
 impl Disk for Memory {
     fn list(&self) -> io::Result<Vec<FileName>> {
@@ -61,9 +60,9 @@ impl Disk for Memory {
     }
 }
 
-const ID: LogId = LogId(5);
+pub(super) const ID: LogId = LogId(5);
 
-fn parts(body: &[u8]) -> Parts<'_> {
+pub(super) fn parts(body: &[u8]) -> Parts<'_> {
     Parts { exchange: b"x", routing_key: b"key", properties: &[0, 0], body: Body::Inline(body) }
 }
 
@@ -72,10 +71,10 @@ fn body_of(log: &Log, position: Position) -> Option<Vec<u8>> {
 }
 
 /// A log with its disk.
-struct Bench {
-    disk: Memory,
-    log: Log,
-    spill: Spill,
+pub(super) struct Bench {
+    pub disk: Memory,
+    pub log: Log,
+    pub spill: Spill,
 }
 
 impl Bench {
@@ -90,7 +89,7 @@ impl Bench {
         }
     }
 
-    fn commit(&mut self) {
+    pub fn commit(&mut self) {
         let mut batch = Batch::default();
         self.log.gather(true, &mut batch);
         batch.write(&self.disk).expect("written");
@@ -101,7 +100,7 @@ impl Bench {
     }
 
     /// Everything leaves memory that can.
-    fn evict(&mut self) {
+    pub fn evict(&mut self) {
         for leaver in self.log.evict(|_| false, false) {
             let extent = self.spill.write(&self.disk, &leaver.data, leaver.salt).expect("written");
             if let Some(extent) = self.log.spilled(leaver.first, extent) {
@@ -111,7 +110,7 @@ impl Bench {
     }
 
     /// Everything that was asked for arrives.
-    fn read(&mut self) {
+    pub fn read(&mut self) {
         for request in self.log.take_requests() {
             let mut image = vec![0; request.size];
             let count = self.disk.read(request.file, request.offset, &mut image).expect("read");
@@ -445,61 +444,4 @@ fn runs_of_settled_records_may_lie_in_one_another() {
     let found = again.recovered();
     let mut last = Bench { disk: again.disk, log: found.log, spill: Spill::default() };
     assert_eq!(last.drain(0), (4000..5000).collect::<Vec<_>>());
-}
-
-/// A lasting log of segments of some three records each.
-fn lasting(count: u64) -> Bench {
-    let sizes = Sizes { chunk: 100, segment: 4096, ..Sizes::default() };
-    let mut log = Log::new(Some(ID), Arc::new(Budget::with_sizes(usize::MAX, 0, sizes)));
-    log.make_lasting(Lasting { segment: Some(1024), labels: 1 });
-    for n in 0..count {
-        log.append_lasting(n, 0, None, &parts(&[0; 400]));
-    }
-    Bench { disk: Memory::default(), log, spill: Spill::default() }
-}
-
-#[test]
-fn a_segment_stays_until_the_next_one_is_there_for_certain() {
-    let mut bench = lasting(10);
-    let second = bench.log.segments[1].first;
-    let nothing = |before| Retention { max_octets: Some(0), since: None, before };
-    assert!(bench.log.retain(&nothing(second)), "the file of the second one may not be on disk");
-    assert_eq!(bench.log.first(), 0);
-    assert!(bench.log.retain(&nothing(second + 1)));
-    assert_eq!(bench.log.first(), second);
-    assert!(!bench.log.retain(&nothing(10)));
-    assert_eq!(bench.log.segments(), 1);
-}
-
-#[test]
-fn what_nobody_waits_for_goes_in_pieces_the_oldest_first() {
-    let mut bench = lasting(20);
-    bench.commit();
-    let files = |bench: &Bench| bench.disk.list().expect("a list");
-    let before = files(&bench);
-    bench.log.retain(&Retention { max_octets: Some(0), since: None, before: 20 });
-    let mut batch = Batch::default();
-    bench.log.gather(true, &mut batch);
-    batch.remove_files(&bench.disk).expect("removed");
-    assert_eq!(files(&bench), before);
-    batch.clear();
-    let mut left = before.len();
-    while batch.has_idle() {
-        // Each has a name for settlements, of which there are none.
-        batch.remove_idle(&bench.disk, 2).expect("removed");
-        left -= 1;
-        assert_eq!(files(&bench), before[before.len() - left..]);
-    }
-    assert_eq!(left, 1);
-    // A full disk waits for all of it.
-    let mut other = lasting(20);
-    other.commit();
-    other.log.retain(&Retention { max_octets: Some(0), since: None, before: 20 });
-    other.log.gather(true, &mut batch);
-    batch.make_room(&other.disk).expect("removed");
-    assert_eq!((files(&other).len(), batch.has_idle()), (1, false));
-    // And so does a log that is gone as a whole.
-    std::mem::take(&mut other.log).remove(&mut batch);
-    batch.remove_files(&other.disk).expect("removed");
-    assert!(batch.has_idle() && files(&other).len() == 1);
 }

@@ -17,6 +17,7 @@ use super::bell::Bell;
 use super::cell::VhostCell;
 use crate::broker::QueueId;
 use crate::broker::commit::Commit;
+use crate::broker::storage::Need;
 use crate::catalog::{Catalog, CatalogError, NodeChange};
 use crate::log::batch::Batch;
 use crate::log::budget::Budget;
@@ -158,20 +159,31 @@ impl Committer {
         if !self.means.budget.is_over() {
             return;
         }
+        let budget = Arc::clone(&self.means.budget);
+        self.let_leave(Need::Some);
+        let leaving = self.leavers.iter().map(|(_, _, leaver)| leaver.data.weight()).sum();
+        let is_short = !budget.has_room_without(leaving);
+        budget.set_short(is_short);
+        if is_short {
+            self.let_leave(Need::Much);
+        }
+        // Those that have to be spilled have not left yet.
+        if self.leavers.is_empty() {
+            self.means.budget.trimmed();
+        }
+    }
+
+    fn let_leave(&mut self, need: Need) {
         for cell in self.node.vhosts() {
             let mut left = cell.with_vhost(|vhost| vhost.resident_queues());
             let mut leavers = Vec::new();
             while left > 0 && !self.means.budget.has_room() {
                 // In small steps, so that others get the vhost between them.
-                let looked = cell.with_vhost(|vhost| vhost.trim(&mut leavers));
+                let looked = cell.with_vhost(|vhost| vhost.trim(need, &mut leavers));
                 left = if looked == 0 { 0 } else { left.saturating_sub(looked) };
             }
             let owned = leavers.into_iter().map(|(id, leaver)| (Arc::clone(&cell), id, leaver));
             self.leavers.extend(owned);
-        }
-        // Those that have to be spilled have not left yet.
-        if self.leavers.is_empty() {
-            self.means.budget.trimmed();
         }
     }
 

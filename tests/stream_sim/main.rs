@@ -9,6 +9,7 @@ mod random;
 mod sim_disk;
 
 mod commit;
+mod memory;
 mod parts;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -144,7 +145,7 @@ impl World {
             90..92 => self.cancel(),
             92 => self.fill(!self.is_full),
             // What was gathered has to be written before.
-            93..96 if self.gathered.is_none() => drop(self.vhost.trim(&mut Vec::new())),
+            93..96 if self.gathered.is_none() => self.trim_somehow(),
             _ => self.wait(),
         }
         self.look();

@@ -163,7 +163,7 @@ impl Vhost {
             idle_since: Some(queue.idle_since).filter(|_| !queue.touched),
             duplicates: queue.duplicates(),
             stream: queue.stream_figures(),
-            segments: queue.lanes().map(|lane| lane.log.segments()).sum(),
+            segments: queue.lanes().map(|lane| lane.log.segment_count()).sum(),
         })
     }
 }

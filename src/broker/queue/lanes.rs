@@ -220,12 +220,13 @@ impl Queue {
     pub(in crate::broker) fn evict_stream(
         &mut self,
         windows: &[Range<Position>],
+        is_used: bool,
         mut leave: impl FnMut(Leaver),
     ) {
         let is_kept = |chunk: Range<Position>| {
             windows.iter().any(|window| chunk.start < window.end && window.start < chunk.end)
         };
-        self.lane.log.evict(is_kept, true).into_iter().for_each(&mut leave);
+        self.lane.log.evict(is_kept, is_used).into_iter().for_each(&mut leave);
     }
 
     /// Lets chunks leave memory. If the queue is used what is written to stays, and what is soon to be read; chunks with a

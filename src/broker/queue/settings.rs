@@ -37,7 +37,7 @@ impl Vhost {
         if queue.is_stream() {
             let lasting = stream::lasting(&queue.settings, &queue.arguments);
             queue.log_mut().make_lasting(lasting);
-            return self.retain_stream(id);
+            return self.set_alarm(id, Alarm::Retention, Some(now));
         }
         if queue.is_empty() && queue.unacked == 0 {
             queue.former_ttls = FormerTtls::default();

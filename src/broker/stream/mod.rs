@@ -11,6 +11,7 @@
 //! - [`offset`][]: where a consumer wants to begin
 //! - [`filter`][]: which messages it wants
 //! - [`reader`][]: consumers of streams, and what they are given
+//! - [`memory`][]: what of it stays in memory when there is little
 //! - [`retention`][]: what goes, and when
 //! - [`tracking`][], [`groups`][], [`shares`][]: how far somebody has got, and consumers that share what there is to read
 //! - [`partitions`][]: super streams, which are several streams under one name
@@ -21,6 +22,7 @@ pub mod append;
 pub mod filter;
 pub mod groups;
 pub mod marks;
+mod memory;
 pub mod offset;
 pub mod partitions;
 pub mod publishers;
@@ -175,7 +177,11 @@ impl Stream {
 pub fn lasting(settings: &Settings, arguments: &FieldTable) -> Lasting {
     let labels =
         arguments.inner().get(FILTER_SIZE).and_then(integer).and_then(|size| u8::try_from(size).ok());
-    Lasting { segment: settings.max_segment_size, labels: labels.unwrap_or(FILTER_SIZE_DEFAULT).max(1) }
+    Lasting {
+        segment: settings.max_segment_size,
+        labels: labels.unwrap_or(FILTER_SIZE_DEFAULT).max(1),
+        labeller: Some(|parts| filter::label(parts.properties)),
+    }
 }
 
 impl Vhost {

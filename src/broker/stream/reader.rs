@@ -338,17 +338,6 @@ impl Vhost {
         readers.map(|reader| reader.next).collect()
     }
 
-    /// The stretches of a stream that are to stay in memory.
-    pub(in crate::broker) fn windows(&mut self, id: QueueId) -> Vec<std::ops::Range<Position>> {
-        let places = self.places(id, None);
-        let Some((_, log)) = self.queues.get_mut(id).and_then(|queue| queue.stream_parts()) else {
-            return Vec::new();
-        };
-        let mut windows: Vec<_> = places.into_iter().map(|place| log.window(place)).collect();
-        windows.push(log.tail());
-        windows
-    }
-
     /// What begins at a position has come from disk: those who wait for it go on.
     pub(in crate::broker) fn stream_arrived(&mut self, id: QueueId, first: Position) {
         if let Some((stream, log)) = self.queues.get_mut(id).and_then(|queue| queue.stream_parts()) {

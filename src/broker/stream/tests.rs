@@ -154,3 +154,19 @@ fn a_duplicate_behind_a_commit_under_way_is_confirmed_by_one_that_comes() {
     rig.vhost.announce(next);
     assert!(matches!(rig.publish(&mut numbered, b"again"), Outcome::Done), "it is on disk");
 }
+
+#[test]
+fn what_is_too_old_goes_in_turns() {
+    let mut rig = Rig::new(false, &[SMALL_SEGMENTS, ("x-max-age", text("1s"))]);
+    for _ in 0..100 {
+        rig.publish(&mut Table::default(), &[0; 1200]);
+    }
+    let left = |rig: &Rig| rig.vhost.queue(b"s").expect("a stream").available();
+    rig.vhost.set_clock(10_000);
+    rig.vhost.tick(&mut rig.came);
+    assert_eq!(left(&rig), 100 - 4 * 16, "others have their turn");
+    assert_eq!(rig.vhost.next_alarm(), Some(10_000));
+    rig.vhost.tick(&mut rig.came);
+    assert_eq!(left(&rig), 1);
+    assert!(rig.vhost.next_alarm().is_none_or(|at| at > 10_000));
+}
