@@ -79,7 +79,6 @@ struct Machine {
     crash_at: Option<u64>,
     is_off: bool,
     failure: Option<(u64, Failure)>,
-    /// Whether no file can be read.
     is_unreadable: bool,
     capacity: Option<u64>,
 }
@@ -169,7 +168,7 @@ impl SimDisk {
         self.lock().failure.is_some()
     }
 
-    /// From now on all that is read of files fails with EIO, or nothing does.
+    /// From now on everything that reads fails with EIO, or nothing does.
     pub fn unreadable(&self, unreadable: bool) {
         self.lock().is_unreadable = unreadable;
     }
@@ -236,9 +235,6 @@ impl Disk for SimDisk {
     fn read(&self, file: FileName, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let mut machine = self.lock();
         machine.before_read()?;
-        if machine.is_unreadable {
-            return Err(Errno::IO.into());
-        }
         let seen = &machine.content(file)?.seen;
         let start = seen.len().min(offset as usize);
         let count = buffer.len().min(seen.len() - start);
@@ -301,7 +297,8 @@ impl Machine {
         if self.is_off {
             return Err(off());
         }
-        if self.take_failure(&[Failure::Read]).is_some() { Err(Errno::IO.into()) } else { Ok(()) }
+        let fails = self.is_unreadable || self.take_failure(&[Failure::Read]).is_some();
+        if fails { Err(Errno::IO.into()) } else { Ok(()) }
     }
 
     /// Begins an operation that can fail in these ways.
