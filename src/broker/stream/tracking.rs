@@ -276,6 +276,7 @@ mod tests {
             exclusive: false,
             auto_delete: false,
             arguments,
+            creator: None,
         };
         vhost.declare_queue(None, declaration).expect("a stream");
         let (id, log) = vhost.kept_queues()[0];
