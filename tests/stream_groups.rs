@@ -275,6 +275,7 @@ impl World {
                 members.get(id).is_some_and(|m| m.consumes)
             };
             let partition = self.partitions.get_mut(&key).expect("a partition");
+            assert!(partition.is_bound, "{key} is not read any more");
             // It may have moved there and back, with nothing in between.
             let again = offset != partition.next && partition.open.is_empty();
             if partition.reader != Some(id) || again {

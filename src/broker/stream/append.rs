@@ -5,7 +5,6 @@ use super::marks::About;
 use super::{filter, publishers};
 use crate::broker::effects::Effects;
 use crate::broker::queue::dispatch::Accepted;
-use crate::broker::timers::Alarm;
 use crate::broker::vhost::Vhost;
 use crate::broker::{Now, QueueId};
 use crate::log::Position;
@@ -77,9 +76,7 @@ impl Vhost {
             self.writing_streams.push(id);
         }
         self.heed(id);
-        // Those whose turn comes later anyway need none for each message.
-        let is_due = self.queues.get(id).is_some_and(|queue| queue.alarms.get(Alarm::More).is_some());
-        if is_hungry && !is_due {
+        if is_hungry {
             self.feed(id, fx);
         }
         kept.into()

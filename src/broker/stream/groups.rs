@@ -42,6 +42,21 @@ pub struct Group {
     members: Vec<ConsumerId>,
 }
 
+impl Group {
+    /// What it reads, but for what is on its way out.
+    fn bound(&self) -> BTreeSet<QueueId> {
+        let bound = self.partitions.iter().filter(|partition| partition.is_bound);
+        bound.map(|partition| partition.stream).collect()
+    }
+
+    /// These are to be read, too.
+    fn add_partitions(&mut self, streams: &[QueueId]) {
+        let known: BTreeSet<_> = self.partitions.iter().map(|partition| partition.stream).collect();
+        let new = streams.iter().filter(|stream| !known.contains(stream));
+        self.partitions.extend(new.map(|stream| Partition::new(*stream)));
+    }
+}
+
 /// A stream that a group reads.
 #[derive(Debug)]
 pub(super) struct Partition {
@@ -109,11 +124,7 @@ impl Vhost {
         let member = self.consumers.get(id).and_then(|c| c.reading.as_ref()).and_then(|r| r.member.as_ref());
         let Some(key) = member.map(|member| member.key.clone()) else { return };
         let group = self.groups.entry(key.clone()).or_default();
-        for stream in streams {
-            if !group.partitions.iter().any(|partition| partition.stream == *stream) {
-                group.partitions.push(Partition::new(*stream));
-            }
-        }
+        group.add_partitions(streams);
         group.members.push(id);
         self.rebalance(&key);
     }
@@ -238,38 +249,32 @@ impl Vhost {
     fn read_partitions(&mut self, key: &Key, streams: &[QueueId]) {
         let free = |stream: &QueueId| self.namesake(key, *stream).is_none();
         let streams: Vec<_> = streams.iter().copied().filter(free).collect();
-        let Some(group) = self.groups.get_mut(key) else { return };
-        let known: BTreeSet<_> = group.partitions.iter().map(|partition| partition.stream).collect();
-        let new = streams.iter().filter(|stream| !known.contains(stream));
-        group.partitions.extend(new.map(|stream| Partition::new(*stream)));
+        let Self { groups, queues, consumers, .. } = self;
+        let Some(group) = groups.get_mut(key) else { return };
+        let known = group.bound();
+        let new: Vec<_> = streams.iter().filter(|stream| !known.contains(stream)).copied().collect();
+        group.add_partitions(&streams);
         let order: BTreeMap<_, _> = streams.iter().enumerate().map(|(at, stream)| (*stream, at)).collect();
         for partition in &mut group.partitions {
             partition.is_bound = order.contains_key(&partition.stream);
         }
-        let queues = &self.queues;
         group.partitions.retain(|partition| queues.get(partition.stream).is_some());
         group.partitions.sort_by_key(|partition| order.get(&partition.stream).copied().unwrap_or(usize::MAX));
-        for member in group.members.clone() {
-            self.attach(member, &streams);
-        }
-        self.rebalance(key);
-    }
-
-    /// A member is one of those who read these streams, and of nothing that is gone.
-    fn attach(&mut self, id: ConsumerId, streams: &[QueueId]) {
-        let Self { consumers, queues, .. } = self;
-        let Some(consumer) = consumers.get_mut(id) else { return };
-        if !streams.contains(&consumer.queue) {
-            consumer.queue = streams.first().copied().unwrap_or(consumer.queue);
-        }
-        if let Some(reading) = &mut consumer.reading {
-            reading.readers.retain(|reader| queues.get(reader.stream).is_some());
-        }
-        for stream in streams {
-            if let Some(queue) = queues.get_mut(*stream).filter(|queue| !queue.consumers.contains(&id)) {
-                queue.consumers.push(id);
+        for id in &group.members {
+            let Some(consumer) = consumers.get_mut(*id) else { continue };
+            if !order.contains_key(&consumer.queue) {
+                consumer.queue = streams.first().copied().unwrap_or(consumer.queue);
+            }
+            if let Some(reading) = &mut consumer.reading {
+                reading.readers.retain(|reader| queues.get(reader.stream).is_some());
             }
         }
+        for stream in new {
+            let Some(queue) = queues.get_mut(stream) else { continue };
+            let there: BTreeSet<_> = queue.consumers.iter().copied().collect();
+            queue.consumers.extend(group.members.iter().filter(|id| !there.contains(id)));
+        }
+        self.rebalance(key);
     }
 
     /// A stream is no longer consumed by these.

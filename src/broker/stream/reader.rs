@@ -156,10 +156,13 @@ impl Vhost {
         Some(consumer.queue)
     }
 
-    /// Gives those that can take something what there is for them.
+    /// Gives those that can take something what there is for them, as much as one turn allows. Where that was not all the
+    /// rest comes later, however often this is called.
     pub(in crate::broker) fn feed(&mut self, queue: QueueId, fx: &mut impl Effects) {
-        let turns =
-            self.queues.get_mut(queue).and_then(|q| q.stream_parts()).map_or(0, |(s, _)| s.hungry.len());
+        let Some(found) = self.queues.get_mut(queue).filter(|q| q.alarms.get(Alarm::More).is_none()) else {
+            return;
+        };
+        let turns = found.stream_parts().map_or(0, |(stream, _)| stream.hungry.len());
         let mut looks = LOOKS_MAX;
         for _ in 0..turns {
             if looks == 0 {

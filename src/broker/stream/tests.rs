@@ -6,7 +6,7 @@ use crate::broker::effects::{Delivery, Effects, Got};
 use crate::broker::publish::Outcome;
 use crate::broker::queue::consumer::Consume;
 use crate::broker::queue::declare::Declaration;
-use crate::broker::{ChannelId, ConnectionId, Vhost};
+use crate::broker::{ChannelId, ConnectionId, ConsumerId, Vhost};
 use crate::log::batch::Batch;
 use crate::wire::compose::Table;
 use crate::wire::content::{Body, Message};
@@ -67,11 +67,22 @@ impl Rig {
     }
 
     fn consume(&mut self, tag: &[u8], prefetch: u16, arguments: &[(&str, AMQPValue)]) {
+        let id = self.add_consumer(tag, prefetch, arguments);
+        self.vhost.start_consumer(id, &mut self.came);
+    }
+
+    /// One that has not been given a turn yet.
+    fn add_consumer(&mut self, tag: &[u8], prefetch: u16, arguments: &[(&str, AMQPValue)]) -> ConsumerId {
         self.vhost.set_prefetch(self.channel, prefetch);
         let arguments = table(arguments);
         let wanted = Consume { queue: b"s", tag, no_ack: false, exclusive: false, arguments };
-        let id = self.vhost.consume(self.channel, wanted).expect("a consumer");
-        self.vhost.start_consumer(id, &mut self.came);
+        self.vhost.consume(self.channel, wanted).expect("a consumer")
+    }
+
+    /// How many readers have read everything.
+    fn at_end(&mut self) -> usize {
+        let id = self.vhost.queue_id(b"s").expect("a stream");
+        self.vhost.queues[id].stream_parts().map_or(0, |(stream, _)| stream.at_end.len())
     }
 
     fn gather(&mut self) -> u64 {
@@ -107,6 +118,34 @@ fn what_is_wanted_behind_a_long_hole_comes_in_another_turn() {
     rig.vhost.set_clock(2);
     rig.vhost.tick(&mut rig.came);
     assert_eq!(rig.came.0, *b"b");
+}
+
+/// However many readers there are, and whatever is published meanwhile.
+#[test]
+fn a_turn_of_all_readers_is_no_longer_than_that_of_one() {
+    let mut rig = Rig::new(false, &[]);
+    for _ in 0..4900 {
+        rig.publish(Table::default().text("x-stream-filter-value", "a"), b"m");
+    }
+    // So many values that chunks are not asked.
+    let values: Vec<_> = (0..100).map(|n| text(&format!("v{n}"))).collect();
+    let filter =
+        [("x-stream-filter", AMQPValue::FieldArray(values.into())), ("x-stream-offset", text("first"))];
+    for n in 0..20_u8 {
+        let id = rig.add_consumer(&[b'a' + n], 10, &filter);
+        rig.vhost.rejoin(id);
+    }
+    let id = rig.vhost.queue_id(b"s").expect("a stream");
+    rig.vhost.feed(id, &mut rig.came);
+    assert_eq!(rig.at_end(), 4);
+    (0..17).for_each(|_| rig.publish_three());
+    rig.vhost.dispatch_due(&mut rig.came);
+    assert_eq!(rig.at_end(), 0, "nobody had another turn");
+    for now in 2..30 {
+        rig.vhost.set_clock(now);
+        rig.vhost.tick(&mut rig.came);
+    }
+    assert_eq!((rig.at_end(), rig.came.0.len()), (20, 0));
 }
 
 #[test]
