@@ -180,6 +180,18 @@ fn a_stream_waits_for_its_commits_once() {
 }
 
 #[test]
+fn an_offset_that_is_set_is_with_the_next_commit() {
+    let mut rig = Rig::new(true, &[]);
+    rig.vhost.take_changes();
+    for (next, expected) in [(Some(7), "PutMark"), (None, "DeleteMark")] {
+        assert_eq!(rig.vhost.set_group_offset(b"s", "g", next), Ok(true));
+        let changes = format!("{:?}", rig.vhost.take_changes());
+        assert!(changes.contains(expected) && changes.contains("\"g\""), "{changes}");
+    }
+    assert_eq!(rig.vhost.set_group_offset(b"s", "g", None), Ok(false));
+}
+
+#[test]
 fn a_duplicate_behind_a_commit_under_way_is_confirmed_by_one_that_comes() {
     let mut rig = Rig::new(true, &[]);
     let mut numbered = Table::default();
