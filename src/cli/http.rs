@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -12,10 +13,13 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::Runtime;
+use tokio_rustls::TlsConnector;
 
 /// Octets that a path of a socket may have (sun_path of `sockaddr_un`, without the final zero).
 const SOCKET_PATH_MAX: usize = 107;
@@ -31,6 +35,8 @@ pub enum HttpError {
         "it is served by the user {0}, and not by this one or root: name it with --socket if that is meant"
     )]
     Stranger(u32),
+    #[error("TLS: {0}")]
+    Tls(String),
     #[error("the connection was lost: {0}")]
     Lost(String),
     #[error("no reply within {} ms", .0.as_millis())]
@@ -88,14 +94,32 @@ impl Client {
         Self::over(runtime, stream, "localhost".to_owned())
     }
 
-    /// Over TCP, with a name and a password.
-    pub fn over_tcp(host: &str, port: u16, user: &str, password: &str) -> Result<Self, HttpError> {
+    /// Over TCP, and TLS where that is wanted.
+    pub fn over_tcp(
+        host: &str,
+        port: u16,
+        tls: Option<Arc<ClientConfig>>,
+        patience: Duration,
+    ) -> Result<Self, HttpError> {
         let runtime = runtime()?;
-        let stream = runtime.block_on(async { TcpStream::connect((host, port)).await });
-        let stream = stream.map_err(HttpError::Connect)?;
-        let mut client = Self::over(runtime, stream, format!("{host}:{port}"))?;
-        client.authorization = Some(format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))));
-        Ok(client)
+        let connected = runtime.block_on(async {
+            let connected = tokio::time::timeout(patience, TcpStream::connect((host, port))).await;
+            connected.map_err(|_| HttpError::TimedOut(patience))?.map_err(HttpError::Connect)
+        });
+        let (stream, place) = (connected?, format!("{host}:{port}"));
+        let Some(config) = tls else { return Self::over(runtime, stream, place) };
+        let name = ServerName::try_from(host.to_owned()).map_err(|e| HttpError::Tls(e.to_string()))?;
+        let stream = runtime.block_on(async {
+            let shaken =
+                tokio::time::timeout(patience, TlsConnector::from(config).connect(name, stream)).await;
+            shaken.map_err(|_| HttpError::TimedOut(patience))?.map_err(|e| HttpError::Tls(e.to_string()))
+        });
+        Self::over(runtime, stream?, place)
+    }
+
+    /// Who asks.
+    pub fn log_in(&mut self, user: &str, password: &str) {
+        self.authorization = Some(format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))));
     }
 
     fn over<S>(runtime: Runtime, stream: S, host: String) -> Result<Self, HttpError>

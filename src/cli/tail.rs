@@ -15,10 +15,13 @@ use serde_json::{Value, json};
 use super::admin::line::base;
 use super::ctl::connect;
 use super::http::{Client, HttpError, Reply, segment};
+use super::tls::{self, TlsOptions};
 use crate::node::random;
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(200);
+/// How long the node may take to answer.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How long the own queue stays when nobody looks into it, in milliseconds.
 const EXPIRES: u64 = 30_000;
 /// Messages that wait in it at the most; of more the oldest are passed over.
@@ -95,7 +98,7 @@ pub enum TailError {
 /// Shows messages until there have been enough, or nobody reads what is shown.
 pub fn run(args: &TailArgs) -> Result<(), TailError> {
     let mut client = open(args)?;
-    client.wait_for(Some(Duration::from_secs(30)));
+    client.wait_for(Some(PATIENCE));
     let mut tail = Tail { client, args, left: args.count.unwrap_or(u64::MAX) };
     match (&args.exchange, &args.queue) {
         (Some(exchange), _) => tail.exchange(exchange),
@@ -110,12 +113,17 @@ fn open(args: &TailArgs) -> Result<Client, TailError> {
     };
     let base =
         base(uri).map_err(|_| TailError::Place(format!("{uri:?} is not http://NAME:PASSWORD@HOST:PORT")))?;
-    let port = base.port.as_deref().unwrap_or("15672").parse();
+    let usual = if base.tls { "15671" } else { "15672" };
+    let port = base.port.as_deref().unwrap_or(usual).parse();
     let port = port.map_err(|_| TailError::Place(format!("{uri:?} has no port")))?;
     let host = base.host.unwrap_or_default();
     let (user, password) = (base.username.unwrap_or("guest".into()), base.password.unwrap_or("guest".into()));
-    Client::over_tcp(&host, port, &user, &password)
-        .map_err(|e| TailError::Place(format!("no connection to {host}:{port}: {e}")))
+    let config = base.tls.then(|| tls::config(&TlsOptions::default())).transpose();
+    let config = config.map_err(|e| TailError::Place(format!("TLS: {e}")))?;
+    let mut client = Client::over_tcp(&host, port, config, PATIENCE)
+        .map_err(|e| TailError::Place(format!("no connection to {host}:{port}: {e}")))?;
+    client.log_in(&user, &password);
+    Ok(client)
 }
 
 struct Tail<'a> {

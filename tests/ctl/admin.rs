@@ -1,5 +1,6 @@
 //! `rabbitmqadmin`, as Testcontainers and scripts call it: with the syntax of either tool of that name.
 
+use crate::certificates::{Authority, Folder};
 use crate::node::{Done, Node, run};
 
 struct Admin(Node);
@@ -186,6 +187,102 @@ fn messages_go_in_and_come_out() {
     admin.says(&["delete", "queue", "name=q"]);
     assert!(admin.says(&["import", file]).starts_with("Uploaded definitions"));
     assert_eq!(admin.says(&["-f", "bash", "list", "queues", "name"]), "q\n");
+}
+
+#[test]
+fn what_only_the_newer_tool_has() {
+    let admin = Admin::start("newest");
+    admin.says(&["declare", "user", "--name", "ann", "--password", "pw", "--tags", ""]);
+    let permissions = ["--username", "ann", "--configure", "a", "--read", "b", "--write", "c"];
+    admin.says(&[&["permissions", "declare"][..], &permissions].concat());
+    assert!(admin.says(&["-f", "tsv", "permissions", "list"]).contains("ann"));
+    admin.says(&["permissions", "delete", "--username", "ann"]);
+    assert!(!admin.says(&["-f", "tsv", "list", "permissions"]).contains("ann"));
+    admin.says(&["user_limits", "declare", "--username", "ann", "--name", "max-connections", "--value", "3"]);
+    assert!(admin.says(&["-f", "raw_json", "list", "user_limits"]).contains("\"max-connections\":3"));
+    admin.says(&["user_limits", "delete", "--username", "ann", "--name", "max-connections"]);
+    admin.says(&["global_parameters", "set", "--name", "p", "--value", "{\"a\":1}"]);
+    assert!(admin.says(&["-f", "tsv", "global_parameters", "list"]).contains("p\t{\"a\":1}"));
+    admin.says(&["global_parameters", "clear", "--name", "p"]);
+    for group in ["federation", "shovels"] {
+        let refused = admin.fails(&[group, "list_all"]);
+        assert_eq!(refused, format!("*** {group} is not there in Leveret\n\n"));
+    }
+}
+
+#[test]
+fn over_tls() {
+    let folder = Folder::new();
+    let settings = Authority::new().server(&folder);
+    let [ca, certificate, key] = [&settings.cacertfile, &settings.certfile, &settings.keyfile]
+        .map(|path| path.as_ref().expect("set").display().to_string());
+    let node = Node::start_with("tls", |server| {
+        for setting in
+            ["ip=127.0.0.1", "port=0", &format!("certfile={certificate}"), &format!("keyfile={key}")]
+        {
+            server.arg("--set").arg(format!("management.ssl.{setting}"));
+        }
+    });
+    let listeners = node.tool("rabbitmq-diagnostics", &["listeners", "--formatter", "json"]).out;
+    let listeners: serde_json::Value = serde_json::from_str(&listeners).expect("JSON");
+    let listeners = listeners["listeners"].as_array().expect("a list");
+    let port = &listeners.iter().find(|one| one["protocol"] == "https").expect("a port")["port"];
+    let command = |arguments: &[&str]| {
+        let mut command = node.command("rabbitmqadmin");
+        command.args(["-P", &port.to_string()]).args(arguments).env("HOME", &node.folder.0);
+        command
+    };
+    let ask = ["-f", "tsv", "list", "users", "name"];
+    let asks = |options: &[&str]| run(&mut command(&[options, &ask].concat()));
+    let wanted = "name\nguest\n";
+    for options in [
+        &["--ssl", "--ssl-ca-cert-file", &ca][..],
+        &["--use-tls", "--tls-ca-cert-file", &ca],
+        &["--ssl", "--ssl-insecure"],
+        &["--use-tls", "-k", "-H", "127.0.0.1"],
+    ] {
+        let done = asks(options);
+        assert_eq!((done.status, &*done.out, &*done.err), (0, wanted, ""), "{options:?}");
+    }
+    // Its certificate is for another name; for those who trust others it is nobody's.
+    let other = folder.put("other.pem", &Authority::new().pem()).display().to_string();
+    for options in [
+        &["--ssl", "--ssl-ca-cert-file", &ca, "-H", "127.0.0.1"][..],
+        &["--ssl", "--ssl-ca-cert-file", &other],
+        &["--ssl", "--ssl-ca-cert-file", "/nonexistent"],
+    ] {
+        let done = asks(options);
+        assert_eq!((done.status, &*done.out), (1, ""), "{options:?}");
+        assert!(done.err.starts_with("*** TLS: "), "{}", done.err);
+    }
+    // By variables, by a file of either tool, and by an address.
+    let by_variable =
+        run(command(&["--tls-ca-cert-file", &ca]).args(ask).env("RABBITMQADMIN_USE_TLS", "true"));
+    assert_eq!(by_variable.out, wanted, "{}", by_variable.err);
+    for (name, text) in [
+        (
+            "older",
+            format!("[far]\nhostname = localhost\nport = {port}\nssl = True\nssl_ca_cert_file = {ca}\n"),
+        ),
+        (
+            "newer",
+            format!(
+                "[far]\nhostname = \"localhost\"\nport = {port}\ntls = true\nca_certificate_bundle_path = \"{ca}\"\n"
+            ),
+        ),
+        (
+            "address",
+            format!("[far]\nbase_uri = \"https://localhost:{port}/api\"\ntls_ca_cert_file = \"{ca}\"\n"),
+        ),
+    ] {
+        let file = folder.put(name, &text);
+        let mut command = node.command("rabbitmqadmin");
+        let by_file = run(command.arg("-c").arg(&file).args(["-N", "far"]).args(ask));
+        assert_eq!(by_file.out, wanted, "{name}: {}", by_file.err);
+        let mut command = node.command("rabbitmqadmin");
+        command.env("RABBITMQADMIN_CONFIG_FILE_PATH", &file).env("RABBITMQADMIN_NODE_ALIAS", "far");
+        assert_eq!(run(command.args(ask)).out, wanted, "{name}, by variables");
+    }
 }
 
 #[test]

@@ -101,3 +101,15 @@ fn the_log_is_followed() {
     until(|| node.tool("rabbitmq-diagnostics", &["log_tail", "-q"]).out.contains("ports are suspended"));
     std::fs::remove_file(log).expect("a file");
 }
+
+#[test]
+fn sizes_of_messages_are_counted() {
+    let node = Node::start("sizes");
+    let mut client = node.connect();
+    client.publish();
+    assert!(client.is_open());
+    let sizes = ["-s", "message_size_stats", "--formatter", "table"];
+    let shown = node.tool("rabbitmq-diagnostics", &sizes).out;
+    assert_eq!(shown.lines().count(), 9, "{shown}");
+    assert!(shown.starts_with("below 100B\t1\t100.00\nbetween 100B and 1KB\t0\t0.00\n"), "{shown}");
+}

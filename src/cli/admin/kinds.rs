@@ -17,7 +17,7 @@ pub struct Kind {
     pub delete_needs: &'static [&'static str],
 }
 
-pub const KINDS: [Kind; 11] = [
+pub const KINDS: [Kind; 13] = [
     Kind {
         name: "exchange",
         others: &["exchanges"],
@@ -134,6 +134,24 @@ pub const KINDS: [Kind; 11] = [
         json: &["value"],
         delete_needs: &["name"],
     },
+    Kind {
+        name: "user_limit",
+        others: &["user_limits"],
+        path: "/user-limits/{username}/{name}",
+        needs: &["username", "name", "value"],
+        takes: &[],
+        json: &["value"],
+        delete_needs: &["username", "name"],
+    },
+    Kind {
+        name: "global_parameter",
+        others: &["global_parameters"],
+        path: "/global-parameters/{name}",
+        needs: &["name", "value"],
+        takes: &[],
+        json: &["value"],
+        delete_needs: &["name"],
+    },
 ];
 
 /// A kind by one of its names.
@@ -157,7 +175,7 @@ const fn listed(name: &'static str, by_vhost: bool, columns: &'static [&'static 
     Listed { name, by_vhost, columns, json: &[] }
 }
 
-pub const LISTED: [Listed; 17] = [
+pub const LISTED: [Listed; 19] = [
     listed("connections", false, &["name", "user", "channels"]),
     listed("channels", false, &["name", "user"]),
     listed("consumers", true, &[]),
@@ -175,6 +193,8 @@ pub const LISTED: [Listed; 17] = [
     Listed { name: "vhost_limits", by_vhost: false, columns: &[], json: &["value"] },
     Listed { name: "user_limits", by_vhost: false, columns: &[], json: &["value"] },
     listed("feature_flags", false, &["name", "state"]),
+    listed("deprecated_features", false, &["name", "deprecation_phase", "state"]),
+    Listed { name: "global_parameters", by_vhost: false, columns: &[], json: &["value"] },
 ];
 
 /// What `show overview` shows.

@@ -8,9 +8,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Failure, Options};
+use crate::cli::tls::TlsOptions;
 
 /// The tool's own options: their names, and whether a value follows.
-const OPTIONS: [(&str, Option<char>, bool); 27] = [
+const OPTIONS: [(&str, Option<char>, bool); 32] = [
     ("config", Some('c'), true),
     ("node", Some('N'), true),
     ("host", Some('H'), true),
@@ -29,6 +30,11 @@ const OPTIONS: [(&str, Option<char>, bool); 27] = [
     ("ssl_key_file", None, true),
     ("ssl_cert_file", None, true),
     ("ssl_ca_cert_file", None, true),
+    ("tls_key_file", None, true),
+    ("tls_cert_file", None, true),
+    ("tls_ca_cert_file", None, true),
+    ("ssl_disable_hostname_verification", None, false),
+    ("verbose", Some('v'), false),
     ("quiet", Some('q'), false),
     ("ssl", Some('s'), false),
     ("use_tls", None, false),
@@ -41,10 +47,17 @@ const OPTIONS: [(&str, Option<char>, bool); 27] = [
 ];
 
 /// What help says of them.
-pub const HELP: [(&str, &str); 14] = [
+pub const HELP: [(&str, &str); 18] = [
     ("-H HOST, --host=HOST", "where the node is [default: localhost]"),
     ("-P PORT, --port=PORT", "its port [default: 15672]"),
-    ("-U URI, --base-uri=URI", "both, as http://NAME:PASSWORD@HOST:PORT"),
+    ("-U URI, --base-uri=URI", "both, as http://NAME:PASSWORD@HOST:PORT, or https"),
+    ("-s, --ssl, --use-tls", "TLS [default port: 15671]"),
+    (
+        "--ssl-ca-cert-file=FILE",
+        "the authorities that are trusted [default: the system's]; also --tls-ca-cert-file",
+    ),
+    ("--ssl-cert-file=FILE", "a certificate of one's own, with --ssl-key-file=FILE; also --tls-..."),
+    ("-k, --insecure", "trusts anybody"),
     ("--path-prefix=PATH", "what comes before /api"),
     ("-V NAME, --vhost=NAME", "virtual host [default: all for lists, else /]"),
     ("-u NAME, --username=NAME", "[default: guest]"),
@@ -119,8 +132,16 @@ impl Line {
         value: Option<String>,
         rest: &mut std::iter::Peekable<impl Iterator<Item = &'a String>>,
     ) -> Result<(), Failure> {
-        // A user's password, once a user is spoken of.
-        let of_user = name == "password" && self.words.iter().any(|word| word.starts_with("user"));
+        // A user's password, and whose something is, once that is spoken of.
+        let speaks_of =
+            |kinds: &[&str]| self.words.iter().any(|word| kinds.iter().any(|kind| word.starts_with(kind)));
+        let of_user = match name {
+            "password" => speaks_of(&["user"]),
+            "username" => {
+                speaks_of(&["permission", "user_", "close_of_user"]) && !self.arguments.contains_key("user")
+            }
+            _ => false,
+        };
         let own = OPTIONS.iter().find(|(own, _, _)| *own == name && !of_user);
         match own {
             Some((own, _, false)) => {
@@ -163,27 +184,36 @@ pub fn options(line: &Line) -> Result<Options, Failure> {
     let file = section(line)?;
     let given = |names: &[&str], variable: &str| {
         let own = names.iter().find_map(|name| line.option(name)).map(str::to_owned);
-        let variable =
-            || env::var(format!("RABBITMQADMIN_{variable}")).ok().filter(|value| !value.is_empty());
-        own.or_else(variable).or_else(|| names.iter().find_map(|name| file.get(*name).cloned()))
+        own.or_else(|| of_environment(variable))
+            .or_else(|| names.iter().find_map(|name| file.get(*name).cloned()))
     };
-    if ["ssl", "use_tls"]
-        .iter()
-        .any(|name| line.flag(name) || file.get(*name).is_some_and(|v| v.eq_ignore_ascii_case("true")))
-    {
-        return Err(Failure::Refused("TLS is not supported by this tool: use a port without it".to_owned()));
-    }
     let base = given(&["base_uri"], "BASE_URI").map(|uri| base(&uri)).transpose()?.unwrap_or_default();
+    let is_on = |text: String| ["true", "1", "yes", "on"].contains(&text.to_lowercase().as_str());
+    let with_tls = base.tls
+        || given(&["ssl", "use_tls", "tls"], "USE_TLS").is_some_and(is_on)
+        || given(&["scheme"], "SCHEME").is_some_and(|scheme| scheme == "https");
+    // A node that is named in the file has its own names for files of the newer tool.
+    let path = |names: &[&str]| given(names, "").map(PathBuf::from);
+    let tls = with_tls.then(|| TlsOptions {
+        authorities: path(&["ssl_ca_cert_file", "tls_ca_cert_file", "ca_certificate_bundle_path"]),
+        certificate: path(&["ssl_cert_file", "tls_cert_file", "client_certificate_file_path"]),
+        key: path(&["ssl_key_file", "tls_key_file", "client_private_key_file_path"]),
+        insecure: ["insecure", "ssl_insecure", "ssl_disable_hostname_verification"]
+            .iter()
+            .any(|name| given(&[name], "").is_some_and(is_on)),
+    });
     let host = given(&["host", "hostname"], "TARGET_HOST").or(base.host);
-    let port = given(&["port"], "TARGET_PORT").or(base.port).unwrap_or_else(|| "15672".to_owned());
+    let usual = if with_tls { "15671" } else { "15672" };
+    let port = given(&["port"], "TARGET_PORT").or(base.port).unwrap_or_else(|| usual.to_owned());
     let port = port.parse().map_err(|_| Failure::Misused(format!("{port:?} is no port")))?;
     let timeout = given(&["request_timeout", "timeout"], "TIMEOUT").unwrap_or_else(|| "120".to_owned());
     let timeout =
         timeout.parse().map_err(|_| Failure::Misused(format!("{timeout:?} is no number of seconds")))?;
-    let prefix = given(&["path_prefix"], "PATH_PREFIX").unwrap_or_default();
+    let prefix = given(&["path_prefix"], "API_PATH_PREFIX").unwrap_or_default();
     Ok(Options {
         host: host.unwrap_or_else(|| "localhost".to_owned()),
         port,
+        tls,
         // The newer tool has the API's own part of the path in the prefix.
         prefix: prefix.trim_end_matches('/').trim_end_matches("/api").to_owned(),
         username: given(&["username"], "USERNAME").or(base.username).unwrap_or_else(|| "guest".to_owned()),
@@ -193,6 +223,12 @@ pub fn options(line: &Line) -> Result<Options, Failure> {
     })
 }
 
+/// One of the newer tool's variables; none without a name.
+fn of_environment(name: &str) -> Option<String> {
+    let value = if name.is_empty() { None } else { env::var(format!("RABBITMQADMIN_{name}")).ok() };
+    value.filter(|value| !value.is_empty())
+}
+
 /// Where the API is, as far as a URI says so.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Base {
@@ -200,13 +236,16 @@ pub struct Base {
     pub port: Option<String>,
     pub username: Option<String>,
     pub password: Option<String>,
+    pub tls: bool,
 }
 
-/// The parts of `http://NAME:PASSWORD@HOST:PORT`.
+/// The parts of `http://NAME:PASSWORD@HOST:PORT`, or of the same with `https`.
 pub fn base(uri: &str) -> Result<Base, Failure> {
-    let rest = uri
-        .strip_prefix("http://")
-        .ok_or_else(|| Failure::Misused(format!("{uri:?} is not http://HOST:PORT")))?;
+    let (rest, tls) = match (uri.strip_prefix("http://"), uri.strip_prefix("https://")) {
+        (Some(rest), _) => (rest, false),
+        (None, Some(rest)) => (rest, true),
+        _ => return Err(Failure::Misused(format!("{uri:?} is not http://HOST:PORT"))),
+    };
     let authority = rest.split('/').next().unwrap_or_default();
     let (login, place) = match authority.rsplit_once('@') {
         Some((login, place)) => (Some(login), place),
@@ -221,15 +260,17 @@ pub fn base(uri: &str) -> Result<Base, Failure> {
         None => (None, None),
     };
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    Ok(Base { host: Some(host), port, username, password })
+    Ok(Base { host: Some(host), port, username, password, tls })
 }
 
 /// The options in a section of a file, `name = value`.
 fn section(line: &Line) -> Result<BTreeMap<String, String>, Failure> {
     let usual = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".rabbitmqadmin.conf"));
-    let named = line.option("config").map(PathBuf::from);
+    let named = line.option("config").map(str::to_owned).or_else(|| of_environment("CONFIG_FILE_PATH"));
+    let named = named.map(PathBuf::from);
     let Some(path) = named.clone().or_else(usual) else { return Ok(BTreeMap::new()) };
-    let wanted = line.option("node");
+    let wanted = line.option("node").map(str::to_owned).or_else(|| of_environment("NODE_ALIAS"));
+    let wanted = wanted.as_deref();
     match fs::read_to_string(&path) {
         Ok(text) => {
             let found = parse_section(&text, wanted.unwrap_or("default"));
@@ -289,6 +330,10 @@ mod tests {
     fn options_and_arguments_of_the_same_name() {
         let user = parse("-p secret declare user --name ann --password hers --tags x");
         assert_eq!((user.option("password"), &*user.arguments["password"]), (Some("secret"), "hers"));
+        let hers = parse("-u root declare permissions --username ann --configure x");
+        assert_eq!((hers.option("username"), &*hers.arguments["username"]), (Some("root"), "ann"));
+        let older = parse("declare permission user=ann --username root");
+        assert_eq!((older.option("username"), &*older.arguments["user"]), (Some("root"), "ann"));
         let publish = parse("-q publish message -k key -m text -e amq.topic");
         assert!(publish.flag("quiet"));
         assert_eq!(publish.arguments.into_values().collect::<Vec<_>>(), ["amq.topic", "text", "key"]);
@@ -312,11 +357,18 @@ mod tests {
         let whole = base("http://ann:pw@host:1/api").expect("a URI");
         assert_eq!(
             whole,
-            Base { host: text("host"), port: text("1"), username: text("ann"), password: text("pw") }
+            Base {
+                host: text("host"),
+                port: text("1"),
+                username: text("ann"),
+                password: text("pw"),
+                tls: false
+            }
         );
         let short = base("http://[::1]").expect("a URI");
         assert_eq!(short, Base { host: text("::1"), ..Base::default() });
-        assert!(base("https://host").is_err());
+        assert_eq!(base("https://h").expect("a URI"), Base { host: text("h"), tls: true, ..Base::default() });
+        assert!(base("ftp://host").is_err());
     }
 
     #[test]

@@ -24,6 +24,7 @@ use serde_json::Value;
 
 use crate::broker::compatibility::Compatibility;
 use crate::cli::http::{Client, HttpError, Reply};
+use crate::cli::tls::{self, TlsOptions};
 use line::Line;
 
 /// Why nothing is done, or not all. The exit status is always 1.
@@ -83,6 +84,8 @@ fn help() -> String {
 pub struct Options {
     pub host: String,
     pub port: u16,
+    /// How TLS is spoken, if it is.
+    pub tls: Option<TlsOptions>,
     pub prefix: String,
     pub username: String,
     pub password: String,
@@ -124,19 +127,25 @@ impl Api {
     }
 
     fn send(&mut self, method: Method, path: &str, body: Option<&Value>) -> Result<Reply, Failure> {
-        let Options { host, port, username, password, timeout, .. } = &self.options;
+        let Options { host, port, tls, username, password, timeout, .. } = &self.options;
         let failed = |e: HttpError| match e {
             HttpError::Connect(e) => Failure::Refused(format!("Could not connect: {e}")),
             HttpError::TimedOut(patience) => Failure::Refused(format!(
                 "Timed out getting HTTP response (request timeout: {} seconds)",
                 patience.as_secs()
             )),
-            e @ HttpError::Stranger(_) => Failure::Refused(e.to_string()),
+            e @ (HttpError::Stranger(_) | HttpError::Tls(_)) => Failure::Refused(e.to_string()),
             HttpError::Lost(e) => Failure::Refused(format!("Error getting HTTP response:\n\n{e}")),
         };
         let client = match &mut self.client {
             Some(client) => client,
-            none => none.insert(Client::over_tcp(host, *port, username, password).map_err(failed)?),
+            none => {
+                let tls = tls.as_ref().map(tls::config).transpose();
+                let tls = tls.map_err(|e| Failure::Refused(format!("TLS: {e}")))?;
+                let mut client = Client::over_tcp(host, *port, tls, *timeout).map_err(failed)?;
+                client.log_in(username, password);
+                none.insert(client)
+            }
         };
         client.wait_for(Some(*timeout));
         client.request(method, path, body).map_err(failed)

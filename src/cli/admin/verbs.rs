@@ -16,7 +16,9 @@ use crate::auth::password::PasswordHash;
 use crate::cli::http::segment;
 use crate::node::salt;
 
-const VERBS: [&str; 14] = [
+const VERBS: [&str; 16] = [
+    "set",
+    "clear",
     "list",
     "show",
     "declare",
@@ -61,6 +63,15 @@ pub fn perform(line: &Line, api: &mut Api) -> Result<String, Failure> {
     // The newer tool has kinds first, too: `queues declare`.
     let turned = VERBS.contains(&word(1)) && !VERBS.contains(&word(0));
     let (verb, what) = if turned { (word(1), word(0)) } else { (word(0), word(1)) };
+    // Of parameters the newer tool says that they are set and cleared.
+    let verb = match verb {
+        "set" => "declare",
+        "clear" => "delete",
+        verb => verb,
+    };
+    if let "federation" | "shovels" | "shovel" = word(0) {
+        return Err(Failure::Refused(format!("{} is not there in Leveret", word(0))));
+    }
     let done = match verb {
         "" => return Err(Failure::Misused("Action not specified".to_owned())),
         "list" => return list(line, api, what),
@@ -176,11 +187,13 @@ fn body(line: &Line, kind: &Kind) -> Result<Value, Failure> {
     }
     let of_needs = |name: &str| kind.needs.iter().any(|need| need.split('|').any(|one| one == name));
     for (name, value) in &line.arguments {
-        let known = of_needs(name) || kind.takes.iter().any(|(take, _)| take == name);
-        if !known && !["vhost", "idempotently", "properties_key"].contains(&name.as_str()) {
+        // The newer tool's name for it.
+        let name = if kind.name == "permission" && name == "username" { "user" } else { name.as_str() };
+        let known = of_needs(name) || kind.takes.iter().any(|(take, _)| *take == name);
+        if !known && !["vhost", "idempotently", "properties_key"].contains(&name) {
             return Err(Failure::Misused(format!("Argument \"{name}\" is not recognised")));
         }
-        body[name.as_str()] = read(kind, name, value)?;
+        body[name] = read(kind, name, value)?;
     }
     Ok(body)
 }

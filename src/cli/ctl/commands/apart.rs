@@ -41,7 +41,6 @@ pub const COMMANDS: &[Command] = &[
     ),
     apart("disable_auth_attempt_source_tracking", SOURCES, DIAGNOSTICS),
     apart("enable_auth_attempt_source_tracking", SOURCES, DIAGNOSTICS),
-    apart("message_size_stats", "Does not apply: sizes of messages are not counted", DIAGNOSTICS),
     apart(
         "reset_stats_db",
         "Does not apply: statistics are no database, and go with what they are about",

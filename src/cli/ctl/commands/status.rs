@@ -9,7 +9,8 @@ use crate::cli::ctl::call::Call;
 use crate::cli::ctl::command::{CTL, Command, DIAGNOSTICS, Needs, Section};
 use crate::cli::ctl::failure::Failure;
 use crate::cli::ctl::line::{self, Switch};
-use crate::cli::ctl::output::Output;
+use crate::cli::ctl::output::{Output, Rows};
+use crate::cli::ctl::term::Term;
 use crate::cli::http::segment;
 use crate::node::NODE_NAME;
 
@@ -34,6 +35,9 @@ pub const COMMANDS: &[Command] = &[
     Command::new("os_env", Section::Configuration, "Lists RabbitMQ's environment variables", os_env)
         .tools(DIAGNOSTICS)
         .needs(Needs::Nothing)
+        .takes(0, 0, TIMEOUT),
+    Command::new("message_size_stats", Section::Health, "Shows how large published messages were", sizes)
+        .tools(DIAGNOSTICS)
         .takes(0, 0, TIMEOUT),
     Command::new("report", Section::Health, "Shows all of this, and all lists", report)
         .tools(CTL | DIAGNOSTICS),
@@ -351,6 +355,42 @@ fn cluster_status(call: &mut Call) -> Result<Output, Failure> {
     Ok(Output::Text(out.trim_end().to_owned()))
 }
 
+/// What RabbitMQ calls messages up to each of the sizes that are counted, and those above.
+const SIZES: [&str; 9] = [
+    "below 100B",
+    "between 100B and 1KB",
+    "between 1KB and 10KB",
+    "between 10KB and 100KB",
+    "between 100KB and 1MB",
+    "between 1MB and 10MB",
+    "between 10MB and 50MB",
+    "between 50MB and 100MB",
+    "above 100MB",
+];
+
+/// How many messages there were of each size, by the node's metrics, where each bucket holds those before it too.
+fn size_counts(metrics: &str) -> Vec<u64> {
+    let buckets = metrics.lines().filter(|line| line.starts_with("rabbitmq_message_size_bytes_bucket{"));
+    let counts = buckets.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok());
+    let mut before = 0;
+    counts.map(|count| count.saturating_sub(std::mem::replace(&mut before, count))).collect()
+}
+
+fn sizes(call: &mut Call) -> Result<Output, Failure> {
+    let node = call.node();
+    call.banner(&format!("Gathering message size statistics across the cluster using node {node} ..."));
+    let metrics = call.ask(hyper::Method::GET, "/metrics", None)?;
+    let counts = size_counts(&String::from_utf8_lossy(&metrics.body));
+    let all: u64 = counts.iter().sum();
+    let row = |(name, count): (&&str, &u64)| {
+        let share = format!("{:.2}", percentage(*count, all));
+        vec![Term::from(*name), Term::from(*count), Term::from(share)]
+    };
+    let rows = SIZES.iter().zip(&counts).map(row).collect();
+    let rows = Rows::new(&["Message Size", "Count", "Percentage"], rows);
+    Ok(Output::Rows(Rows { in_box: true, streamed: true, ..rows }))
+}
+
 /// Those of whoever calls: the node may have others.
 fn os_env(call: &mut Call) -> Result<Output, Failure> {
     let node = call.node();
@@ -411,6 +451,17 @@ fn run_one(call: &mut Call, name: &str, columns: &[&str]) -> Result<(), Failure>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_of_messages() {
+        let metrics = "# TYPE rabbitmq_message_size_bytes histogram\n\
+                       rabbitmq_message_size_bytes_bucket{protocol=\"amqp091\",le=\"100\"} 3\n\
+                       rabbitmq_message_size_bytes_bucket{protocol=\"amqp091\",le=\"1000\"} 5\n\
+                       rabbitmq_message_size_bytes_bucket{protocol=\"amqp091\",le=\"+Inf\"} 6\n\
+                       rabbitmq_message_size_bytes_count{protocol=\"amqp091\"} 6\n";
+        assert_eq!(size_counts(metrics), [3, 2, 1]);
+        assert_eq!(size_counts(""), []);
+    }
 
     #[test]
     fn units() {
