@@ -113,3 +113,14 @@ fn sizes_of_messages_are_counted() {
     assert_eq!(shown.lines().count(), 9, "{shown}");
     assert!(shown.starts_with("below 100B\t1\t100.00\nbetween 100B and 1KB\t0\t0.00\n"), "{shown}");
 }
+
+#[test]
+fn settings_are_shown() {
+    let node = Node::start_with("settings", |server| {
+        server.args(["--set", "channel_max=77"]);
+    });
+    let shown = node.tool("rabbitmqctl", &["-q", "environment"]).out;
+    assert!(shown.starts_with("[{rabbit,\n     [{channel_max,77},"), "{shown}");
+    let parts = node.tool("rabbitmq-diagnostics", &["-q", "memory_breakdown"]).out;
+    assert!(parts.lines().any(|line| line.starts_with("code: ") && !line.contains("0.0%")), "{parts}");
+}

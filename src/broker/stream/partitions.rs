@@ -101,7 +101,7 @@ impl Vhost {
                 Declaration { name: partition, durable, exclusive, auto_delete, arguments, creator },
             )?;
             let mut of_binding = FieldTable::default();
-            of_binding.insert(ORDER.into(), AMQPValue::LongInt(order as i32));
+            of_binding.insert(ORDER.into(), AMQPValue::LongLongInt(order as i64));
             self.bind_queue(None, queue.as_bytes(), name.as_bytes(), &key, of_binding)?;
         }
         Ok(())

@@ -152,14 +152,11 @@ fn set_log_level(call: &mut Call) -> Result<Output, Failure> {
     Ok(Output::Nothing)
 }
 
-/// What the API knows of the node's settings, in the form of an Erlang application's environment.
+/// The node's settings, which the API writes as an Erlang application's environment already.
 fn environment(call: &mut Call) -> Result<Output, Failure> {
     call.banner(&format!("Application environment of node {} ...", call.node()));
-    let settings = match call.find("/api/config/effective")? {
-        Some(settings) => settings,
-        None => call.get("/ctl/status")?,
-    };
-    Ok(Output::Term(Term::Map(vec![("rabbit".to_owned(), Term::of(&settings))])))
+    let settings = call.ask(Method::GET, "/api/config/effective", None)?;
+    Ok(Output::Text(String::from_utf8_lossy(&settings.body).trim_end().to_owned()))
 }
 
 fn list_interceptors(call: &mut Call) -> Result<Output, Failure> {

@@ -115,11 +115,20 @@ fn list_listeners(call: &mut Call) -> Result<Output, Failure> {
     Ok(Output::Both(lines.join("\n"), value))
 }
 
+/// Octets of files, which is the program itself, that a process on this machine has in memory.
+fn mapped(pid: u64) -> Option<u64> {
+    let about = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = about.lines().find_map(|line| line.strip_prefix("RssFile:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
 /// Parts of the memory that the process takes, the largest first.
 fn memory_parts(about: &Value) -> Vec<(&'static str, u64)> {
     let (all, messages) =
         (about["memory"].as_u64().unwrap_or(0), about["message_memory"].as_u64().unwrap_or(0));
-    let mut parts = vec![("messages", messages.min(all)), ("other", all.saturating_sub(messages))];
+    let code = about["pid"].as_u64().and_then(mapped).unwrap_or(0).min(all);
+    let messages = messages.min(all - code);
+    let mut parts = vec![("code", code), ("messages", messages), ("other", all - code - messages)];
     parts.sort_by_key(|(_, octets)| std::cmp::Reverse(*octets));
     parts
 }
@@ -451,6 +460,19 @@ fn run_one(call: &mut Call, name: &str, columns: &[&str]) -> Result<(), Failure>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_is_the_sum_of_its_parts() {
+        let pid = std::process::id();
+        assert!(mapped(pid.into()).is_some_and(|octets| octets > 100_000), "a test is a program too");
+        for all in [0_u64, 5000, 10 << 30] {
+            let about = json!({ "memory": all, "message_memory": 6000, "pid": pid });
+            let parts = memory_parts(&about);
+            assert_eq!(parts.iter().map(|(_, octets)| octets).sum::<u64>(), all);
+            assert!(parts.is_sorted_by_key(|(_, octets)| std::cmp::Reverse(*octets)));
+        }
+        assert_eq!(mapped(u64::MAX), None);
+    }
 
     #[test]
     fn sizes_of_messages() {
