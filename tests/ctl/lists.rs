@@ -91,8 +91,12 @@ fn the_log_is_followed() {
             let mut tool = node.command("rabbitmq-diagnostics");
             run(tool.args(["log_tail_stream", "-q", "--duration", "2"]))
         });
-        std::thread::sleep(std::time::Duration::from_millis(500));
-        assert_eq!(node.tool("rabbitmqctl", &["suspend_listeners"]).status, 0);
+        // Again and again, since nobody knows when it has begun.
+        while !follow.is_finished() {
+            assert_eq!(node.tool("rabbitmqctl", &["suspend_listeners"]).status, 0);
+            assert_eq!(node.tool("rabbitmqctl", &["resume_listeners"]).status, 0);
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
         follow.join().expect("no panic")
     });
     assert_eq!(follow.status, 0, "{}", follow.err);
