@@ -1,7 +1,7 @@
 //! `rabbitmqadmin`, as Testcontainers and scripts call it: with the syntax of either tool of that name.
 
 use crate::certificates::{Authority, Folder};
-use crate::node::{Done, Node, run};
+use crate::node::{Done, Ended, Node, run};
 
 struct Admin(Node);
 
@@ -216,20 +216,30 @@ fn over_tls() {
     let settings = Authority::new().server(&folder);
     let [ca, certificate, key] = [&settings.cacertfile, &settings.certfile, &settings.keyfile]
         .map(|path| path.as_ref().expect("set").display().to_string());
-    let node = Node::start_with("tls", |server| {
-        for setting in
-            ["ip=127.0.0.1", "port=0", &format!("certfile={certificate}"), &format!("keyfile={key}")]
-        {
-            server.arg("--set").arg(format!("management.ssl.{setting}"));
-        }
-    });
-    let listeners = node.tool("rabbitmq-diagnostics", &["listeners", "--formatter", "json"]).out;
-    let listeners: serde_json::Value = serde_json::from_str(&listeners).expect("JSON");
-    let listeners = listeners["listeners"].as_array().expect("a list");
-    let port = &listeners.iter().find(|one| one["protocol"] == "https").expect("a port")["port"];
+    // The node's own flag for the API knows no TLS.
+    let port =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|one| one.local_addr()).expect("a port").port();
+    let mut server = std::process::Command::new(env!("CARGO_BIN_EXE_leveret"));
+    server
+        .args(["server", "--listen", "none", "--metrics-listen", "none", "--data-dir"])
+        .arg(folder.0.join("data"));
+    let port_setting = format!("port={port}");
+    for setting in
+        ["ip=127.0.0.1", &port_setting, &format!("certfile={certificate}"), &format!("keyfile={key}")]
+    {
+        server.arg("--set").arg(format!("management.ssl.{setting}"));
+    }
+    let quiet = std::process::Stdio::null;
+    let _server = Ended(server.stdout(quiet()).stderr(quiet()).spawn().expect("it starts"));
+    crate::node::until(|| std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+    let tool = || {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_leveret"));
+        command.arg("admin").env("HOME", &folder.0);
+        command
+    };
     let command = |arguments: &[&str]| {
-        let mut command = node.command("rabbitmqadmin");
-        command.args(["-P", &port.to_string()]).args(arguments).env("HOME", &node.folder.0);
+        let mut command = tool();
+        command.args(["-P", &port.to_string()]).args(arguments);
         command
     };
     let ask = ["-f", "tsv", "list", "users", "name"];
@@ -276,10 +286,10 @@ fn over_tls() {
         ),
     ] {
         let file = folder.put(name, &text);
-        let mut command = node.command("rabbitmqadmin");
+        let mut command = tool();
         let by_file = run(command.arg("-c").arg(&file).args(["-N", "far"]).args(ask));
         assert_eq!(by_file.out, wanted, "{name}: {}", by_file.err);
-        let mut command = node.command("rabbitmqadmin");
+        let mut command = tool();
         command.env("RABBITMQADMIN_CONFIG_FILE_PATH", &file).env("RABBITMQADMIN_NODE_ALIAS", "far");
         assert_eq!(run(command.args(ask)).out, wanted, "{name}, by variables");
     }

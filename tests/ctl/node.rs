@@ -50,6 +50,16 @@ pub fn until(mut done: impl FnMut() -> bool) {
     }
 }
 
+/// A process that ends with the test, however that ends.
+pub struct Ended(pub Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 pub struct Node {
     child: Child,
     pub port: u16,

@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::node::{Done, Node, TempFolder, run, until};
+use crate::node::{Done, Ended, Node, TempFolder, run, until};
 
 /// What a tool does whose server is this one.
 fn against(name: &str, serve: impl FnOnce(UnixListener) + Send + 'static, arguments: &[&str]) -> Done {
@@ -93,7 +93,7 @@ fn a_strangers_node_is_found_only_where_it_is_named() {
         "--data-dir",
     ]);
     server.arg(&data).uid(NOBODY).gid(NOBODY).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut server = server.spawn().expect("it starts");
+    let _server = Ended(server.spawn().expect("it starts"));
     let socket = data.join("control.sock");
     until(|| socket.exists());
     let mut command = Command::new(&binary);
@@ -107,7 +107,6 @@ fn a_strangers_node_is_found_only_where_it_is_named() {
     command.args(["ctl", "list_users"]).current_dir(&folder.0).env_remove("LEVERET_SOCKET");
     let list = run(command.env("XDG_RUNTIME_DIR", &folder.0));
     let named = run(Command::new(&binary).args(["ctl", "ping", "--socket"]).arg(&socket));
-    server.kill().and_then(|()| server.wait()).expect("it ends");
     assert_eq!((found.status, named.status), (69, 0), "{found:?} {named:?}");
     let list = list.err;
     assert!(list.contains("it is served by the user 65534, and not by this one or root"), "{list}");
