@@ -71,7 +71,6 @@ pub enum Output {
     Rows(Rows),
     /// A text for people, and the same for programs.
     Both(String, Value),
-    Term(Term),
     /// Printed as it is, without an end of line.
     Raw(String),
 }
@@ -98,11 +97,6 @@ pub fn print(out: &mut impl Write, output: &Output, style: Style) -> io::Result<
         Output::Text(text) => writeln!(out, "{text}"),
         Output::Both(_, value) if format == Format::Json => writeln!(out, "{value}"),
         Output::Both(text, _) => writeln!(out, "{text}"),
-        Output::Term(term) => match format {
-            Format::Json => writeln!(out, "{}", term.json()),
-            Format::String => writeln!(out, "{}", term.elixir()),
-            _ => writeln!(out, "{}", term.erlang_lines(0)),
-        },
         Output::Rows(rows) if style.format.is_none() && rows.in_box => print_box(out, rows),
         Output::Rows(rows) => print_rows(out, rows, format, style.headers),
     }
