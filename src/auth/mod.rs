@@ -17,7 +17,7 @@ pub mod topic;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fancy_regex::Regex;
+use fancy_regex::{Regex, RegexBuilder};
 
 use limits::{UserCounts, UserLimits};
 use password::PasswordHash;
@@ -47,6 +47,9 @@ pub struct Pattern {
     matcher: Matcher,
 }
 
+/// Steps that a pattern may go back for one name. Clients choose the names, and others wait meanwhile.
+const STEPS_MAX: usize = 10_000;
+
 /// Nearly all permissions are to everything or to nothing, which needs no regular expression, nor the memory for one.
 #[derive(Clone, Debug)]
 enum Matcher {
@@ -67,7 +70,10 @@ impl Pattern {
         let matcher = match source {
             ".*" => Matcher::Everything,
             "" | "^$" => Matcher::Nothing,
-            _ => Matcher::Regex(Regex::new(source).map_err(|e| InvalidPattern(e.to_string()))?),
+            _ => {
+                let compiled = RegexBuilder::new(source).backtrack_limit(STEPS_MAX).build();
+                Matcher::Regex(compiled.map_err(|e| InvalidPattern(e.to_string()))?)
+            }
         };
         Ok(Self { source: source.into(), matcher })
     }

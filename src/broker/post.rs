@@ -42,6 +42,11 @@ impl Kept {
     }
 
     /// What it takes, about.
+    /// Octets of the body.
+    pub fn body_len(&self) -> usize {
+        self.body.len()
+    }
+
     pub fn octets(&self) -> usize {
         size_of::<Self>()
             + self.exchange.len()

@@ -50,10 +50,20 @@ pub fn settings(terms: &[Term]) -> Read {
     for application in terms.iter().flat_map(options) {
         match application.option() {
             Some((name, of_it)) => read.application(name, of_it),
-            None => read.strange.push(format!("{application:?}")),
+            None => read.strange.push(kind(application).to_owned()),
         }
     }
     read
+}
+
+/// What a term is, without what is in it: that may be a password.
+fn kind(term: &Term) -> &'static str {
+    match term {
+        Term::Atom(_) | Term::Number(_) | Term::Text(_) | Term::Binary(_) => "a word",
+        Term::List(_) => "a list",
+        Term::Tuple(_) => "a tuple that is no pair",
+        Term::Map(_) => "a map",
+    }
 }
 
 /// All settings among the arguments of a virtual machine: `-rabbit heartbeat 60 frame_max 131072 +S 2:2`.
@@ -108,7 +118,7 @@ impl Read {
         for setting in options(settings) {
             match setting.option() {
                 Some((key, value)) => self.setting(name, key, value),
-                None => self.strange.push(format!("{name}: {setting:?}")),
+                None => self.strange.push(format!("{name}: {}", kind(setting))),
             }
         }
     }
@@ -304,5 +314,14 @@ mod tests {
             deprecated_features.permit.global_qos=true auth_mechanisms.1=PLAIN heartbeat=60 management.tcp.port=1 \
             management.load_definitions=x ?rabbit.cluster_nodes ?kernel.net_ticktime";
         assert_eq!(told(&settings(&terms::file(text).expect("terms"))), wanted);
+    }
+
+    #[test]
+    fn what_is_strange_is_not_told_with_what_is_in_it() {
+        let text =
+            r#"[{rabbit, [{default_pass, <<"s3cret">>, x}, ["s3cret"], 's3cret']}, {"s3cret", 1, 2}]."#;
+        let read = settings(&terms::file(text).expect("terms"));
+        let wanted = ["rabbit: a tuple that is no pair", "rabbit: a list", "rabbit: a word"];
+        assert_eq!(read.strange, [&wanted[..], &["a tuple that is no pair"]].concat());
     }
 }

@@ -207,8 +207,9 @@ impl Reader {
         let lines = match syntax::parse(&text) {
             Ok(lines) => lines,
             Err(error) => {
-                let line = text.lines().nth(error.line - 1).unwrap_or_default().trim();
-                return self.problems.push(format!("{name}:{}: not KEY = VALUE: {line}", error.line));
+                let line = text.lines().nth(error.line - 1).unwrap_or_default();
+                let shown = harmless(line);
+                return self.problems.push(format!("{name}:{}: not KEY = VALUE: {shown}", error.line));
             }
         };
         for line in lines {
@@ -249,6 +250,14 @@ impl Reader {
     }
 }
 
+/// What may be shown of a line that makes no sense: its first word. What follows may be a password.
+fn harmless(line: &str) -> String {
+    let line = line.trim();
+    let is_of_key = |c: char| c.is_ascii_alphanumeric() || "._-\\".contains(c);
+    let word = line.split(|c| !is_of_key(c)).next().unwrap_or_default();
+    if word.len() == line.len() { word.to_owned() } else { format!("{word}...") }
+}
+
 /// The files that a path means, in whose last part a `*` may stand for anything; by name.
 fn matching(pattern: &Path) -> Vec<PathBuf> {
     let name = pattern.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -285,6 +294,19 @@ pub fn flag(name: &str, setting: &str, value: &(impl ToString + ?Sized)) -> Entr
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_may_be_a_password_is_not_shown() {
+        for (line, shown) in [
+            ("default_pass = 'it''s'", "default_pass..."),
+            (" default_pass: s3cret", "default_pass..."),
+            ("default_pass s3cret\r", "default_pass..."),
+            ("= s3cret", "..."),
+            ("nonsense", "nonsense"),
+        ] {
+            assert_eq!(harmless(line), shown, "{line}");
+        }
+    }
 
     #[test]
     fn names_like_patterns() {

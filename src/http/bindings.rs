@@ -23,6 +23,7 @@ use super::erlang_hash::phash2;
 use super::listing::{Listed, Listing};
 use super::refusal::Refusal;
 use super::resource::{Names, READ, exchange_name, resource};
+use super::room::aside;
 use super::table;
 use crate::auth::Access;
 use crate::broker::definitions::End;
@@ -192,8 +193,10 @@ fn shown(cell: &VhostCell, bindings: Vec<Named>) -> Vec<Shown> {
 }
 
 async fn list(State(node): State<Arc<Node>>, caller: Caller, listing: Listing) -> Result<Response, Refusal> {
-    let all = caller.vhosts(&node).into_iter().flat_map(|vhost| shown(&vhost, all(&vhost, Which::All)));
-    listing.plain(all.collect()).await
+    let vhosts = caller.vhosts(&node);
+    // There may be many.
+    let all = move || vhosts.iter().flat_map(|vhost| shown(vhost, all(vhost, Which::All))).collect();
+    listing.plain(aside(all).await?).await
 }
 
 async fn list_of_vhost(
@@ -203,7 +206,7 @@ async fn list_of_vhost(
     listing: Listing,
 ) -> Result<Response, Refusal> {
     let cell = caller.vhost(&node, &vhost)?;
-    listing.plain(shown(&cell, all(&cell, Which::All))).await
+    listing.plain(aside(move || shown(&cell, all(&cell, Which::All))).await?).await
 }
 
 /// Also of a queue that is not there, to which the default exchange leads all the same.

@@ -39,7 +39,7 @@ pub(super) struct Trusted;
 pub(super) struct Caller {
     pub user: Arc<User>,
     trusted: bool,
-    /// Users and permissions as they were when the request came.
+    /// Users and permissions as they were when the request came, or were looked at last.
     auth: Arc<Auth>,
 }
 
@@ -63,6 +63,11 @@ impl Caller {
             counts: Arc::default(),
         };
         Self { user: Arc::new(user), trusted: true, auth: node.auth() }
+    }
+
+    /// For what goes on for long: users and permissions as they are now, from here on.
+    pub(super) fn look_again(&mut self, node: &Node) {
+        self.auth = node.auth();
     }
 
     pub(super) fn is_administrator(&self) -> bool {

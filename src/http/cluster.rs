@@ -18,6 +18,7 @@ use super::refusal::Refusal;
 use super::resource::{Names, READ, resource};
 use super::settings::HttpSettings;
 use crate::node::Node;
+use crate::node::parameters::CLUSTER_NAME_MAX;
 
 pub(super) fn routes() -> Router<Arc<Node>> {
     Router::new()
@@ -43,6 +44,9 @@ async fn set_name(
     let fields = body.fields()?;
     fields.require(&["name"])?;
     let name = fields.text("name")?.ok_or_else(|| Refusal::bad_request(json!(["not_string", null])))?;
+    if name.len() > CLUSTER_NAME_MAX {
+        return Err(Refusal::bad_request("the name of a cluster may have 255 octets"));
+    }
     node.set_cluster_name(name);
     node.changes().kept().await?;
     Ok(StatusCode::NO_CONTENT)

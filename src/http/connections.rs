@@ -217,11 +217,18 @@ pub(super) async fn close(
     Names(name): Names<String>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Refusal> {
-    let connection = node.connections.get(&name).ok_or(Refusal::NotFound)?;
+    let found = node.connections.named(&name);
+    let connection = found.first().ok_or(Refusal::NotFound)?;
     check_may_close(&caller, &connection.user)?;
-    connection.close(reason(&headers));
+    let found: Vec<_> = found.iter().filter(|found| check_may_close(&caller, &found.user).is_ok()).collect();
+    found.iter().for_each(|connection| connection.close(reason(&headers)));
     // Once it is answered the connection is not listed any more, unless its client does not react.
-    let _ = timeout(CLOSE_PATIENCE, node.connections.gone(&connection)).await;
+    let all_gone = async {
+        for connection in found {
+            node.connections.gone(connection).await;
+        }
+    };
+    let _ = timeout(CLOSE_PATIENCE, all_gone).await;
     Ok(StatusCode::NO_CONTENT)
 }
 

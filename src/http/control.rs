@@ -167,9 +167,7 @@ async fn log_from(State(node): State<Arc<Node>>, Names(level): Names<String>) ->
 /// Removes all there is.
 async fn reset(State(node): State<Arc<Node>>) -> Result<StatusCode, Refusal> {
     tracing::info!("asked over the control socket: everything is removed");
-    node.reset().map_err(|e| Refusal::bad_request(e.to_string()))?;
-    node.changes().kept().await?;
-    Ok(StatusCode::NO_CONTENT)
+    super::reset::all(node).await
 }
 
 /// Asks the node to end. It answers first.

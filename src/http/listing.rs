@@ -32,6 +32,8 @@ const STEPS_MAX: usize = 10_000;
 const TROUBLES_MAX: usize = 100;
 /// Lists of more elements than this are written by a thread that no connection waits for.
 const FEW: usize = 500;
+/// Octets that a list may have: with samples of each number that of many queues has no bound otherwise.
+const LIST_MAX: usize = 512 << 20;
 /// Objects within objects that are shown whole or not at all, as in RabbitMQ.
 const WHOLE: [&str; 7] = [
     "arguments",
@@ -148,7 +150,7 @@ impl Listing {
 
     fn write<T: Listed>(&self, page: Option<Page>, elements: Vec<T>) -> Result<Vec<u8>, Refusal> {
         let elements = self.sort(elements);
-        let Some(page) = page else { return Ok(self.array(&elements)) };
+        let Some(page) = page else { return self.array(&elements) };
         let all = elements.len();
         let filtered: Vec<T> = page.filter(elements);
         let shown = page.cut(&filtered)?;
@@ -156,7 +158,7 @@ impl Listing {
         let counts = format!("{{\"filtered_count\":{},\"item_count\":{}", filtered.len(), shown.len());
         body.extend_from_slice(counts.as_bytes());
         body.extend_from_slice(b",\"items\":");
-        body.extend_from_slice(&self.array(shown));
+        body.extend_from_slice(&self.array(shown)?);
         let pages = filtered.len().div_ceil(page.size);
         let end = format!(
             ",\"page\":{},\"page_count\":{pages},\"page_size\":{},\"total_count\":{all}}}",
@@ -166,7 +168,11 @@ impl Listing {
         Ok(body)
     }
 
-    fn array<T: Listed>(&self, elements: &[T]) -> Vec<u8> {
+    fn array<T: Listed>(&self, elements: &[T]) -> Result<Vec<u8>, Refusal> {
+        self.array_within(LIST_MAX, elements)
+    }
+
+    fn array_within<T: Listed>(&self, max: usize, elements: &[T]) -> Result<Vec<u8>, Refusal> {
         let mut body = vec![b'['];
         for element in elements {
             if body.len() > 1 {
@@ -175,9 +181,14 @@ impl Listing {
             let json = element.to_json();
             let json = self.columns.iter().fold(json, |json, columns| columns.of(json));
             body.extend_from_slice(json.to_string().as_bytes());
+            if body.len() > max {
+                return Err(Refusal::bad_request(
+                    "the list is too large, please ask for pages or columns of it",
+                ));
+            }
         }
         body.push(b']');
-        body
+        Ok(body)
     }
 
     /// In the order that is asked for. What is equal by it stays as it comes.

@@ -212,7 +212,9 @@ async fn browse(
                 more = true;
                 break;
             }
-            octets += found.message.octets().min(truncate);
+            // Of the body as much as is shown, and all of the rest.
+            let body = found.message.body_len();
+            octets += found.message.octets().saturating_sub(body) + body.min(truncate);
             items.push(to_json(&found, encoding, truncate));
             shown = Some(found.position);
         }

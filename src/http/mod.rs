@@ -94,8 +94,11 @@ use settings::HttpSettings;
 /// The methods of what can be looked at and dropped.
 const DELAYED: &str = "HEAD, GET, DELETE, OPTIONS";
 
+/// Octets of a body over the control socket: definitions of any node.
+const TRUSTED_BODY_MAX: usize = 1 << 30;
+
 /// All of the API. Paths are brought into form first, hence the router within a router.
-fn router(node: Arc<Node>, settings: Arc<HttpSettings>) -> Router {
+fn router(node: Arc<Node>, settings: Arc<HttpSettings>, body_max: usize) -> Router {
     let paths = things()
         .merge(people())
         .merge(policies::routes())
@@ -113,7 +116,7 @@ fn router(node: Arc<Node>, settings: Arc<HttpSettings>) -> Router {
         .merge(parameters())
         .merge(metrics::routes())
         .merge(pages::routes());
-    let paths = paths.layer(DefaultBodyLimit::max(settings.body_max)).with_state(node);
+    let paths = paths.layer(DefaultBodyLimit::max(body_max)).with_state(node);
     let paths = paths
         .layer(from_fn(caller::name))
         .layer(from_fn(listing::columns))
@@ -125,7 +128,8 @@ fn router(node: Arc<Node>, settings: Arc<HttpSettings>) -> Router {
 fn trusted_router(node: Arc<Node>, settings: &HttpSettings) -> Router {
     // Nothing of how the API looks from outside is for those who are inside.
     let settings = HttpSettings { body_max: settings.body_max, ..HttpSettings::default() };
-    control::routes(Arc::clone(&node)).merge(router(node, Arc::new(settings))).layer(Extension(Trusted))
+    let api = router(Arc::clone(&node), Arc::new(settings), TRUSTED_BODY_MAX);
+    control::routes(node).merge(api).layer(Extension(Trusted))
 }
 
 /// The node, and what is in its vhosts.

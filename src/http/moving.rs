@@ -21,6 +21,7 @@ use super::messages::{Part, Walk, check, filtered, name_of, position_of};
 use super::properties;
 use super::refusal::Refusal;
 use super::resource::{Names, exchange_name, resource};
+use super::room::ended;
 use crate::auth::Access;
 use crate::broker::browse::{Dropped, Forwarded, Found, is_before};
 use crate::broker::commit::Commit;
@@ -28,7 +29,6 @@ use crate::broker::publish::Outcome;
 use crate::log::Position;
 use crate::node::Node;
 use crate::node::cell::VhostCell;
-use crate::node::changes::NotKept;
 use crate::node::events::{acting, acting_for};
 
 /// Messages moved by one request, unless another number is asked for, and at the most.
@@ -210,7 +210,7 @@ async fn start(
     // To its end, even if nobody waits for the reply any more.
     let user = acting().unwrap_or_else(|| "".into());
     let done = tokio::spawn(acting_for(user, run.all())).await;
-    done.map_err(|_| Refusal::NotKept(NotKept))?.map(|report| Json(report.to_json(copy)))
+    done.map_err(|error| ended(&error))?.map(|report| Json(report.to_json(copy)))
 }
 
 struct Run {
@@ -279,6 +279,8 @@ impl Run {
         if self.node.alarms.any() {
             return self.stop();
         }
+        // Who may not do it any more, or is not there any more, does not go on.
+        self.caller.look_again(&self.node);
         self.report.matched += chosen.len();
         let (mut published, mut last) = (Vec::new(), None);
         for found in chosen {

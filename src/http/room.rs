@@ -11,7 +11,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes, HttpBody};
 use hyper::body::{Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::timeout;
 
 use super::refusal::Refusal;
@@ -54,14 +54,17 @@ impl From<Result<Vec<u8>, Refusal>> for Made {
 
 /// Does what takes long, on a thread of its own.
 pub(super) async fn aside<R: Send + 'static>(run: impl FnOnce() -> R + Send + 'static) -> Result<R, Refusal> {
-    spawn_blocking(run).await.map_err(|error| {
-        if error.is_panic() {
-            tracing::error!("a request of the HTTP API has failed: {error}");
-            return Refusal::Failed;
-        }
-        // The node is going down, and nothing is kept any more.
-        Refusal::NotKept(NotKept)
-    })
+    spawn_blocking(run).await.map_err(|error| ended(&error))
+}
+
+/// Why a task has no result.
+pub(super) fn ended(error: &JoinError) -> Refusal {
+    if error.is_panic() {
+        tracing::error!("a request of the HTTP API has failed: {error}");
+        return Refusal::Failed;
+    }
+    // The node is going down, and nothing is kept any more.
+    Refusal::NotKept(NotKept)
 }
 
 struct Room {

@@ -109,7 +109,8 @@ pub async fn serve(listener: impl Into<HttpListener>, node: Arc<Node>, settings:
     let api = match &listener {
         HttpListener::Control(_) => super::trusted_router(Arc::clone(&node), &settings),
         HttpListener::Tcp(_) | HttpListener::Tls(..) | HttpListener::Unix(_) => {
-            super::router(Arc::clone(&node), settings)
+            let body_max = settings.body_max;
+            super::router(Arc::clone(&node), settings, body_max)
         }
     };
     serve_router(listener, &node, api, places, idle).await;

@@ -14,8 +14,10 @@ use super::caller::{Administrator, Caller};
 use super::listing::Listing;
 use super::refusal::Refusal;
 use super::resource::Names;
+use super::room::aside;
 use crate::auth::User;
 use crate::auth::password::{Algorithm, PasswordHash};
+use crate::node::events::{acting, acting_as};
 use crate::node::{Node, salt};
 
 fn to_json(user: &User) -> Value {
@@ -140,10 +142,12 @@ pub(super) async fn bulk_delete(
     let fields = body.fields()?;
     fields.require(&["users"])?;
     let names = fields.get("users").and_then(Value::as_array);
-    let names: Option<Vec<_>> = names.and_then(|names| names.iter().map(Value::as_str).collect());
-    for name in names.ok_or_else(|| Refusal::bad_request("users must be an array of names"))? {
-        node.remove_user(name);
-    }
+    let name = |name: &Value| name.as_str().map(str::to_owned);
+    let names: Option<Vec<_>> = names.and_then(|names| names.iter().map(name).collect());
+    let names = names.ok_or_else(|| Refusal::bad_request("users must be an array of names"))?;
+    let (removing, user) = (Arc::clone(&node), acting());
+    let remove = move || removing.remove_users(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    aside(move || acting_as(user, remove)).await?;
     node.changes().kept().await?;
     Ok(StatusCode::NO_CONTENT)
 }

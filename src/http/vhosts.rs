@@ -110,10 +110,7 @@ pub(super) async fn put(
     let description = fields.text("description")?.unwrap_or_default();
     let everything = Permission::all().map_err(|e| Refusal::bad_request(e.to_string()))?;
     let tags = fields.words("tags")?.unwrap_or_default();
-    if let Some(why) = node.refuses_vhost(&name) {
-        return Err(Refusal::bad_request(why));
-    }
-    let is_new = node.put_vhost(&name, |about| {
+    let put = node.put_vhost_if_allowed(&name, |about| {
         let tracing = tracing.unwrap_or(about.tracing);
         let (protected, limits, creator) = (about.protected, about.limits, about.creator.take());
         *about = About {
@@ -126,6 +123,7 @@ pub(super) async fn put(
             limits,
         };
     });
+    let is_new = put.map_err(Refusal::bad_request)?;
     if is_new {
         node.put_permission(&caller.user.name, &name, everything);
     }

@@ -16,7 +16,7 @@ pub mod settings;
 pub mod syslog;
 pub mod writer;
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -157,7 +157,7 @@ impl Subscriber for Taker {
             level: level(metadata),
             category: Category::of(metadata.target()),
             who: (self.who)(),
-            message: text.message + &text.fields,
+            message: text.message + &text.fields + &text.lines,
             file: metadata.file(),
             line: metadata.line(),
         });
@@ -177,26 +177,67 @@ impl Subscriber for Taker {
     fn exit(&self, _: &Id) {}
 }
 
-/// What an event says: its message, and its other fields behind it.
+/// What an event says: its message, and its other fields behind it. All of it is one line, whatever clients have put into
+/// it, since a second one would look like one that the node has written. What is to have more says so: `below` is the
+/// next line, and `lines` are as many as our own text in it has.
 #[derive(Default)]
 struct Text {
     message: String,
     fields: String,
+    lines: String,
 }
 
 impl Visit for Text {
     fn record_str(&mut self, field: &Field, value: &str) {
-        if field.name() == "message" {
-            self.message.push_str(value);
-        } else {
-            let _ = write!(self.fields, " {}={value}", field.name());
+        let one_line = || value.replace('\n', "\\n");
+        match field.name() {
+            "message" => self.message.push_str(&one_line()),
+            "below" => self.lines.extend(["\n", &one_line()]),
+            "lines" => self.lines.push_str(value),
+            name => self.fields.extend([" ", name, "=", &one_line()]),
         }
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let _ = match field.name() {
-            "message" => write!(self.message, "{value:?}"),
-            name => write!(self.fields, " {name}={value:?}"),
-        };
+        self.record_str(field, &format!("{value:?}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::Receiver;
+
+    use super::*;
+
+    /// What is logged while something runs.
+    fn logged(run: impl FnOnce()) -> Vec<String> {
+        let (orders, ordered): (_, Receiver<Order>) = sync_channel(10);
+        let thresholds = Arc::new(ArcSwap::from_pointee([Level::Debug; Category::ALL.len()]));
+        let taker = Taker { orders, thresholds, lost: AtomicU64::new(0), who: || 7 };
+        tracing::subscriber::with_default(taker, run);
+        let messages = ordered.try_iter().filter_map(|order| match order {
+            Order::Record(record) => Some(record.message),
+            _ => None,
+        });
+        messages.collect()
+    }
+
+    #[test]
+    fn what_clients_say_makes_no_lines() {
+        let name = "x\n2026-11-30 [info] <0.1.0> User 'admin' authenticated successfully";
+        let one = "x\\n2026-11-30 [info] <0.1.0> User 'admin' authenticated successfully";
+        let said = logged(|| {
+            tracing::info!("connection has a name: {name}");
+            tracing::info!(below = %format_args!("refused: {name}"), name, "Error ({name}):");
+            tracing::info!(peer = %name, "gone");
+            tracing::info!(lines = "\n two\n lines");
+        });
+        let wanted = [
+            format!("connection has a name: {one}"),
+            format!("Error ({one}): name={one}\nrefused: {one}"),
+            format!("gone peer={one}"),
+            "\n two\n lines".to_owned(),
+        ];
+        assert_eq!(said, wanted);
     }
 }

@@ -62,7 +62,8 @@ impl Diary {
                 let (process, about) = (&self.process, self.about());
                 tracing::error!(
                     target: "connection",
-                    "Error on AMQP connection {process} ({about}, state: starting):\n{mechanism} login refused: {why}"
+                    below = %format_args!("{mechanism} login refused: {why}"),
+                    "Error on AMQP connection {process} ({about}, state: starting):"
                 );
             }
         }
@@ -83,7 +84,8 @@ impl Diary {
         let (process, about) = (&self.process, self.about());
         tracing::error!(
             target: "connection",
-            "Error on AMQP connection {process} ({about}, state: opening):\n{}", why.explanation
+            below = why.explanation,
+            "Error on AMQP connection {process} ({about}, state: opening):"
         );
         self.vhost = Some("none".into());
     }
@@ -93,7 +95,8 @@ impl Diary {
         let (name, duration, header) = (&self.name, self.duration(), erlang_binary(header));
         tracing::error!(
             target: "connection",
-            "closing AMQP connection {name} (duration: '{duration}'):\nclient did not start with AMQP protocol header: {header}"
+            below = %format_args!("client did not start with AMQP protocol header: {header}"),
+            "closing AMQP connection {name} (duration: '{duration}'):"
         );
     }
 
@@ -109,8 +112,8 @@ impl Diary {
         } else {
             tracing::debug!(
                 target: "connection",
-                "closing AMQP connection {process} ({about}, duration: '{duration}'):\n\
-                 connection_closed_with_no_data_received"
+                below = "connection_closed_with_no_data_received",
+                "closing AMQP connection {process} ({about}, duration: '{duration}'):"
             );
         }
     }
@@ -120,7 +123,8 @@ impl Diary {
         let (process, about, duration) = (&self.process, self.about(), self.duration());
         tracing::error!(
             target: "connection",
-            "closing AMQP connection {process} ({about}, duration: '{duration}'):\n{{handshake_timeout,frame_header}}"
+            below = "{handshake_timeout,frame_header}",
+            "closing AMQP connection {process} ({about}, duration: '{duration}'):"
         );
     }
 
@@ -137,11 +141,12 @@ impl Diary {
         let (process, about, duration) = (&self.process, self.about(), self.duration());
         let head = format!("closing AMQP connection {process} ({about}, duration: '{duration}'):");
         match why.kind() {
-            ErrorKind::TimedOut => tracing::error!(target: "connection", "{head}\n{why}"),
+            ErrorKind::TimedOut => tracing::error!(target: "connection", below = %why, "{head}"),
             ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
-                tracing::warn!(target: "connection", "{head}\nclient unexpectedly closed TCP connection");
+                let below = "client unexpectedly closed TCP connection";
+                tracing::warn!(target: "connection", below, "{head}");
             }
-            _ => tracing::warn!(target: "connection", "{head}\n{why}"),
+            _ => tracing::warn!(target: "connection", below = %why, "{head}"),
         }
     }
 

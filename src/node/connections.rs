@@ -123,9 +123,23 @@ impl ConnectionInfo {
 /// All connections that are open.
 #[derive(Debug)]
 pub struct Connections {
-    open: Mutex<BTreeMap<Arc<str>, Arc<ConnectionInfo>>>,
+    open: Mutex<Open>,
     /// How many there are.
     count: watch::Sender<usize>,
+}
+
+/// By name, and by where it lies in memory: what a proxy says of its clients may be the same for two of them.
+type Key = (Arc<str>, usize);
+
+fn key(connection: &Arc<ConnectionInfo>) -> Key {
+    (Arc::clone(&connection.name), Arc::as_ptr(connection).addr())
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    connections: BTreeMap<Key, Arc<ConnectionInfo>>,
+    /// What those that have ended have carried.
+    ended: Carried,
 }
 
 impl Default for Connections {
@@ -136,27 +150,41 @@ impl Default for Connections {
 
 impl Connections {
     pub fn add(&self, connection: Arc<ConnectionInfo>) {
-        let mut open = self.open.lock();
-        open.insert(Arc::clone(&connection.name), connection);
+        let open = &mut self.open.lock().connections;
+        open.insert(key(&connection), connection);
         self.count.send_replace(open.len());
     }
 
-    /// Removes a connection; another one that has come under the same name stays.
     pub fn remove(&self, connection: &Arc<ConnectionInfo>) {
-        let mut open = self.open.lock();
-        if open.get(&connection.name).is_some_and(|found| Arc::ptr_eq(found, connection)) {
-            open.remove(&connection.name);
+        let Open { connections, ended } = &mut *self.open.lock();
+        if let Some(removed) = connections.remove(&key(connection)) {
+            *ended += removed.traffic.carried();
         }
-        self.count.send_replace(open.len());
+        self.count.send_replace(connections.len());
+    }
+
+    /// Those of a name: one, nearly always.
+    pub fn named(&self, name: &str) -> Vec<Arc<ConnectionInfo>> {
+        let open = self.open.lock();
+        let from = open.connections.range((Arc::from(name), 0)..);
+        from.take_while(|((found, _), _)| **found == *name).map(|(_, found)| Arc::clone(found)).collect()
     }
 
     pub fn get(&self, name: &str) -> Option<Arc<ConnectionInfo>> {
-        self.open.lock().get(name).cloned()
+        self.named(name).into_iter().next()
     }
 
     /// All of them, by name.
     pub fn all(&self) -> Vec<Arc<ConnectionInfo>> {
-        self.open.lock().values().cloned().collect()
+        self.open.lock().connections.values().cloned().collect()
+    }
+
+    /// What all connections have carried, be they still there or not. It never becomes less.
+    pub fn carried(&self) -> Carried {
+        let open = self.open.lock();
+        let mut all = open.ended;
+        open.connections.values().for_each(|connection| all += connection.traffic.carried());
+        all
     }
 
     pub fn count(&self) -> usize {
@@ -175,7 +203,7 @@ impl Connections {
     /// Waits until this connection is not among them.
     pub async fn gone(&self, connection: &Arc<ConnectionInfo>) {
         let mut count = self.count.subscribe();
-        while self.get(&connection.name).is_some_and(|found| Arc::ptr_eq(&found, connection)) {
+        while self.open.lock().connections.contains_key(&key(connection)) {
             if count.changed().await.is_err() {
                 return;
             }

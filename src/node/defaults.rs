@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::cell::VhostCell;
-use super::{Node, salt};
+use super::{Node, Vhosts, salt};
 use crate::auth::limits::VhostLimits;
 use crate::auth::password::PasswordHash;
 use crate::auth::{Pattern, Permission};
@@ -63,9 +63,8 @@ impl Node {
     }
 
     /// Why there can be no more vhosts, if there can be none; one of this name there may be.
-    pub fn refuses_vhost(&self, name: &str) -> Option<String> {
+    pub(super) fn refuses_vhost(&self, vhosts: &Vhosts, name: &str) -> Option<String> {
         let max = self.vhost_max?;
-        let vhosts = self.vhosts.read();
         let is_full = vhosts.len() >= max as usize && !vhosts.contains_key(name);
         is_full.then(|| format!("cannot create vhost '{name}': vhost limit of {max} is reached"))
     }
@@ -106,6 +105,7 @@ impl Node {
 mod tests {
     use super::*;
     use crate::auth::limits::Limit;
+    use crate::node::definitions::Scope;
     use serde_json::json;
 
     fn pattern(source: &str) -> Option<Pattern> {
@@ -151,10 +151,28 @@ mod tests {
         let limits = super::super::limits::NodeLimits { vhost_max: Some(2), ..Default::default() };
         let node = Node::empty(1 << 20, 1 << 20).with_limits(&limits);
         node.begin().expect("a beginning");
-        assert_eq!(node.refuses_vhost("a"), None);
-        node.put_vhost("a", |_| {});
-        let told = node.refuses_vhost("b");
-        assert_eq!(told.as_deref(), Some("cannot create vhost 'b': vhost limit of 2 is reached"));
-        assert_eq!(node.refuses_vhost("a"), None, "it is there");
+        let put = |name| node.put_vhost_if_allowed(name, |_| {});
+        assert_eq!(put("a"), Ok(true));
+        assert_eq!(put("b"), Err("cannot create vhost 'b': vhost limit of 2 is reached".to_owned()));
+        assert_eq!(put("a"), Ok(false), "it is there");
+        let file = br#"{"vhosts": [{"name": "a"}, {"name": "b"}]}"#;
+        let refused = node.import_definitions(Scope::Node, file).map_err(|why| why.to_string());
+        assert_eq!(refused.err().as_deref(), Some("cannot create vhost 'b': vhost limit of 2 is reached"));
+        assert!(node.vhost("b").is_none());
+    }
+
+    #[test]
+    fn what_is_imported_needs_good_passwords_too() {
+        let passwords = Passwords { min_length: Some(4), pattern: None };
+        let node = Node::empty(1 << 20, 1 << 20).with_defaults(Defaults { passwords, ..Defaults::default() });
+        let import = |password: &str| {
+            let file = json!({ "users": [{ "name": "u", "tags": "", "password": password }] }).to_string();
+            node.import_definitions(Scope::Node, file.as_bytes()).map(drop).map_err(|why| why.to_string())
+        };
+        assert_eq!(import("abc"), Err("credential_validation_failed".to_owned()));
+        assert!(node.auth().user("u").is_none());
+        assert_eq!(import("abcd"), Ok(()));
+        // Without one nobody gets in.
+        assert_eq!(import(""), Ok(()));
     }
 }

@@ -22,6 +22,8 @@ use crate::wire::properties::{DELIVERY_MODE, TIMESTAMP};
 
 /// Events that may wait to be published; more of them are lost.
 const WAITING_MAX: usize = 100_000;
+/// Events published with the vhost held once.
+const AT_ONCE: usize = 500;
 
 tokio::task_local! {
     /// On whose behalf the HTTP API does something.
@@ -184,8 +186,8 @@ pub async fn run(node: Arc<Node>) {
     let mut alarms = node.alarms.watch();
     let mut before = *alarms.borrow_and_update();
     loop {
-        tokio::select! {
-            () = node.events.more.notified() => publish(&node),
+        let has_more = tokio::select! {
+            () = node.events.more.notified() => true,
             _ = alarms.changed() => {
                 let after = *alarms.borrow_and_update();
                 for alarm in Alarm::ALL {
@@ -195,26 +197,40 @@ pub async fn run(node: Arc<Node>) {
                     }
                 }
                 before = after;
+                false
             }
             _ = going_down.wait_for(|down| *down) => return,
+        };
+        if has_more {
+            publish(&node).await;
         }
     }
 }
 
-/// Publishes what waits. Without the vhost it is lost.
-fn publish(node: &Node) {
-    let events = mem::take(&mut *node.events.waiting.lock());
+/// Publishes what waits, a part of it at a time, since others work in the vhost. Without the vhost it is lost.
+async fn publish(node: &Node) {
+    let mut events = mem::take(&mut *node.events.waiting.lock()).into_iter();
     let Some(vhost) = node.vhost("/") else { return };
-    vhost.with(|vhost, _| {
-        for Event { at, key, facts } in events {
-            let facts = facts.value("timestamp_in_ms", AMQPValue::LongLongInt(at.cast_signed()));
-            let seconds = (at / 1000).to_be_bytes();
-            let headers = Table::encoded(&method::encode_table(&facts.0));
-            let properties =
-                headers.properties_with(DELIVERY_MODE | TIMESTAMP, &[&[2], &seconds[..]].concat());
-            vhost.post(EXCHANGE.as_bytes(), key.as_bytes(), properties, Bytes::new());
+    loop {
+        let some: Vec<_> = events.by_ref().take(AT_ONCE).map(encoded).collect();
+        if some.is_empty() {
+            return;
         }
-    });
+        vhost.with(|vhost, _| {
+            for (key, properties) in some {
+                vhost.post(EXCHANGE.as_bytes(), key.as_bytes(), properties, Bytes::new());
+            }
+        });
+        tokio::task::yield_now().await;
+    }
+}
+
+/// An event's routing key, and what there is to it: properties.
+fn encoded(Event { at, key, facts }: Event) -> (&'static str, Box<[u8]>) {
+    let facts = facts.value("timestamp_in_ms", AMQPValue::LongLongInt(at.cast_signed()));
+    let seconds = (at / 1000).to_be_bytes();
+    let headers = Table::encoded(&method::encode_table(&facts.0));
+    (key, headers.properties_with(DELIVERY_MODE | TIMESTAMP, &[&[2], &seconds[..]].concat()))
 }
 
 #[cfg(test)]

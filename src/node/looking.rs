@@ -144,15 +144,18 @@ impl Node {
 
     /// What has been counted in all vhosts that there are or have been.
     pub fn totals(&self) -> Counts {
+        // A vhost is either among these or retired, as long as the list is held.
+        let vhosts = self.vhosts.read();
         let mut all = self.retired();
-        self.vhosts().iter().for_each(|cell| all += cell.totals());
+        vhosts.values().for_each(|cell| all += cell.totals());
         all
     }
 
     /// What is counted once for all vhosts that there are or have been.
     pub fn global(&self) -> Global {
+        let vhosts = self.vhosts.read();
         let mut all = self.gone.lock().global;
-        self.vhosts().iter().for_each(|cell| all += cell.with_vhost(|vhost| vhost.global()));
+        vhosts.values().for_each(|cell| all += cell.with_vhost(|vhost| vhost.global()));
         all
     }
 
@@ -170,13 +173,17 @@ impl Node {
         *told
     }
 
-    /// Keeps what a vhost has counted that is about to go.
+    /// Keeps what a vhost has counted that is about to go, while nobody reads the list of vhosts.
     pub(super) fn retire(&self, cell: &VhostCell) {
         *self.retired.lock() += cell.totals();
-        let (global, delivered) = (cell.with_vhost(|vhost| vhost.global()), cell.delivered());
-        let mut gone = self.gone.lock();
-        gone.global += global;
-        add(&mut gone.delivered, &delivered);
+        let global = cell.with_vhost(|vhost| vhost.global());
+        self.gone.lock().global += global;
+    }
+
+    /// The same of its queues, which may be many.
+    pub(super) fn retire_queues(&self, cell: &VhostCell) {
+        let delivered = cell.delivered();
+        add(&mut self.gone.lock().delivered, &delivered);
     }
 
     /// What the connections of each vhost have carried, be they still there or not.

@@ -121,6 +121,9 @@ use samples::{Samples, StatsSettings};
 /// What a node is called, and its cluster, that has no other name.
 pub const NODE_NAME: &str = "rabbit@localhost";
 
+/// By name.
+type Vhosts = BTreeMap<Arc<str>, Arc<VhostCell>>;
+
 pub struct Node {
     name: Arc<str>,
     pub offer: Arc<Offer>,
@@ -165,7 +168,7 @@ pub struct Node {
     auth: ArcSwap<Auth>,
     /// Held while `auth` is replaced.
     auth_change: Mutex<()>,
-    vhosts: RwLock<BTreeMap<Arc<str>, Arc<VhostCell>>>,
+    vhosts: RwLock<Vhosts>,
     /// Vhosts that have been removed, and whose files have not.
     removed: Mutex<Vec<Arc<VhostCell>>>,
     next_vhost: AtomicU32,

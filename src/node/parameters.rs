@@ -18,6 +18,8 @@ use crate::session::handshake::Offer;
 
 /// The parameter that names the cluster.
 const CLUSTER_NAME: &str = "cluster_name";
+/// Octets of it: everybody who connects is told, before they have said who they are.
+pub const CLUSTER_NAME_MAX: usize = 255;
 
 /// Parameters of the node, by name. They are kept, and but for the cluster's name mean nothing to it.
 pub type Parameters = BTreeMap<Box<str>, Value>;
@@ -104,10 +106,10 @@ impl Node {
         });
     }
 
-    /// The name of the cluster: what somebody has set, or the node's.
+    /// The name of the cluster: what somebody has set, or the node's. One that is too long is none.
     pub fn cluster_name(&self) -> String {
         let set = self.parameter(CLUSTER_NAME).and_then(|name| Some(name.as_str()?.to_owned()));
-        set.unwrap_or_else(|| self.offer.cluster_name.clone())
+        set.filter(|name| name.len() <= CLUSTER_NAME_MAX).unwrap_or_else(|| self.offer.cluster_name.clone())
     }
 
     /// Whether somebody has set this name.

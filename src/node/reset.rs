@@ -13,7 +13,8 @@ const END: Duration = Duration::from_secs(3);
 
 impl Node {
     /// Closes all connections, removes vhosts, users and parameters with everything that belongs to them, and begins anew,
-    /// as a node that has never been used. What it was started with stays: its settings, its listeners, its name. Hashes
+    /// as a node that has never been used. What it was started with stays: its settings, its listeners, its name; and so do
+    /// limits, alarms and a log level that somebody has set while it runs, and samples of the node itself. Hashes
     /// passwords, so it is to be called where nobody waits.
     pub fn reset(&self) -> Result<(), InvalidPattern> {
         tracing::warn!("the node is reset: everything in it is removed");
@@ -23,9 +24,7 @@ impl Node {
             self.remove_vhost(&vhost.name);
         }
         let auth = self.auth();
-        for user in auth.users() {
-            self.remove_user(&user.name);
-        }
+        self.remove_users(&auth.users().map(|user| &*user.name).collect::<Vec<_>>());
         for name in self.parameters().into_keys() {
             self.remove_parameter(&name);
         }

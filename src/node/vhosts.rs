@@ -26,7 +26,28 @@ impl Node {
 
     /// Adds a vhost or describes the one there is anew. Says whether there was none of that name.
     pub fn put_vhost(&self, name: &str, describe: impl FnOnce(&mut About)) -> bool {
-        let mut vhosts = self.vhosts.write();
+        self.put_vhost_among(self.vhosts.write(), name, describe)
+    }
+
+    /// The same unless there may be no more vhosts: then it says why.
+    pub fn put_vhost_if_allowed(
+        &self,
+        name: &str,
+        describe: impl FnOnce(&mut About),
+    ) -> Result<bool, String> {
+        let vhosts = self.vhosts.write();
+        match self.refuses_vhost(&vhosts, name) {
+            Some(why) => Err(why),
+            None => Ok(self.put_vhost_among(vhosts, name, describe)),
+        }
+    }
+
+    fn put_vhost_among(
+        &self,
+        mut vhosts: parking_lot::RwLockWriteGuard<'_, super::Vhosts>,
+        name: &str,
+        describe: impl FnOnce(&mut About),
+    ) -> bool {
         let found = vhosts.get(name).cloned();
         let is_new = found.is_none();
         let cell = found.unwrap_or_else(|| self.new_vhost(name));
@@ -118,14 +139,20 @@ impl Node {
 
     /// Removes a vhost with everything in it, closes its connections, and says whether there was one.
     pub fn remove_vhost(&self, name: &str) -> bool {
-        let Some(cell) = self.vhosts.write().remove(name) else { return false };
-        self.retire(&cell);
-        self.change_auth(|auth| {
+        let removed = self.change_auth(|auth| {
+            // In here, so that the permissions in another vhost of this name, made at once, stay.
+            let mut vhosts = self.vhosts.write();
+            let Some(cell) = vhosts.remove(name) else { return (None, None) };
+            self.retire(&cell);
+            drop(vhosts);
             auth.forget_vhost(name);
             let logs = cell.with_vhost(|vhost| vhost.kept_queues());
             let logs = logs.into_iter().map(|(_, log)| log).collect();
-            ((), Some(NodeChange::DeleteVhost { number: cell.number, logs }))
+            let change = NodeChange::DeleteVhost { number: cell.number, logs };
+            (Some(cell), Some(change))
         });
+        let Some(cell) = removed else { return false };
+        self.retire_queues(&cell);
         cell.with_vhost(Vhost::tell_end);
         if cell.about().limits.is_some() {
             self.tell_limits_gone(name);

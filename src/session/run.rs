@@ -147,14 +147,14 @@ impl Session {
         if channel == 0 || exception.code.is_hard() {
             tracing::error!(
                 target: "connection",
-                "Error on AMQP {label}, state: running), channel {channel}:\n \
-                 operation {operation} caused a connection exception {code}: {why:?}"
+                below = %format_args!(" operation {operation} caused a connection exception {code}: {why:?}"),
+                "Error on AMQP {label}, state: running), channel {channel}:"
             );
         } else {
             tracing::error!(
                 target: "channel",
-                "Channel error on {label}), channel {channel}:\n\
-                 operation {operation} caused a channel exception {code}: {why}"
+                below = %format_args!("operation {operation} caused a channel exception {code}: {why}"),
+                "Channel error on {label}), channel {channel}:"
             );
         }
     }

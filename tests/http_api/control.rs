@@ -25,7 +25,8 @@ impl Control {
         let folder = std::env::temp_dir().join(format!("leveret-control-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
         let (socket, listener) = ControlSocket::open(&folder).expect("a socket");
-        let settings = HttpSettings { path_prefix: "/outside".to_owned(), ..HttpSettings::default() };
+        let settings =
+            HttpSettings { path_prefix: "/outside".to_owned(), body_max: 100, ..HttpSettings::default() };
         let (listener, node) = (HttpListener::Control(listener), Arc::clone(&broker.node));
         tokio::spawn(leveret::http::serve(listener, node, Arc::new(settings)));
         Self { folder, socket }
@@ -90,4 +91,14 @@ async fn only_the_socket_has_what_concerns_the_process() {
     let (_, wrong) = control.ask(Method::POST, "/ctl/authenticate", wrong).await;
     assert_eq!(wrong["ok"], false);
     assert_eq!(get(&broker, "/api/whoami").await["name"], "guest");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn definitions_of_any_size_come_back_over_the_socket() {
+    let broker = start().await;
+    let control = Control::of(&broker, "large");
+    // More than the API outside takes.
+    let users: Vec<_> = (0..100).map(|n| json!({ "name": format!("user-{n}"), "tags": "" })).collect();
+    assert_eq!(control.ask(Method::POST, "/api/definitions", json!({ "users": users })).await.0, 204);
+    assert_eq!(get(&broker, "/api/users").await.as_array().map(Vec::len), Some(101));
 }

@@ -303,3 +303,18 @@ async fn on_disk() {
     let expected: Vec<Value> = expected.iter().map(|body| body[..4].into()).collect();
     assert_eq!(taken, expected, "each once and in order");
 }
+
+/// Headers count as well as bodies, of which as little as nothing may be shown.
+#[tokio::test]
+async fn a_page_has_its_bounds() {
+    let broker = start().await;
+    declare(&broker, "q", json!({})).await;
+    let header = "x".repeat(1 << 20);
+    for _ in 0..20 {
+        publish(&broker, "q", "body", json!({ "headers": { "x": header } })).await;
+    }
+    let page = get(&broker, &format!("{MESSAGES}?count=1000&truncate=0")).await;
+    let shown = page["items"].as_array().map(Vec::len).unwrap_or_default();
+    assert!((15..=17).contains(&shown), "{shown} of 20 times 1 MiB, where 16 MiB are shown");
+    assert!(page["next"].is_string(), "{}", page["next"]);
+}

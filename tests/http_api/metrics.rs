@@ -9,13 +9,14 @@ use leveret::http::settings::MetricsSettings;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use crate::amqp::Client;
 use crate::broker::{Broker, start};
 use crate::common::method::method;
 use crate::common::table::text;
 use crate::http::{Reply, Request};
 use crate::stats::busy;
 use crate::streams::client;
-use crate::{put_user, status, streams};
+use crate::{permit, put_user, status, streams};
 
 /// Opens the port that metrics have for themselves.
 async fn open(broker: &Broker, settings: MetricsSettings) -> SocketAddr {
@@ -555,4 +556,31 @@ async fn replies_are_packed_for_those_who_ask_for_it() {
     let (_, packed) = ask_raw(port, "/metrics", "gzip");
     let (_, plain) = ask_raw(port, "/metrics", "");
     assert!(packed.len() * 3 < plain.len(), "{} of {}", packed.len(), plain.len());
+}
+
+/// A fall would be taken for a restart.
+#[tokio::test]
+async fn counters_outlive_their_vhost() {
+    let broker = start().await;
+    let port = open(&broker, MetricsSettings::default()).await;
+    broker.node.put_vhost("v", |_| {});
+    put_user(&broker, "u", "").await;
+    permit(&broker, "v", "u", "").await;
+    let mut client = Client::open(broker.amqp, "u", "pw", "v").await;
+    client.open_channel().await;
+    let names =
+        ["bytes_received_total", "bytes_output_total"].map(|name| format!("erlang_vm_statistics_{name}"));
+    let read = async || {
+        let all = samples(&ask(port, "/metrics").await);
+        names.each_ref().map(|name| all[name])
+    };
+    let before = read().await;
+    assert!(before.iter().all(|octets| *octets > 100.0), "{before:?}");
+    broker.node.remove_vhost("v");
+    let removed = read().await;
+    assert!(removed[0] >= before[0] && removed[1] >= before[1], "{before:?} {removed:?}");
+    assert_eq!(client.closed().await.0, 320);
+    broker.node.connections.none_left().await;
+    let ended = read().await;
+    assert!(ended[0] >= removed[0] && ended[1] > before[1], "{removed:?} {ended:?}");
 }

@@ -205,6 +205,12 @@ async fn the_name_of_the_cluster() {
     let parameter = json!({ "name": "cluster_name", "value": "the one" });
     assert_eq!(get(&broker, "/api/global-parameters/cluster_name").await, parameter);
     assert_eq!(broker.node.current_offer().cluster_name, "the one", "clients are told");
+    // Whoever connects is told of it, so it has its bounds, wherever it comes from.
+    let long = "x".repeat(256);
+    assert_eq!(status(&broker, "PUT", "/api/cluster-name", json!({ "name": long })).await, 400);
+    let parameter = json!({ "value": long });
+    assert_eq!(status(&broker, "PUT", "/api/global-parameters/cluster_name", parameter).await, 204);
+    assert_eq!(broker.node.current_offer().cluster_name, "rabbit@localhost");
     assert_eq!(status(&broker, "DELETE", "/api/global-parameters/cluster_name", Value::Null).await, 204);
     assert_eq!(get(&broker, "/api/cluster-name").await, json!({ "name": "rabbit@localhost" }));
 }

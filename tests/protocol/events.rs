@@ -191,6 +191,22 @@ fn limits_and_topic_permissions_are_told() {
 }
 
 #[test]
+fn many_at_once_come_in_their_order() {
+    let (broker, mut client) = listening();
+    let names: Vec<_> = (0..1100).map(|n| format!("u{n}")).collect();
+    names.iter().for_each(|name| assert!(!broker.node.remove_user(name)));
+    names.iter().for_each(|name| assert!(broker.node.put_user(name, None, Vec::new())));
+    let removed: Vec<_> = names.iter().map(String::as_str).chain(["nobody", "u0"]).collect();
+    assert_eq!(broker.node.remove_users(&removed), 1100);
+    for name in &names {
+        let told = [next(&mut client), next(&mut client)];
+        assert_eq!(told[0].get("routing-key"), "user.created");
+        told.iter().for_each(|event| check(event, &[("name", text(name))]));
+    }
+    assert_eq!(keys(&mut client, 1100), vec!["user.deleted"; 1100]);
+}
+
+#[test]
 fn what_is_shown_of_arguments_is_bounded() {
     let (_broker, mut client) = listening();
     let long = "x".repeat(100_000);

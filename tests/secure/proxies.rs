@@ -32,6 +32,34 @@ fn a_client_has_the_address_that_the_proxy_says() {
     }
 }
 
+/// What a proxy says may be the same of two clients, and each of them is known.
+#[test]
+fn two_clients_of_one_name() {
+    let broker = Broker::start();
+    broker.add_user("app", (".*", ".*", ".*"));
+    let address = listen(&broker, Approach { tls: None, proxy: true, ..Approach::default() });
+    let mut clients: Vec<_> = (0..3).map(|_| Client::raw(address)).collect();
+    for client in &mut clients {
+        client.send_bytes(LINE);
+        client.shake_hands("app", &start_ok("app", "app"), FRAME_MAX);
+    }
+    let connections = &broker.node.connections;
+    let name = "192.0.2.7:4000 -> 192.0.2.8:5672";
+    assert_eq!((connections.count(), connections.named(name).len()), (3, 3));
+    clients.remove(0).close();
+    let end = Instant::now() + PATIENCE;
+    while connections.count() > 2 {
+        assert!(Instant::now() < end, "{:?}", connections.all());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(connections.all().len(), 2);
+    broker.node.remove_user("app");
+    for mut client in clients {
+        let told = client.next(0).text;
+        assert!(told.contains("connection.close") && told.contains("user 'app' is deleted"), "{told}");
+    }
+}
+
 /// `guest` may only come from this machine, which the proxy is on and the client is not.
 #[test]
 fn who_may_only_come_from_here() {

@@ -105,7 +105,9 @@ impl QueueLook {
         let (all, bytes) = (self.messages(), self.bytes());
         let messages = self.in_memory.min(all);
         let ready = messages.saturating_sub(self.unacknowledged).min(self.ready);
-        let share = if messages == all { bytes } else { bytes * messages as u64 / all as u64 };
+        let share = u128::from(bytes) * messages as u128 / all.max(1) as u128;
+        // No more than all of them.
+        let share = u64::try_from(share).unwrap_or(bytes);
         Resident { messages, ready, unacknowledged: messages - ready, bytes: share }
     }
 }

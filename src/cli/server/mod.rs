@@ -205,7 +205,8 @@ fn write_pid(path: &Path) -> Result<(), ServerError> {
 fn introduce(configuration: &Configuration) {
     let place = &configuration.settings.place;
     let version = place.compatibility.version();
-    tracing::info!("\n Starting RabbitMQ {version} on Leveret {}", env!("CARGO_PKG_VERSION"));
+    let ours = env!("CARGO_PKG_VERSION");
+    tracing::info!(lines = %format_args!("\n Starting RabbitMQ {version} on Leveret {ours}"));
     let files = if configuration.files.is_empty() {
         "(none)".to_owned()
     } else {
@@ -214,9 +215,9 @@ fn introduce(configuration: &Configuration) {
     let data = if place.in_memory { "(memory)".to_owned() } else { absolute(&place.data_dir) };
     let name = &place.node_name;
     let outputs = outputs(&configuration.settings).join("\n                : ");
-    tracing::info!(
+    tracing::info!(lines = %format_args!(
         "\n node           : {name}\n config file(s) : {files}\n log(s)         : {outputs}\n data dir       : {data}"
-    );
+    ));
 }
 
 /// What is logged to, by RabbitMQ's names.
@@ -237,7 +238,7 @@ fn absolute(path: &Path) -> String {
 fn announce(settings: &Settings, folder: Option<&Path>, logs: &Logs) {
     let plugins = &settings.plugins;
     let list: String = plugins.iter().map(|plugin| format!("\n * {plugin}")).collect();
-    tracing::info!("Server startup complete; {} plugins started.{list}", plugins.len());
+    tracing::info!(lines = list, "Server startup complete; {} plugins started.", plugins.len());
     match folder {
         Some(folder) => logs.say(&format!("data in {}", absolute(folder))),
         None => logs.say("data in memory only"),

@@ -157,3 +157,12 @@ fn columns() {
         json!([{ "name": "é" }])
     );
 }
+
+#[test]
+fn a_list_has_its_bounds() {
+    let (listing, elements) = (Listing::new(""), elements());
+    let all = listing.array(&elements).expect("a list").len();
+    assert!(listing.array_within(all, &elements).is_ok());
+    let refused = listing.array_within(all / 2, &elements);
+    assert!(matches!(refused, Err(Refusal::BadRequest(_))), "{refused:?}");
+}

@@ -15,7 +15,6 @@ use crate::http::overview::ERLANG_VERSION;
 use crate::node::alarms::Alarm;
 use crate::node::disk_use::Used;
 use crate::node::process::{Figures, files_max};
-use crate::node::traffic::Carried;
 use crate::node::{Node, now};
 
 /// By their places in what is counted by type of queue.
@@ -158,8 +157,7 @@ pub(super) fn memory(page: &mut Page, node: &Node) {
 fn process(page: &mut Page, node: &Node) {
     let figures = Figures::read(&node.disk_use);
     let processors = available_parallelism().map_or(1, usize::from) as u64;
-    let mut carried = Carried::default();
-    node.carried().into_values().for_each(|some| carried += some);
+    let carried = node.connections.carried();
     let started = (now() / 1000).saturating_sub(node.control.since.elapsed().as_secs());
     let numbers = [
         started,

@@ -17,6 +17,7 @@ use crate::http::caller::Caller;
 use crate::http::listing::{Listed, Listing};
 use crate::http::refusal::Refusal;
 use crate::http::resource::{Names, READ, resource};
+use crate::http::room::aside;
 use crate::http::table;
 use crate::node::Node;
 use crate::node::cell::VhostCell;
@@ -277,7 +278,9 @@ async fn list(
     listing: Listing,
 ) -> Result<Response, Refusal> {
     let (vhosts, depth) = (caller.vhosts(&node), depth(&listing));
-    listing.pages(vhosts.iter().flat_map(|vhost| all(vhost, &wanted, depth)).collect()).await
+    // There may be many.
+    let found = aside(move || vhosts.iter().flat_map(|vhost| all(vhost, &wanted, depth)).collect()).await?;
+    listing.pages(found).await
 }
 
 async fn list_detailed(
@@ -287,7 +290,8 @@ async fn list_detailed(
     listing: Listing,
 ) -> Result<Response, Refusal> {
     let vhosts = caller.vhosts(&node);
-    listing.pages(vhosts.iter().flat_map(|vhost| all(vhost, &wanted, Depth::Detailed)).collect()).await
+    let all = move || vhosts.iter().flat_map(|vhost| all(vhost, &wanted, Depth::Detailed)).collect();
+    listing.pages(aside(all).await?).await
 }
 
 /// The queues that a user has declared, be there such a user or not.
@@ -312,7 +316,7 @@ async fn list_of_vhost(
 ) -> Result<Response, Refusal> {
     let vhost = caller.vhost(&node, &vhost)?;
     let depth = depth(&listing);
-    listing.pages(all(&vhost, &wanted, depth)).await
+    listing.pages(aside(move || all(&vhost, &wanted, depth)).await?).await
 }
 
 pub(in crate::http) async fn show(

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use super::Tls;
@@ -19,7 +20,11 @@ pub async fn follow(all: Vec<Arc<Tls>>) {
     loop {
         sleep(INTERVAL).await;
         for (tls, before) in all.iter().zip(&mut before) {
-            tls.follow(before);
+            let (tls, stamps) = (Arc::clone(tls), *before);
+            // Files are read, and keys decrypted, where nobody waits. It fails only when the node is going down.
+            if let Ok(stamps) = spawn_blocking(move || tls.follow(stamps)).await {
+                *before = stamps;
+            }
         }
     }
 }
@@ -31,17 +36,17 @@ impl Tls {
             .map(|path| path.as_ref()?.metadata().ok()?.modified().ok())
     }
 
-    /// Reloads if a file is another one than before. What cannot be used is said once.
-    fn follow(&self, before: &mut Stamps) {
+    /// Reloads if a file is another one than before. What cannot be used is said once. Returns what the files are now.
+    fn follow(&self, before: Stamps) -> Stamps {
         let stamps = self.stamps();
-        if stamps == *before {
-            return;
+        if stamps == before {
+            return before;
         }
-        *before = stamps;
         match self.reload() {
             Ok(()) => tracing::info!("certificates have changed and were read again"),
             Err(e) => tracing::error!("certificates have changed, and those before stay in use: {e}"),
         }
+        stamps
     }
 }
 
@@ -56,7 +61,7 @@ mod tests {
         let (settings, authority) = settings(&folder);
         let tls = Tls::new(settings).expect("loaded");
         let (mut stamps, first) = (tls.stamps(), tls.config());
-        tls.follow(&mut stamps);
+        stamps = tls.follow(stamps);
         assert!(Arc::ptr_eq(&first, &tls.config()), "nothing has changed");
         let later = SystemTime::now() + Duration::from_secs(5);
         let put = |name: &str, text: &str| {
@@ -66,13 +71,13 @@ mod tests {
         };
         let (certificate, key) = issued(&authority);
         put("cert.pem", &certificate);
-        tls.follow(&mut stamps);
+        stamps = tls.follow(stamps);
         assert!(Arc::ptr_eq(&first, &tls.config()), "its key is still to come");
         put("key.pem", &key.serialize_pem());
-        tls.follow(&mut stamps);
+        stamps = tls.follow(stamps);
         let second = tls.config();
         assert!(!Arc::ptr_eq(&first, &second));
-        tls.follow(&mut stamps);
+        tls.follow(stamps);
         assert!(Arc::ptr_eq(&second, &tls.config()));
     }
 }

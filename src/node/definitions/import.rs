@@ -113,9 +113,14 @@ impl<'a> Import<'a> {
     /// Imports all objects of a category. One that is refused does not keep the others from being imported, as in
     /// RabbitMQ, which does many at a time; the first refusal is told.
     fn category(&mut self, category: &'static str, items: &[Item<'a>]) -> Result<(), String> {
+        let results = match category {
+            "users" => people::users(self, items),
+            "permissions" => people::permissions(self, items),
+            _ => items.iter().map(|item| self.one(category, item)).collect(),
+        };
         let mut refused = None;
-        for item in items {
-            match self.one(category, item) {
+        for result in results {
+            match result {
                 Ok(Done::Imported) => *self.done.0.entry(category).or_default() += 1,
                 Ok(Done::PassedOver) => {}
                 Err(why) => drop(refused.get_or_insert(why)),
@@ -126,9 +131,7 @@ impl<'a> Import<'a> {
 
     fn one(&self, category: &str, item: &Item<'a>) -> Result<Done, String> {
         match category {
-            "users" => people::user(self, item),
             "vhosts" => things::vhost(self, item),
-            "permissions" => people::permission(self, item),
             "exchanges" => things::exchange(self, item),
             "topic_permissions" => people::topic_permission(self, item),
             "global_parameters" => settings::global_parameter(self, item),

@@ -9,20 +9,35 @@ use crate::auth::password::{Algorithm, PasswordHash};
 use crate::auth::topic::TopicPermission;
 use crate::auth::{Pattern, Permission};
 use crate::broker::policy::json::term;
+use crate::node::people::{NewPermission, NewUser};
 use crate::node::salt;
 use crate::node::topics::TopicError;
 
-/// A user, who replaces one of that name. Limits that a file does not speak of stay.
-pub(super) fn user(import: &Import<'_>, item: &Item<'_>) -> Result<Done, String> {
+/// Users, who replace those of their names. Limits that a file does not speak of stay.
+pub(super) fn users(import: &Import<'_>, items: &[Item<'_>]) -> Vec<Result<Done, String>> {
+    let (mut users, mut limited, mut results) = (Vec::new(), Vec::new(), Vec::new());
+    for item in items {
+        results.push(user(import, item).map(|(user, limits)| {
+            limited.extend(limits.into_iter().map(|limit| (user.name.clone(), limit)));
+            users.push(user);
+            Done::Imported
+        }));
+    }
+    // Together, since everybody is copied for each change.
+    import.node.put_users(users);
+    for (name, (limit, max)) in limited {
+        import.node.limit_user(&name, &limit, Some(max));
+    }
+    results
+}
+
+fn user(import: &Import<'_>, item: &Item<'_>) -> Result<(NewUser, Vec<(String, Limit)>), String> {
     let name = item.text("name").map_err(|_| "{badkey,name}".to_owned())?;
     let tags = item.tags()?.ok_or_else(|| "tags_not_present".to_owned())?;
     let limits = limits(item)?;
     let password = password(import, item)?;
-    import.node.put_user(name, password, tags.into_iter().map(Into::into).collect());
-    for (limit, max) in limits {
-        import.node.limit_user(name, &limit, Some(max));
-    }
-    Ok(Done::Imported)
+    let tags = tags.into_iter().map(Into::into).collect();
+    Ok((NewUser { name: name.into(), password, tags }, limits))
 }
 
 fn password(import: &Import<'_>, item: &Item<'_>) -> Result<Option<PasswordHash>, String> {
@@ -32,6 +47,9 @@ fn password(import: &Import<'_>, item: &Item<'_>) -> Result<Option<PasswordHash>
     }
     if password.is_some() {
         let password = item.text("password")?;
+        if !password.is_empty() && !import.node.allows_password(password) {
+            return Err("credential_validation_failed".to_owned());
+        }
         return Ok((!password.is_empty()).then(|| PasswordHash::new(password.as_bytes(), salt())));
     }
     let Some(hash) = hash else { return Ok(None) };
@@ -75,15 +93,34 @@ fn no_user(name: &str) -> String {
     format!("{{no_such_user,{}}}", binary(name))
 }
 
-pub(super) fn permission(import: &Import<'_>, item: &Item<'_>) -> Result<Done, String> {
+pub(super) fn permissions(import: &Import<'_>, items: &[Item<'_>]) -> Vec<Result<Done, String>> {
+    let found: Vec<_> = items.iter().map(|item| permission(import, item)).collect();
+    let (mut all, mut results) = (Vec::new(), Vec::new());
+    for found in found {
+        results.push(found.map(|permission| {
+            all.push(permission);
+            Done::Imported
+        }));
+    }
+    let done = import.node.put_permissions(&all);
+    // A user or a vhost may have gone meanwhile.
+    let good = results.iter_mut().filter(|result| result.is_ok());
+    for ((result, done), wanted) in good.zip(done).zip(&all) {
+        if done.is_none() {
+            *result = Err(no_user(&wanted.user));
+        }
+    }
+    results
+}
+
+fn permission(import: &Import<'_>, item: &Item<'_>) -> Result<NewPermission, String> {
     let vhost = import.vhost(item)?;
     let user = item.text("user")?;
     import.node.auth().user(user).ok_or_else(|| no_user(user))?;
     let pattern = |key| Pattern::new(item.text(key)?).map_err(|e| format!("{key}: {e}"));
     let permission =
         Permission { configure: pattern("configure")?, write: pattern("write")?, read: pattern("read")? };
-    import.node.put_permission(user, &vhost.name, permission).ok_or_else(|| no_user(user))?;
-    Ok(Done::Imported)
+    Ok(NewPermission { user: user.into(), vhost: (&*vhost.name).into(), permission })
 }
 
 pub(super) fn topic_permission(import: &Import<'_>, item: &Item<'_>) -> Result<Done, String> {

@@ -41,13 +41,13 @@ pub(super) fn vhost(import: &Import<'_>, item: &Item<'_>) -> Result<Done, String
     let protected = place("protected_from_deletion").flag_if("protected_from_deletion")?;
     let tracing = item.flag_if("tracing")?;
     let fallback = import.node.default_queue_type;
-    import.node.put_vhost(name, |about| {
+    import.node.put_vhost_if_allowed(name, |about| {
         about.description = description.to_owned();
         about.tags = tags;
         about.default_queue_type = queue_type.unwrap_or(fallback);
         about.protected = protected.unwrap_or(about.protected);
         about.tracing = tracing.unwrap_or(about.tracing);
-    });
+    })?;
     Ok(Done::Imported)
 }
 

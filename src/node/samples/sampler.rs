@@ -55,6 +55,9 @@ pub async fn take(node: &Node, at: Seconds) {
         }
     }
     if room.is_some() {
+        // Of those that have ended, too, and of vhosts that have been removed.
+        let Carried { received, sent, .. } = node.connections.carried();
+        all[..2].copy_from_slice(&[received, sent]);
         let retired = counts(&node.retired());
         all[super::VHOST - super::CHANNEL..].iter_mut().zip(retired).for_each(|(sum, own)| *sum += own);
         let (churn, figures) = (churn(&node.churned()), figures(&Figures::read(&node.disk_use)));
