@@ -74,7 +74,7 @@ impl Logs {
     /// A line for whoever started the process, on standard output whatever is logged where.
     pub fn say(&self, line: &str) {
         // Nobody may be reading.
-        let _ = self.orders.try_send(Order::Say(line.to_owned()));
+        let _ = self.orders.try_send(Order::Say(line.into()));
     }
 
     /// Logs by other settings from now on, as far as levels are concerned. Files are opened again.
@@ -127,11 +127,11 @@ impl Taker {
                 at: record.at,
                 ..record
             };
-            if self.orders.try_send(Order::Record(lost_lines)).is_err() {
+            if self.orders.try_send(Order::Record(Box::new(lost_lines))).is_err() {
                 self.lost.fetch_add(lost, Ordering::Relaxed);
             }
         }
-        if let Err(TrySendError::Full(_)) = self.orders.try_send(Order::Record(record)) {
+        if let Err(TrySendError::Full(_)) = self.orders.try_send(Order::Record(Box::new(record))) {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -21,8 +21,9 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// What the thread is to do.
 #[derive(Debug)]
 pub enum Order {
-    Record(Record),
-    Say(String),
+    /// Boxed, since there is a place for each that may wait.
+    Record(Box<Record>),
+    Say(Box<str>),
     Reload(Box<LogSettings>),
     Flush(SyncSender<()>),
 }
