@@ -11,6 +11,7 @@ mod sim_disk;
 mod commit;
 mod memory;
 mod parts;
+mod shared;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;

@@ -234,4 +234,22 @@ mod tests {
         assert_eq!(publishers.take_kept(1, None), [(About::Publishers, "".into(), 1)]);
         assert_eq!(publishers.take_forgotten().len(), PUBLISHERS_MAX / 4);
     }
+
+    #[test]
+    fn what_was_to_be_kept_of_who_is_forgotten_is_not() {
+        let mut publishers = Publishers::default();
+        publishers.begin(0);
+        publishers.note(&message("p", 100), 0);
+        publishers.begin_keeping(1);
+        for n in 0..PUBLISHERS_MAX as u64 {
+            publishers.note(&message(&format!("q{n}"), 1), 1 + n);
+        }
+        assert!(publishers.take_forgotten().iter().any(|name| **name == *"p"));
+        publishers.note(&message("p", 5), 30_000);
+        assert_eq!(
+            publishers.take_kept(1, None),
+            [(About::Publishers, "".into(), 1)],
+            "or p's 6 would be dropped"
+        );
+    }
 }
