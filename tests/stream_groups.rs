@@ -358,7 +358,7 @@ fn of_stream() -> FieldTable {
 fn of_binding(key: &str) -> FieldTable {
     let mut arguments = FieldTable::default();
     let order = key.parse().expect("a number");
-    arguments.insert("x-stream-partition-order".into(), AMQPValue::LongInt(order));
+    arguments.insert("x-stream-partition-order".into(), AMQPValue::LongLongInt(order));
     arguments
 }
 
