@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::bell::Ring;
 use super::cell::VhostCell;
 use super::events::acting;
 use super::parameters::restored_policies;
@@ -159,8 +160,10 @@ impl Node {
         }
         self.events.done("vhost.deleted", |facts| facts.text("name", name));
         self.connections.close_where(&vhost_deleted(name), |connection| &*connection.vhost == name);
-        if self.changes.bells().is_some() {
+        if let Some(bells) = self.changes.bells() {
             self.removed.lock().push(cell);
+            // The committer may have come for the definition already.
+            bells.committer.ring(Ring::Loudly);
         }
         true
     }
