@@ -1,7 +1,7 @@
 //! The command line: one binary, one subcommand for each thing it can be.
 //!
 //! - [`server`][]: the broker
-//! - [`http`][], [`tls`][]: requests to a node, for the tools; whom they trust
+//! - [`http`][]: requests to a node, for the tools
 //! - [`ctl`][], [`admin`][]: RabbitMQ's command-line tools
 //! - [`tail`][]: messages, as they pass
 //! - [`perf`][]: load generators against any AMQP 0-9-1 broker
@@ -12,7 +12,6 @@ pub mod http;
 pub mod perf;
 pub mod server;
 pub mod tail;
-pub mod tls;
 
 use std::io::Write as _;
 use std::path::Path;

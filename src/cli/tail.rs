@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::admin::line::base;
 use super::ctl::connect;
 use super::http::{Client, HttpError, Reply, segment};
-use super::tls::{self, TlsOptions};
+use crate::net::tls::ClientSettings;
 use crate::node::random;
 
 /// Between two looks.
@@ -118,8 +118,8 @@ fn open(args: &TailArgs) -> Result<Client, TailError> {
     let port = port.map_err(|_| TailError::Place(format!("{uri:?} has no port")))?;
     let host = base.host.unwrap_or_default();
     let (user, password) = (base.username.unwrap_or("guest".into()), base.password.unwrap_or("guest".into()));
-    let config = base.tls.then(|| tls::config(&TlsOptions::default())).transpose();
-    let config = config.map_err(|e| TailError::Place(format!("TLS: {e}")))?;
+    let config = base.tls.then(|| ClientSettings::default().load()).transpose();
+    let config = config.map_err(|e| TailError::Place(e.to_string()))?;
     let mut client = Client::over_tcp(&host, port, config, PATIENCE)
         .map_err(|e| TailError::Place(format!("no connection to {host}:{port}: {e}")))?;
     client.log_in(&user, &password);

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Failure, Options};
-use crate::cli::tls::TlsOptions;
+use crate::net::tls::ClientSettings;
 
 /// The tool's own options: their names, and whether a value follows.
 const OPTIONS: [(&str, Option<char>, bool); 32] = [
@@ -194,11 +194,12 @@ pub fn options(line: &Line) -> Result<Options, Failure> {
         || given(&["scheme"], "SCHEME").is_some_and(|scheme| scheme == "https");
     // A node that is named in the file has its own names for files of the newer tool.
     let path = |names: &[&str]| given(names, "").map(PathBuf::from);
-    let tls = with_tls.then(|| TlsOptions {
-        authorities: path(&["ssl_ca_cert_file", "tls_ca_cert_file", "ca_certificate_bundle_path"]),
-        certificate: path(&["ssl_cert_file", "tls_cert_file", "client_certificate_file_path"]),
-        key: path(&["ssl_key_file", "tls_key_file", "client_private_key_file_path"]),
-        insecure: ["insecure", "ssl_insecure", "ssl_disable_hostname_verification"]
+    let tls = with_tls.then(|| ClientSettings {
+        cacertfile: path(&["ssl_ca_cert_file", "tls_ca_cert_file", "ca_certificate_bundle_path"]),
+        certfile: path(&["ssl_cert_file", "tls_cert_file", "client_certificate_file_path"]),
+        keyfile: path(&["ssl_key_file", "tls_key_file", "client_private_key_file_path"]),
+        password: None,
+        trusts_anybody: ["insecure", "ssl_insecure", "ssl_disable_hostname_verification"]
             .iter()
             .any(|name| given(&[name], "").is_some_and(is_on)),
     });

@@ -24,7 +24,7 @@ use serde_json::Value;
 
 use crate::broker::compatibility::Compatibility;
 use crate::cli::http::{Client, HttpError, Reply};
-use crate::cli::tls::{self, TlsOptions};
+use crate::net::tls::ClientSettings;
 use line::Line;
 
 /// Why nothing is done, or not all. The exit status is always 1.
@@ -85,7 +85,7 @@ pub struct Options {
     pub host: String,
     pub port: u16,
     /// How TLS is spoken, if it is.
-    pub tls: Option<TlsOptions>,
+    pub tls: Option<ClientSettings>,
     pub prefix: String,
     pub username: String,
     pub password: String,
@@ -140,7 +140,7 @@ impl Api {
         let client = match &mut self.client {
             Some(client) => client,
             none => {
-                let tls = tls.as_ref().map(tls::config).transpose();
+                let tls = tls.as_ref().map(ClientSettings::load).transpose();
                 let tls = tls.map_err(|e| Failure::Refused(format!("TLS: {e}")))?;
                 let mut client = Client::over_tcp(host, *port, tls, *timeout).map_err(failed)?;
                 client.log_in(username, password);

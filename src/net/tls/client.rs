@@ -1,4 +1,4 @@
-//! TLS the other way round: this node asks, another server answers.
+//! TLS the other way round: this node, or a tool, asks, and a server answers.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,15 +11,19 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, Signatur
 use super::{TlsError, files};
 
 /// Where systems have the authorities that they trust.
-const TRUSTED: [&str; 3] =
-    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+const TRUSTED: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
 
 /// What a client of TLS goes by.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientSettings {
     /// Authorities that servers' certificates come from; those that the system trusts if there are none.
     pub cacertfile: Option<PathBuf>,
-    /// What the client shows of itself.
+    /// What the client shows of itself. The key may be in the same file.
     pub certfile: Option<PathBuf>,
     pub keyfile: Option<PathBuf>,
     pub password: Option<String>,
@@ -40,19 +44,21 @@ impl ClientSettings {
             builder.with_root_certificates(self.authorities()?)
         };
         let config = match (&self.certfile, &self.keyfile) {
-            (Some(certfile), Some(keyfile)) => {
+            (Some(certfile), keyfile) => {
+                let keyfile = keyfile.as_ref().unwrap_or(certfile);
                 let own = files::certificates("certificate file", certfile)?;
                 let key = files::key(keyfile, self.password.as_deref())?;
                 builder.with_client_auth_cert(files::chain(own, &[]), key).map_err(refused)?
             }
-            _ => builder.with_no_client_auth(),
+            (None, Some(_)) => return Err(TlsError::Missing("the certificate that the key belongs to")),
+            (None, None) => builder.with_no_client_auth(),
         };
         Ok(Arc::new(config))
     }
 
     fn authorities(&self) -> Result<RootCertStore, TlsError> {
         let system = || {
-            let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+            let named = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()).map(PathBuf::from);
             named.or_else(|| TRUSTED.iter().map(PathBuf::from).find(|path| path.exists()))
         };
         let path = self.cacertfile.clone().or_else(system);
@@ -109,5 +115,24 @@ impl ServerCertVerifier for Anybody {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_followed_is_told() {
+        let nowhere = || Some(PathBuf::from("/nonexistent.pem"));
+        let refused = |settings: ClientSettings| settings.load().expect_err("a reason").to_string();
+        let told = refused(ClientSettings { cacertfile: nowhere(), ..ClientSettings::default() });
+        assert!(told.contains("/nonexistent.pem"), "{told}");
+        let trusting = || ClientSettings { trusts_anybody: true, ..ClientSettings::default() };
+        assert!(trusting().load().is_ok(), "whom the system trusts does not matter");
+        let told = refused(ClientSettings { certfile: nowhere(), ..trusting() });
+        assert!(told.contains("/nonexistent.pem"), "{told}");
+        let told = refused(ClientSettings { keyfile: nowhere(), ..trusting() });
+        assert_eq!(told, "TLS needs the certificate that the key belongs to");
     }
 }
